@@ -1,0 +1,1 @@
+//! Runs the probes, writes evidence, evaluates it, moves the gates.

@@ -1,0 +1,1 @@
+//! Facts, controls and their evaluation: evidence in, assessment out. Unknown never passes.

@@ -1,0 +1,1 @@
+//! The commands, one file per group; text and JSON of the same value.

@@ -1,0 +1,1 @@
+//! Connects to directories: TLS, bind, strict framing, deadlines; the guarded client for our own questions.

@@ -1,0 +1,1 @@
+//! Assessments, exceptions, enrolment and time in; grants out. Never open on error.

@@ -1,0 +1,131 @@
+//! The words that every document and every decision shares.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A member's key: the code that the Organisation Data Service gave it, upper case, 3 to 8 letters and digits.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(try_from = "String", into = "String")]
+pub struct OdsCode(String);
+
+/// A text that is no ODS code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an ODS code (3 to 8 letters and digits, for example `RXA`)")]
+pub struct NotAnOdsCode(String);
+
+impl OdsCode {
+    /// The code as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for OdsCode {
+    type Err = NotAnOdsCode;
+
+    fn from_str(text: &str) -> Result<Self, NotAnOdsCode> {
+        let good = (3..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+        if good { Ok(OdsCode(text.to_ascii_uppercase())) } else { Err(NotAnOdsCode(text.to_owned())) }
+    }
+}
+
+impl TryFrom<String> for OdsCode {
+    type Error = NotAnOdsCode;
+
+    fn try_from(text: String) -> Result<Self, NotAnOdsCode> {
+        text.parse()
+    }
+}
+
+impl From<OdsCode> for String {
+    fn from(code: OdsCode) -> String {
+        code.0
+    }
+}
+
+impl fmt::Display for OdsCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a member may do.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Grant {
+    /// Be looked up, and look up.
+    Lookup,
+    /// Publish into the national directory.
+    Sync,
+}
+
+impl Grant {
+    /// Every grant, in the order in which reports show them.
+    pub const ALL: [Grant; 2] = [Grant::Lookup, Grant::Sync];
+
+    /// The grant as documents, labels and messages write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Grant::Lookup => "lookup",
+            Grant::Sync => "sync",
+        }
+    }
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How much a failing control weighs; ordered from light to heavy.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+impl Severity {
+    /// The severity as documents, labels and messages write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Severity::Low => "low",
+            Severity::Medium => "medium",
+            Severity::High => "high",
+            Severity::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How far a baseline or a control is rolled out; ordered from draft to enforced.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Not loaded by a running gateway.
+    Draft,
+    /// Recorded only.
+    Audit,
+    /// Also told to the member, with the date on which it will be enforced.
+    Warn,
+    /// Decides.
+    Enforce,
+}

@@ -1,0 +1,3 @@
+//! Passwords and keys that cannot be printed and are wiped when dropped.
+
+pub mod text;

@@ -1,0 +1,1 @@
+//! Keeps members, evidence, assessments, exceptions, sync state, journal and the audit chain.

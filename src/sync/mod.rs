@@ -1,0 +1,1 @@
+//! Reads changes, plans, guards, executes, confirms.

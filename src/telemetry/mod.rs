@@ -1,0 +1,1 @@
+//! Starts tracing and owns the metrics registry; knows no metric by name.

@@ -1,0 +1,1 @@
+//! The one integration binary: real flows from outside, as a user would run them. Each file is a module of it.
