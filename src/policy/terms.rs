@@ -129,3 +129,109 @@ pub enum Stage {
     /// Decides.
     Enforce,
 }
+
+/// Where an organisation stands in the life of its membership. No state is ever skipped; `enrol::lifecycle` says which
+/// steps exist.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Membership {
+    /// Asked to join; its connection is known, nothing was measured.
+    Requested,
+    /// Measured at least once; the report is there to be read.
+    Checked,
+    /// An officer said yes.
+    Approved,
+    /// Federates while its gate is open, for its pilot group first.
+    Piloting,
+    /// Federates while its gate is open.
+    Federated,
+    /// Set aside by an officer: every gate closed whatever the assessment says.
+    Suspended,
+    /// On the way out: gates closed, its published entries being wound down.
+    Leaving,
+    /// Gone. A new request starts over.
+    Left,
+}
+
+impl Membership {
+    /// Every state, in the order of a life.
+    pub const ALL: [Membership; 8] = [
+        Membership::Requested,
+        Membership::Checked,
+        Membership::Approved,
+        Membership::Piloting,
+        Membership::Federated,
+        Membership::Suspended,
+        Membership::Leaving,
+        Membership::Left,
+    ];
+
+    /// The state as files, labels and messages write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Membership::Requested => "requested",
+            Membership::Checked => "checked",
+            Membership::Approved => "approved",
+            Membership::Piloting => "piloting",
+            Membership::Federated => "federated",
+            Membership::Suspended => "suspended",
+            Membership::Leaving => "leaving",
+            Membership::Left => "left",
+        }
+    }
+
+    /// Whether a gate of this member may be open at all.
+    pub const fn may_federate(self) -> bool {
+        matches!(self, Membership::Piloting | Membership::Federated)
+    }
+
+    /// Whether the member directory is measured: from the request until it has left.
+    pub const fn is_measured(self) -> bool {
+        !matches!(self, Membership::Leaving | Membership::Left)
+    }
+}
+
+impl fmt::Display for Membership {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whose fault a failure is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Party {
+    /// Whoever asked.
+    Requester,
+    /// The member or its directory.
+    Member,
+    /// The policy documents.
+    Policy,
+    /// The national directory.
+    National,
+    /// This gateway, its store, its configuration or its host.
+    Us,
+}
+
+impl Party {
+    /// The party as labels and messages write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Party::Requester => "requester",
+            Party::Member => "member",
+            Party::Policy => "policy",
+            Party::National => "national",
+            Party::Us => "us",
+        }
+    }
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,3 +1,5 @@
 //! Passwords and keys that cannot be printed and are wiped when dropped.
 
+pub mod reference;
+pub mod signing;
 pub mod text;
