@@ -1,1 +1,2 @@
 //! The one integration binary: real flows from outside, as a user would run them. Each file is a module of it.
+mod floors;
