@@ -26,7 +26,7 @@
 //! 6  config                                           one versioned file -> every module's own settings, or all its faults
 //! 5  console                                          metrics and health pages over the verbs' reports and handles
 //! 4  proxy        assess        sync        enrol     the verbs; they never see one another
-//! 3  directory    store         release     namespace hands, and what shapes a request
+//! 3  directory    store         release     namespace  hands, and what shapes a request
 //! 2  baseline     gate                                decisions: pure functions of values and time
 //! 1  ldap         tls           policy                languages: LDAP, certificates, policy documents
 //! 0  ambient      secret        telemetry             ground: clock and chance, secrets, logging and metrics set-up
