@@ -1,0 +1,189 @@
+//! The one door to what is kept.
+//!
+//! Methods block (a few microseconds to the busy time-out): callers on tokio use `spawn_blocking`. Each method is one
+//! transaction: on an error nothing of it is kept. Methods that take a [`NewAudit`] record it in the same transaction, so
+//! that there is no change without its record.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::policy::terms::{Grant, OdsCode};
+use crate::store::audit::{AuditRecord, AuditReport, NewAudit};
+use crate::store::error::StoreError;
+use crate::store::member::{Member, Transition};
+use crate::store::record::{
+    Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, JournalEntry, Lease,
+    NewJournalEntry, PlanRecord, StagedObject, StagedPage,
+};
+
+/// What a check of the store found.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CheckReport {
+    /// The schema's version.
+    pub schema: i64,
+    /// What the database's own integrity check says; none means sound.
+    pub faults: Vec<String>,
+    /// Rows per table.
+    pub rows: Vec<(String, u64)>,
+    /// The audit chain.
+    pub audit: AuditReport,
+}
+
+/// Keeps everything that must outlive the process.
+pub trait Store: Send + Sync + Debug {
+    // ---- members and their life
+
+    /// Every member, by code.
+    fn members(&self) -> Result<Vec<Member>, StoreError>;
+
+    /// One member.
+    fn member(&self, ods: &OdsCode) -> Result<Option<Member>, StoreError>;
+
+    /// Saves a member, with the transition that led to its state if there was one, and returns it with its new revision. A
+    /// member whose `revision` is not the kept one (0: must not exist) is a conflict.
+    fn save_member(
+        &self,
+        member: &Member,
+        transition: Option<&Transition>,
+        audit: &NewAudit,
+    ) -> Result<Member, StoreError>;
+
+    /// A member's transitions, oldest first.
+    fn transitions(&self, ods: &OdsCode) -> Result<Vec<Transition>, StoreError>;
+
+    // ---- evidence, assessments, exceptions, gates
+
+    /// Keeps an evidence document. Its `previous` must be the hash of the member's latest, or it is a conflict.
+    fn put_evidence(&self, evidence: &EvidenceRecord) -> Result<(), StoreError>;
+
+    /// An evidence document by its hash.
+    fn evidence(&self, hash: &str) -> Result<Option<EvidenceRecord>, StoreError>;
+
+    /// The member's latest evidence.
+    fn latest_evidence(&self, ods: &OdsCode) -> Result<Option<EvidenceRecord>, StoreError>;
+
+    /// Keeps an assessment; the audit record comes with it.
+    fn put_assessment(&self, assessment: &AssessmentRecord, audit: &NewAudit) -> Result<(), StoreError>;
+
+    /// An assessment by its id.
+    fn assessment(&self, id: &str) -> Result<Option<AssessmentRecord>, StoreError>;
+
+    /// The member's latest assessments, newest first.
+    fn recent_assessments(&self, ods: &OdsCode, limit: u32) -> Result<Vec<AssessmentRecord>, StoreError>;
+
+    /// Keeps an exception, new or changed (withdrawn).
+    fn put_exception(&self, exception: &ExceptionRecord, audit: &NewAudit) -> Result<(), StoreError>;
+
+    /// Exceptions of one member, or of all, ended and withdrawn ones too, by id.
+    fn exceptions(&self, ods: Option<&OdsCode>) -> Result<Vec<ExceptionRecord>, StoreError>;
+
+    /// Appends a gate's change, with its audit record.
+    fn record_gate(&self, gate: &GateRecord, audit: &NewAudit) -> Result<(), StoreError>;
+
+    /// What every gate is now: the newest record of each member and grant.
+    fn gates(&self) -> Result<Vec<GateRecord>, StoreError>;
+
+    /// A member's gate changes, newest first.
+    fn gate_history(
+        &self,
+        ods: &OdsCode,
+        grant: Option<Grant>,
+        limit: u32,
+    ) -> Result<Vec<GateRecord>, StoreError>;
+
+    // ---- sync
+
+    /// One staged object.
+    fn staged(&self, ods: &OdsCode, guid: &[u8; 16]) -> Result<Option<StagedObject>, StoreError>;
+
+    /// Every staged object of a member, by GUID, one at a time. An error of `visit` ends it and is given back.
+    fn visit_staged(
+        &self,
+        ods: &OdsCode,
+        visit: &mut dyn FnMut(StagedObject) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+
+    /// Applies one page's effects and its cookie, all or nothing, if `lease` is still held.
+    fn apply_page(
+        &self,
+        ods: &OdsCode,
+        lease: &Lease,
+        now: OffsetDateTime,
+        page: &StagedPage,
+    ) -> Result<(), StoreError>;
+
+    /// A key-value of a member's sync state, for example its cookie.
+    fn sync_value(&self, ods: &OdsCode, key: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Every key-value of a member's sync state whose key starts with `prefix`, by key.
+    fn sync_values(&self, ods: &OdsCode, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
+    /// Keeps a plan or changes its state.
+    fn put_plan(&self, plan: &PlanRecord) -> Result<(), StoreError>;
+
+    /// A plan by its hash.
+    fn plan(&self, hash: &str) -> Result<Option<PlanRecord>, StoreError>;
+
+    /// A member's plans, newest first.
+    fn plans(&self, ods: &OdsCode, limit: u32) -> Result<Vec<PlanRecord>, StoreError>;
+
+    /// Keeps an approval, with its audit record.
+    fn put_approval(&self, approval: &Approval, audit: &NewAudit) -> Result<(), StoreError>;
+
+    /// The approvals of a plan, oldest first.
+    fn approvals(&self, plan: &str) -> Result<Vec<Approval>, StoreError>;
+
+    /// Appends to a member's journal if `lease` is still held; returns the last number given.
+    fn append_journal(
+        &self,
+        ods: &OdsCode,
+        lease: &Lease,
+        now: OffsetDateTime,
+        entries: &[NewJournalEntry],
+    ) -> Result<u64, StoreError>;
+
+    /// A member's journal after number `after`, oldest first.
+    fn journal(&self, ods: &OdsCode, after: u64, limit: u32) -> Result<Vec<JournalEntry>, StoreError>;
+
+    // ---- leases
+
+    /// Takes the lease if nobody else holds it at `now`; a holder that asks again prolongs it and keeps its epoch.
+    fn acquire_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        now: OffsetDateTime,
+        lasts: Duration,
+    ) -> Result<Option<Lease>, StoreError>;
+
+    /// Prolongs a lease that is still held; [`StoreError::Fenced`] when it is not.
+    fn renew_lease(&self, lease: &Lease, now: OffsetDateTime, lasts: Duration) -> Result<Lease, StoreError>;
+
+    /// Gives a lease back; nothing happens when it is no longer held.
+    fn release_lease(&self, lease: &Lease) -> Result<(), StoreError>;
+
+    // ---- audit
+
+    /// Appends to the chain, in order, durably; returns the last record's number.
+    fn append_audit(&self, records: &[NewAudit]) -> Result<u64, StoreError>;
+
+    /// The chain after number `after`, oldest first.
+    fn audit(&self, after: u64, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
+
+    /// Reads the whole chain and reports every change, gap and truncation.
+    fn verify_audit(&self) -> Result<AuditReport, StoreError>;
+
+    // ---- itself
+
+    /// A number that rises whenever members, assessments, exceptions or gates were written, by this process or another.
+    /// Cheap enough to ask 20 times a second.
+    fn generation(&self) -> Result<u64, StoreError>;
+
+    /// Writes and reads back a mark, so that a full or read-only store is noticed before something is lost.
+    fn probe_writable(&self) -> Result<(), StoreError>;
+
+    /// Checks its own soundness.
+    fn check(&self) -> Result<CheckReport, StoreError>;
+}

@@ -1,0 +1,158 @@
+//! The other values that the store keeps: documents with the few fields that they are found by.
+//!
+//! Every `document` is JSON as bytes, kept and given back unchanged, so that a hash over it stays true.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::policy::terms::{Grant, OdsCode};
+
+/// One evidence document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvidenceRecord {
+    pub member: OdsCode,
+    /// The document's own content hash, lower-case hex: its key.
+    pub hash: String,
+    /// The hash of the member's evidence before it; none for the first. The store refuses a gap as a conflict.
+    pub previous: Option<String>,
+    /// In UTC.
+    pub collected_at: OffsetDateTime,
+    pub document: Vec<u8>,
+}
+
+/// One assessment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AssessmentRecord {
+    /// Its id: its key.
+    pub id: String,
+    pub member: OdsCode,
+    /// In UTC.
+    pub assessed_at: OffsetDateTime,
+    pub policy_hash: String,
+    pub evidence_hash: String,
+    pub document: Vec<u8>,
+}
+
+/// A control set aside for one member, granted by command (those in policy files live there).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExceptionRecord {
+    /// Its key, chosen by whoever grants it.
+    pub id: String,
+    pub member: OdsCode,
+    pub control: String,
+    pub owner: String,
+    pub reason: String,
+    pub compensating_control: String,
+    pub approver: String,
+    /// When it was granted, in UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub granted_at: OffsetDateTime,
+    /// When it ends by itself, in UTC; mandatory.
+    #[serde(with = "time::serde::rfc3339")]
+    pub ends_at: OffsetDateTime,
+    /// When it was withdrawn before its end, in UTC.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub withdrawn_at: Option<OffsetDateTime>,
+}
+
+/// One change of a gate; the newest of a member and grant is what the gate is now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateRecord {
+    pub member: OdsCode,
+    pub grant: Grant,
+    /// When it changed, in UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// `open`, `held` or `closed`.
+    pub state: String,
+    /// Until when it is held, in UTC.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub until: Option<OffsetDateTime>,
+    /// Why, one sentence each.
+    pub reasons: Vec<String>,
+    /// The assessment that says so.
+    pub assessment: Option<String>,
+}
+
+/// A member object as last read, staged for planning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StagedObject {
+    /// objectGUID, as the member directory sends it.
+    pub guid: [u8; 16],
+    /// The parent's objectGUID.
+    pub parent: Option<[u8; 16]>,
+    /// The number of the pass that last saw it.
+    pub pass: u64,
+    pub document: Vec<u8>,
+}
+
+/// Everything that one page of reading changes; all of it happens or none of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StagedPage {
+    /// Objects to insert or replace.
+    pub put: Vec<StagedObject>,
+    /// Objects to forget.
+    pub forget: Vec<[u8; 16]>,
+    /// Key-values to set (`Some`) or to remove (`None`); the cookie is one of them.
+    pub values: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// One plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanRecord {
+    /// Its content hash, lower-case hex: its key.
+    pub hash: String,
+    pub member: OdsCode,
+    /// In UTC.
+    pub made_at: OffsetDateTime,
+    /// What became of it, in the words of `sync` (for example `planned`, `held`, `running`, `done`, `failed`).
+    pub state: String,
+    pub document: Vec<u8>,
+}
+
+/// An officer's approval of exactly one plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    pub plan: String,
+    pub member: OdsCode,
+    pub officer: String,
+    pub reason: String,
+    /// In UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// When it is no longer good, in UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub ends_at: OffsetDateTime,
+}
+
+/// A line to be appended to a member's journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewJournalEntry {
+    pub plan: String,
+    /// The step of the plan, from 0.
+    pub step: u64,
+    /// `intended`, `done`, `failed`, or another word of `sync`.
+    pub phase: String,
+    /// In UTC.
+    pub at: OffsetDateTime,
+    pub document: Vec<u8>,
+}
+
+/// A line of a member's journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// Its number in the whole journal; rises, never reused.
+    pub seq: u64,
+    pub entry: NewJournalEntry,
+}
+
+/// The right to be the only one who does something, until it ends. `epoch` rises with every new holder and fences old ones off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// What it is for, for example `sync/RXA`.
+    pub name: String,
+    pub holder: String,
+    pub epoch: u64,
+    /// In UTC.
+    pub ends_at: OffsetDateTime,
+}
