@@ -1,1 +1,9 @@
-//! The commands, one file per group; text and JSON of the same value.
+//! The commands, as a person types them: one file per group, each with its `Command` and its `run`.
+//!
+//! Text and JSON show the same value. Exit codes: 0 yes or done, 1 no or refused, 2 could not tell or could not run.
+//!
+//! Must never: hold logic of its own.
+
+pub mod arguments;
+pub mod context;
+pub mod failure;

@@ -1,1 +1,7 @@
-//! One versioned file into every module's own settings, or all of its faults.
+//! One versioned YAML file -> every module's own settings, or all its faults with file, line and column.
+//!
+//! Members are not in it: they come from the store, by enrolment. Secrets are references.
+
+pub mod fault;
+pub mod file;
+pub mod settings;

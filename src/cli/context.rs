@@ -1,0 +1,109 @@
+//! What every command is given: where the configuration is, the store, the clock, and how to print.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use serde::Serialize;
+
+use crate::ambient::clock::Clock;
+use crate::cli::failure::Failure;
+use crate::config::file;
+use crate::config::settings::Config;
+use crate::store::audit::NewAudit;
+use crate::store::port::Store;
+
+/// The surroundings of one command. Configuration and store are opened when first asked for, so that a command that needs
+/// neither works without them.
+#[derive(Debug)]
+pub struct Context {
+    config_path: PathBuf,
+    /// Whether the answer is to be JSON.
+    pub json: bool,
+    /// Who is asking, for the audit: `--actor`, or the name of the account that runs the command.
+    pub actor: String,
+    pub clock: Clock,
+    config: OnceLock<Arc<Config>>,
+    store: OnceLock<Arc<dyn Store>>,
+}
+
+impl Context {
+    /// A context over the configuration file at `config_path`, which is not read yet.
+    pub fn new(config_path: PathBuf, json: bool, actor: String, clock: Clock) -> Self {
+        Context { config_path, json, actor, clock, config: OnceLock::new(), store: OnceLock::new() }
+    }
+
+    /// Where the configuration file is.
+    pub fn config_path(&self) -> &Path {
+        &self.config_path
+    }
+
+    /// The configuration; all its faults in one message when it has any.
+    pub fn config(&self) -> Result<&Arc<Config>, Failure> {
+        if let Some(config) = self.config.get() {
+            return Ok(config);
+        }
+        let config = file::load(&self.config_path).map_err(Failure::could_not)?;
+        Ok(self.config.get_or_init(|| Arc::new(config)))
+    }
+
+    /// The store of the configuration's `data_dir`, opened for this process. A running gateway notices what is written.
+    pub fn store(&self) -> Result<&Arc<dyn Store>, Failure> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        self.config()?;
+        Err(Failure::could_not("there is no store yet"))
+    }
+
+    /// An audit record by this actor, now.
+    pub fn audit(
+        &self,
+        action: &str,
+        member: Option<&crate::policy::terms::OdsCode>,
+        detail: serde_json::Value,
+    ) -> NewAudit {
+        NewAudit {
+            at: self.clock.now(),
+            actor: self.actor.clone(),
+            action: action.to_owned(),
+            member: member.cloned(),
+            detail,
+        }
+    }
+
+    /// Prints `value` as JSON when asked for, else the text that `text` makes of it.
+    pub fn print<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        if self.json {
+            let json = serde_json::to_string_pretty(value).map_err(Failure::could_not)?;
+            self.line(json)
+        } else {
+            self.line(text(value).trim_end_matches('\n'))
+        }
+    }
+
+    /// Prints one text and a line end to standard output.
+    pub fn line(&self, text: impl Display) -> Result<(), Failure> {
+        match writeln!(std::io::stdout().lock(), "{text}") {
+            // whoever reads has seen enough
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(Failure::could_not),
+        }
+    }
+
+    /// Prints a note for the person to standard error; it is no part of the answer.
+    pub fn note(&self, text: impl Display) {
+        // nowhere to report that standard error is closed
+        let _ = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// Whether standard output is a terminal, so that colour helps.
+    pub fn is_terminal(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+}

@@ -1,0 +1,146 @@
+//! The configuration as values.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::policy::terms::OdsCode;
+use crate::secret::reference::SecretReference;
+use crate::store;
+
+/// The whole file. Relative paths in it are relative to the file's directory, and absolute once loaded.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The version of the file's format: 1.
+    pub version: u32,
+    /// Where everything that is kept lies: store, lock, signing key, access audit.
+    pub data_dir: PathBuf,
+    /// The directory of policy documents.
+    pub policies: PathBuf,
+    pub listen: Listen,
+    pub tls: Tls,
+    pub national: National,
+    #[serde(default)]
+    pub store: store::settings::Settings,
+    #[serde(default)]
+    pub intervals: Intervals,
+    #[serde(default)]
+    pub log: Log,
+    /// National applications that may come to the front door, by certificate.
+    #[serde(default)]
+    pub applications: Vec<Application>,
+}
+
+/// Where the gateway listens.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// The front door: LDAP over TLS.
+    pub ldaps: SocketAddr,
+    /// Metrics and health, plain HTTP; a loopback or management address.
+    pub metrics: SocketAddr,
+}
+
+/// The front door's certificates. Reloaded when they change.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM key.
+    pub key: PathBuf,
+    /// PEM anchors that client certificates must chain to.
+    pub client_anchors: PathBuf,
+    /// CRL files (PEM or DER) of the issuers of client certificates.
+    #[serde(default)]
+    pub crls: Vec<PathBuf>,
+    /// What happens to a client certificate whose issuer no CRL speaks for.
+    #[serde(default)]
+    pub unlisted: Unlisted,
+}
+
+/// See [`Tls::unlisted`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unlisted {
+    #[default]
+    Refuse,
+    Allow,
+}
+
+/// The national directory.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct National {
+    /// Host or address to dial, with port: `ldap.example.test:636`.
+    pub address: String,
+    /// The name that its certificate must have; none means the host of `address`.
+    #[serde(default)]
+    pub tls_name: Option<String>,
+    /// PEM anchors that its certificate must chain to.
+    pub anchors: PathBuf,
+    /// The account that looks up and publishes.
+    pub bind_dn: String,
+    pub password: SecretReference,
+    /// Its suffix, for example `dc=national,dc=test`.
+    pub suffix: String,
+    /// Where people are published, for example `ou=people,dc=national,dc=test`.
+    pub people_base: String,
+}
+
+/// How often things happen, in seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Intervals {
+    /// Between two assessments of a member.
+    pub assess_seconds: u32,
+    /// Between two sync runs of a member.
+    pub sync_seconds: u32,
+    /// How long operations may finish after SIGTERM.
+    pub drain_seconds: u32,
+}
+
+impl Default for Intervals {
+    fn default() -> Self {
+        Intervals { assess_seconds: 300, sync_seconds: 60, drain_seconds: 20 }
+    }
+}
+
+/// What is logged and how.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `json` for machines, `human` for people.
+    pub format: LogFormat,
+    /// As in `info,portcullis::sync=debug`.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { format: LogFormat::Json, filter: "info".to_owned() }
+    }
+}
+
+/// See [`Log::format`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// A national application.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Application {
+    /// Its name in agreements and audit records.
+    pub name: String,
+    /// SHA-256 of its DER certificate, hex.
+    pub sha256: String,
+    /// The organisation that it belongs to, when it is one member's.
+    #[serde(default)]
+    pub member: Option<OdsCode>,
+}
