@@ -13,6 +13,7 @@ use crate::config::file;
 use crate::config::settings::Config;
 use crate::store::audit::NewAudit;
 use crate::store::port::Store;
+use crate::store::sqlite::store::SqliteStore;
 
 /// The surroundings of one command. Configuration and store are opened when first asked for, so that a command that needs
 /// neither works without them.
@@ -53,8 +54,9 @@ impl Context {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        self.config()?;
-        Err(Failure::could_not("there is no store yet"))
+        let config = self.config()?;
+        let store = SqliteStore::open(&config.data_dir, &config.store).map_err(Failure::could_not)?;
+        Ok(self.store.get_or_init(|| Arc::new(store)))
     }
 
     /// An audit record by this actor, now.
