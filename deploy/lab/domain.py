@@ -1,0 +1,292 @@
+"""Fill one provisioned Samba domain, or change one thing of it while it runs, straight through its database.
+
+  domain.py SMB.CONF fill hardened|weak --people N --ip A --service-password P --user-password P --pki DIR
+  domain.py SMB.CONF on|off WHAT          (the "directory" lines of member.sh)
+
+One process for everything: samba-tool would start a Python for each of some thirty settings.
+"""
+import argparse
+import subprocess
+import sys
+
+import ldb
+from samba.auth import system_session
+from samba.dcerpc import security
+from samba.ndr import ndr_pack, ndr_unpack
+from samba.param import LoadParm
+from samba.samdb import SamDB
+
+import people
+
+NORMAL, DISABLED, NO_PASSWORD_NEEDED, NEVER_EXPIRES = 0x200, 0x2, 0x20, 0x10000
+SMARTCARD_REQUIRED, NOT_DELEGATED, NO_PREAUTH, DES_ONLY, ANY_DELEGATION = 0x40000, 0x100000, 0x400000, 0x200000, 0x80000
+PRIVILEGED = NORMAL | SMARTCARD_REQUIRED | NOT_DELEGATED
+REPLICATION = ["1131f6aa-9c07-11d1-f79f-00c04fc2dcd2", "1131f6ad-9c07-11d1-f79f-00c04fc2dcd2"]
+# Samba's own: write password-related attributes as given
+BYPASS = ["relax:0", "local_oid:1.3.6.1.4.1.7165.4.3.12:0"]
+RECYCLE_BIN = "766ddcd8-acd0-445e-f3b9-a7f9b6744f2a"
+
+
+def days(count):
+    """A duration as AD writes it: negative, in 100 ns."""
+    return str(-count * 864_000_000_000)
+
+
+def minutes(count):
+    return str(-count * 600_000_000)
+
+
+class Domain:
+    def __init__(self, conf):
+        self.settings = LoadParm()
+        self.settings.load(conf)
+        url = self.settings.get("private dir") + "/sam.ldb"
+        self.db = SamDB(url=url, lp=self.settings, session_info=system_session(self.settings), flags=ldb.FLG_NOSYNC)
+        self.base = str(self.db.domain_dn())
+        self.dns = self.db.domain_dns_name()
+        self.member = self.dns.split(".")[0]
+        self.configuration = "CN=Configuration," + self.base
+        self.keys = "CN=Public Key Services,CN=Services," + self.configuration
+        self.heuristics = "CN=Directory Service,CN=Windows NT,CN=Services," + self.configuration
+
+    def add(self, dn, controls=(), **attributes):
+        self.db.add({"dn": dn, **{k: v for k, v in attributes.items() if v is not None}}, controls=list(controls))
+        return dn
+
+    def set(self, dn, controls=(), **attributes):
+        change = ldb.Message(ldb.Dn(self.db, dn))
+        for name, value in attributes.items():
+            name = name.replace("_", "-")
+            values = [] if value is None else value if isinstance(value, list) else [value]
+            change[name] = ldb.MessageElement([str(v) if not isinstance(v, bytes) else v for v in values], ldb.FLAG_MOD_REPLACE, name)
+        self.db.modify(change, controls=list(controls))
+
+    def user(self, account, where, flags=NORMAL, password=None, **more):
+        return self.add(
+            f"CN={account},{where}", objectClass="user", sAMAccountName=account, userPrincipalName=f"{account}@{self.dns}",
+            userAccountControl=str(flags), unicodePwd=f'"{password}"'.encode("utf-16-le") if password else None, **more)
+
+    def ou(self, name, where=None):
+        return self.add(f"OU={name},{where or self.base}", objectClass="organizationalUnit")
+
+    def join(self, group, *members):
+        change = ldb.Message(ldb.Dn(self.db, group))
+        change["member"] = ldb.MessageElement(list(members), ldb.FLAG_MOD_ADD, "member")
+        self.db.modify(change)
+
+    def sid(self, dn):
+        return str(ndr_unpack(security.dom_sid, self.db.search(dn, ldb.SCOPE_BASE, attrs=["objectSid"])[0]["objectSid"][0]))
+
+    def aces(self, dn, add=(), remove=()):
+        """Access control entries, as SDDL; one that is there already is not added twice."""
+        hidden = "CN=Deleted Objects" in dn
+        controls = ["show_deleted:1"] if hidden else []
+        found = self.db.search(dn, ldb.SCOPE_BASE, attrs=["nTSecurityDescriptor"], controls=controls + ["sd_flags:1:15"])
+        domain = security.dom_sid(self.db.get_domain_sid())
+        sddl = ndr_unpack(security.descriptor, found[0]["nTSecurityDescriptor"][0]).as_sddl(domain)
+        for ace in list(add) + list(remove):
+            sddl = sddl.replace(ace, "")
+        first = sddl.index("(", sddl.index("D:"))
+        sddl = sddl[:first] + "".join(add) + sddl[first:]
+        change = ldb.Message(ldb.Dn(self.db, dn))
+        new = ndr_pack(security.descriptor.from_sddl(sddl, domain))
+        change["sd"] = ldb.MessageElement(new, ldb.FLAG_MOD_REPLACE, "nTSecurityDescriptor")
+        self.db.modify(change, controls=controls + ["sd_flags:1:4"])
+
+    def der(self, kind, path):
+        return subprocess.run(["openssl", kind, "-in", path, "-outform", "DER"], check=True, capture_output=True).stdout
+
+
+def fill(domain, options):
+    hardened = options.profile == "hardened"
+    domain.db.transaction_start()
+    place = common(domain, options, hardened)
+    (harden if hardened else weaken)(domain, options, place)
+    staff(domain, options, hardened)
+    domain.db.transaction_commit()
+    if hardened:
+        # its own transaction: the module looks the functional level up in what is committed
+        change = ldb.Message(ldb.Dn(domain.db, ""))
+        value = f"CN=Partitions,{domain.configuration}:{RECYCLE_BIN}"
+        change["enable"] = ldb.MessageElement([value], ldb.FLAG_MOD_ADD, "enableOptionalFeature")
+        domain.db.modify(change)
+    grant_deleted(domain, True)
+
+
+def common(domain, options, hardened):
+    base, conf = domain.base, domain.configuration
+    # samba-tool refuses to raise above 2008 R2; these three values are what the rootDSE reports
+    settings = f"CN=NTDS Settings,CN=DC1,CN=Servers,CN=Default-First-Site-Name,CN=Sites,{conf}"
+    for dn in (settings, base, f"CN=Partitions,{conf}"):
+        domain.set(dn, msDS_Behavior_Version=7 if hardened else 4)
+    # GSSAPI by address, without a hosts file
+    controller = f"CN=DC1,OU=Domain Controllers,{base}"
+    names = [bytes(v) for v in domain.db.search(controller, ldb.SCOPE_BASE, attrs=["servicePrincipalName"])[0]["servicePrincipalName"]]
+    domain.set(controller, servicePrincipalName=names + [f"ldap/{options.ip}".encode()], operatingSystem="Windows Server 2022 Standard",
+               operatingSystemVersion="10.0 (20348)")
+    services = domain.ou("Service Accounts")
+    account = domain.user("svc-portcullis", services, password=options.service_password, description="Portcullis, read only",
+                          msDS_SupportedEncryptionTypes=None)
+    domain.set(account, msDS_SupportedEncryptionTypes=24)
+    # the hospital's own joiner-mover-leaver feed, for whoever wants to change staff over LDAP
+    rota = domain.user("svc-rota", services, password=options.service_password, description="Staff records feed")
+    domain.set(rota, msDS_SupportedEncryptionTypes=24)
+    people_place = domain.ou("Staff")
+    domain.aces(people_place, add=[f"(A;CI;GA;;;{domain.sid(rota)})"])
+    portcullis = domain.ou("Portcullis")
+    domain.add(f"CN=Canary,{portcullis}", objectClass="contact", displayName="Portcullis canary", description="Must stay readable")
+    domain.user("card-monitor", portcullis, NORMAL | (SMARTCARD_REQUIRED if hardened else 0),
+                None if hardened else options.user_password, description="Card logon probe")
+    return people_place
+
+
+def policy(domain, **values):
+    domain.set(domain.base, **values)
+
+
+def harden(domain, options, staff_place):
+    base = domain.base
+    policy(domain, ms_DS_MachineAccountQuota=0, minPwdLength=14, pwdHistoryLength=24, pwdProperties=1, minPwdAge=0, maxPwdAge=days(365),
+           lockoutThreshold=10, lockoutDuration=minutes(15), lockOutObservationWindow=minutes(15))
+    domain.set(f"CN=krbtgt,CN=Users,{base}", msDS_SupportedEncryptionTypes=24)
+    domain.set(f"CN=DC1,OU=Domain Controllers,{base}", msDS_SupportedEncryptionTypes=24)
+    domain.set(f"CN=Administrator,CN=Users,{base}", userAccountControl=PRIVILEGED)
+    admins = domain.ou("Tier 0")
+    for number in range(1, 4):
+        dn = domain.user(f"adm-{number}", admins, PRIVILEGED, displayName=f"Domain administrator {number}")
+        domain.join(f"CN=Domain Admins,CN=Users,{base}", dn)
+        domain.join(f"CN=Protected Users,CN=Users,{base}", dn)
+    domain.join(f"CN=Protected Users,CN=Users,{base}", f"CN=Administrator,CN=Users,{base}")
+    domain.add(f"CN=tier0,CN=Password Settings Container,CN=System,{base}", objectClass="msDS-PasswordSettings", **{
+        "msDS-PasswordSettingsPrecedence": "1", "msDS-PasswordReversibleEncryptionEnabled": "FALSE",
+        "msDS-PasswordHistoryLength": "24", "msDS-PasswordComplexityEnabled": "TRUE", "msDS-MinimumPasswordLength": "16",
+        "msDS-MinimumPasswordAge": "0", "msDS-MaximumPasswordAge": days(365), "msDS-LockoutThreshold": "5",
+        "msDS-LockoutObservationWindow": minutes(30), "msDS-LockoutDuration": minutes(30),
+        "msDS-PSOAppliesTo": f"CN=Domain Admins,CN=Users,{base}"})
+    root, empty = domain.der("x509", f"{options.pki}/ca.crt"), b"\x00"
+    for dn, revoked in ((f"CN=NTAuthCertificates,{domain.keys}", empty),
+                        (f"CN=Lab Root CA,CN=Certification Authorities,{domain.keys}", domain.der("crl", f"{options.pki}/ca.crl"))):
+        domain.add(dn, objectClass="certificationAuthority", cACertificate=root, authorityRevocationList=empty,
+                   certificateRevocationList=revoked)
+    domain.user("carol", staff_place, password=options.user_password, displayName="Carol, password by exception")
+
+
+def weaken(domain, options, staff_place):
+    base = domain.base
+    policy(domain, ms_DS_MachineAccountQuota=10, minPwdLength=6, pwdHistoryLength=0, pwdProperties=16, minPwdAge=0, maxPwdAge=0,
+           lockoutThreshold=0)
+    domain.set(domain.heuristics, dSHeuristics="0000002")
+    domain.set(f"CN=Guest,CN=Users,{base}", userAccountControl=66080)
+    domain.set(f"CN=Administrator,CN=Users,{base}", userAccountControl=NORMAL | NEVER_EXPIRES)
+    domain.set(f"CN=krbtgt,CN=Users,{base}", userAccountControl=NORMAL | DISABLED | NO_PREAUTH)
+    domain.set(f"CN=krbtgt,CN=Users,{base}", BYPASS, pwdLastSet=130000000000000000)
+    domain.add(f"CN=ESC1,CN=Certificate Templates,{domain.keys}", objectClass="pKICertificateTemplate", **{
+        "msPKI-Certificate-Name-Flag": "1", "msPKI-Enrollment-Flag": "0", "msPKI-RA-Signature": "0",
+        "pKIExtendedKeyUsage": "1.3.6.1.4.1.311.20.2.2", "msPKI-Minimal-Key-Size": "1024"})
+    for account, flags in (("roast", NORMAL | NO_PREAUTH), ("deleg", NORMAL | ANY_DELEGATION), ("desonly", NORMAL | DES_ONLY)):
+        dn = domain.user(account, f"CN=Users,{base}", password=options.user_password)
+        domain.set(dn, userAccountControl=flags)
+    admins = domain.ou("IT")
+    for name in ("it-helpdesk", "it-backup"):
+        dn = domain.user(name, admins, NORMAL | NEVER_EXPIRES, options.user_password)
+        domain.join(f"CN=Domain Admins,CN=Users,{base}", dn)
+
+
+def staff(domain, options, hardened):
+    place, member = f"OU=Staff,{domain.base}", domain.member
+    for division in people.DIVISIONS:
+        domain.ou(division, place)
+    groups, teams, heads = domain.ou("Groups"), {}, {}
+    card = SMARTCARD_REQUIRED if hardened else 0
+    for number in range(options.people):
+        who = people.person(number, member)
+        named = {0: "alice", 1: "bob"}.get(number)
+        if named:
+            who.update(account=named, upn=f"{named}@{domain.dns}", given=named.title(), cn=f"{named.title()} {who['family']}",
+                       display=f"{who['family'].upper()}, {named.title()} ({member.upper()})",
+                       mail=f"{named}.{people.plain(who['family'])}@{member}.nhs.test")
+        # without cards a few have a password, so that there is something to log on with
+        password = options.user_password if named and not hardened else None
+        flags = NORMAL | card | (0 if hardened or password else NO_PASSWORD_NEEDED) | (0 if who["enabled"] else DISABLED)
+        dn = f"CN={who['cn']},OU={who['division']},{place}"
+        heads.setdefault(number, dn) if number < len(people.DEPARTMENTS) else None
+        domain.add(
+            dn, objectClass="user", sAMAccountName=who["account"], userPrincipalName=who["upn"], userAccountControl=str(flags),
+            givenName=who["given"], sn=who["family"], displayName=who["display"], mail=who["mail"], title=who["title"],
+            telephoneNumber=who["phone"], mobile=who["mobile"], department=who["department"], employeeNumber=who["number"],
+            company=f"{member.upper()} NHS Trust", physicalDeliveryOfficeName=who["room"],
+            manager=None if who["manager"] is None else heads[who["manager"]],
+            employeeType="staff" if who["listed"] else "not-listed",
+            unicodePwd=f'"{password}"'.encode("utf-16-le") if password else None)
+        teams.setdefault(who["department"], []).append(dn)
+    for name, members in teams.items():
+        domain.add(f"CN={name} Team,{groups}", objectClass="group", sAMAccountName=f"{name} Team", groupType="-2147483646", member=members)
+
+
+def grant_deleted(domain, on):
+    """List and Read on the Deleted Objects container: with it DirSync delivers deletions to an ordinary account."""
+    ace = f"(A;CI;RPLC;;;{domain.sid('CN=svc-portcullis,OU=Service Accounts,' + domain.base)})"
+    domain.aces(f"CN=Deleted Objects,{domain.base}", add=[ace] if on else [], remove=[] if on else [ace])
+
+
+def grant_replication(domain, on):
+    sid = domain.sid("CN=svc-portcullis,OU=Service Accounts," + domain.base)
+    aces = [f"(OA;;CR;{right};;{sid})" for right in REPLICATION]
+    domain.aces(domain.base, add=aces if on else [], remove=[] if on else aces)
+
+
+def scratch_account(domain, on, name, flags):
+    dn = f"CN={name},OU=Service Accounts,{domain.base}"
+    if on:
+        domain.user(name, f"OU=Service Accounts,{domain.base}")
+        domain.set(dn, userAccountControl=flags)
+    else:
+        domain.db.delete(dn)
+
+
+def change(domain, on, what):
+    base = domain.base
+    users = f"CN=Users,{base}"
+    actions = {
+        "privileged-without-smartcard": lambda: domain.set(
+            f"CN=adm-1,OU=Tier 0,{base}", userAccountControl=NORMAL | NOT_DELEGATED | (0 if on else SMARTCARD_REQUIRED)),
+        "machine-quota": lambda: policy(domain, ms_DS_MachineAccountQuota=10 if on else 0),
+        "short-passwords": lambda: policy(domain, minPwdLength=6 if on else 14),
+        "no-lockout": lambda: policy(domain, lockoutThreshold=0 if on else 10),
+        "no-preauthentication": lambda: scratch_account(domain, on, "svc-scanner", NORMAL | NO_PREAUTH),
+        "unconstrained-delegation": lambda: scratch_account(domain, on, "svc-report", NORMAL | ANY_DELEGATION),
+        "anonymous-read": lambda: domain.set(domain.heuristics, dSHeuristics="0000002" if on else None),
+        "guest": lambda: domain.set(f"CN=Guest,{users}", userAccountControl=66080 if on else 66082),
+        "old-krbtgt": lambda: domain.set(f"CN=krbtgt,{users}", BYPASS, pwdLastSet=130000000000000000 if on else now()),
+        "replication-right": lambda: grant_replication(domain, on),
+        "no-deleted-objects": lambda: grant_deleted(domain, not on),
+    }
+    actions[what]()
+
+
+def now():
+    import time
+    return int((time.time() + 11_644_473_600) * 10_000_000)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("conf")
+    verbs = arguments.add_subparsers(dest="verb", required=True)
+    filling = verbs.add_parser("fill")
+    filling.add_argument("profile", choices=["hardened", "weak"])
+    filling.add_argument("--people", type=int, required=True)
+    for name in ("--ip", "--service-password", "--user-password", "--pki"):
+        filling.add_argument(name, required=True)
+    for name in ("on", "off"):
+        verbs.add_parser(name).add_argument("what")
+    options = arguments.parse_args()
+    domain = Domain(options.conf)
+    if options.verb == "fill":
+        fill(domain, options)
+    else:
+        change(domain, options.verb == "on", options.what)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
