@@ -1,1 +1,8 @@
-//! Facts, controls and their evaluation: evidence in, assessment out. Unknown never passes.
+#![doc = include_str!("README.md")]
+
+pub mod assessment;
+pub mod compile;
+pub mod decode;
+pub mod evaluate;
+pub mod facts;
+pub mod value;

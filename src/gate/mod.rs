@@ -1,1 +1,4 @@
-//! Assessments, exceptions, enrolment and time in; grants out. Never open on error.
+#![doc = include_str!("README.md")]
+
+pub mod decide;
+pub mod table;

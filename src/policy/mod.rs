@@ -1,3 +1,8 @@
-//! Reads policy documents into checked values; every fault has a file, a line, a column and a hint.
+#![doc = include_str!("README.md")]
 
+pub mod documents;
+pub mod fault;
+pub mod set;
+pub mod signature;
+pub mod source;
 pub mod terms;

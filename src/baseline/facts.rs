@@ -1,0 +1,261 @@
+//! Facts as collected, and the evidence document that holds them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use crate::baseline::value::Value;
+use crate::policy::terms::OdsCode;
+
+/// One fact. Everything but `Known` and `Absent` makes what depends on it unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fact {
+    Known(Value),
+    /// Asked, readable, not set.
+    Absent,
+    /// We may not read it.
+    Hidden,
+    /// Asked, and something went wrong.
+    Failed(String),
+    /// Never asked.
+    NotCollected(String),
+}
+
+impl Fact {
+    /// The value, when it is known.
+    pub fn known(&self) -> Option<&Value> {
+        match self {
+            Fact::Known(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// A known truth value.
+    pub fn boolean(value: bool) -> Fact {
+        Fact::Known(Value::Boolean(value))
+    }
+
+    /// A known integer.
+    pub fn integer(value: i64) -> Fact {
+        Fact::Known(Value::Integer(value))
+    }
+
+    /// A known text.
+    pub fn text(value: impl Into<String>) -> Fact {
+        Fact::Known(Value::Text(value.into()))
+    }
+
+    /// A known duration of so many seconds.
+    pub fn duration(seconds: i64) -> Fact {
+        Fact::Known(Value::Duration(seconds))
+    }
+
+    /// A known set of names.
+    pub fn set<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Fact {
+        Fact::Known(Value::Set(names.into_iter().map(Into::into).collect()))
+    }
+}
+
+/// Facts by short name (`machine_account_quota`, not `domain.machine_account_quota`).
+pub type Record = BTreeMap<String, Fact>;
+
+/// Records of one kind. Every record should hold the facts `dn` and `name` (texts): offenders are told by them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Collection {
+    pub records: Vec<Record>,
+    /// Known `true` when every record is here. Anything else makes a control over the collection unknown, unless what
+    /// is here fails it already.
+    pub complete: Fact,
+}
+
+/// All facts of one pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// By first part of the fact's name: `domain`, `tls`, `kerberos`, `smartcard`, `rights`, `canary` ...
+    pub records: BTreeMap<String, Record>,
+    /// By name: `users`, `computers` ...
+    pub collections: BTreeMap<String, Collection>,
+}
+
+impl Facts {
+    /// A fact by its full name, as in `domain.machine_account_quota`. `users.complete` is the completeness of a
+    /// collection. What is not there was not collected.
+    pub fn get(&self, name: &str) -> Fact {
+        let Some((record, fact)) = name.split_once('.') else {
+            return Fact::NotCollected(format!("`{name}` is no fact"));
+        };
+        if let Some(found) = self.records.get(record).and_then(|r| r.get(fact)) {
+            return found.clone();
+        }
+        match self.collections.get(record) {
+            Some(collection) if fact == "complete" => collection.complete.clone(),
+            _ => Fact::NotCollected("the evidence does not hold it".into()),
+        }
+    }
+
+    /// Sets a fact by its full name; a name without a dot is ignored.
+    pub fn set(&mut self, name: &str, fact: Fact) {
+        if let Some((record, short)) = name.split_once('.') {
+            self.records.entry(record.to_owned()).or_default().insert(short.to_owned(), fact);
+        }
+    }
+}
+
+/// Where facts came from: one search or probe.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// The record or collection it gave facts to (`domain`, `tls`).
+    pub facts: String,
+    /// The probe, or the search as text.
+    pub by: String,
+    /// The controller asked, as `host:port`.
+    pub controller: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Milliseconds.
+    pub took_ms: u64,
+    pub pages: u64,
+    pub entries: u64,
+    /// The LDAP result code, when it was a search.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<u32>,
+    pub truncated: bool,
+}
+
+/// A signed statement of the member about what cannot be read remotely.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attestation {
+    pub subject: String,
+    pub statement: String,
+    pub by: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub until: OffsetDateTime,
+}
+
+/// Typed facts collected from one member directory in one pass; immutable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    pub member: OdsCode,
+    /// In UTC; ages were taken at this time.
+    #[serde(with = "time::serde::rfc3339")]
+    pub collected_at: OffsetDateTime,
+    /// The collector's name and version.
+    pub collector: String,
+    /// Controllers asked, as `host:port`.
+    pub controllers: Vec<String>,
+    pub facts: Facts,
+    pub provenance: Vec<Provenance>,
+    pub attestations: Vec<Attestation>,
+    /// Hash of the member's evidence before this one.
+    pub previous: Option<String>,
+    /// [`Evidence::content_hash`], lower-case hex; empty until sealed.
+    pub hash: String,
+    /// Ed25519 over the bytes of the hash text, lower-case hex; empty until signed.
+    pub signature: String,
+}
+
+/// The version of the evidence document that this program writes.
+pub const SCHEMA: u32 = 1;
+
+/// Why an evidence document cannot be relied on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceError {
+    #[error("the evidence is not valid JSON of a known shape: {0}")]
+    Unreadable(String),
+    #[error("the evidence has schema {0}, this program knows 1")]
+    Schema(u32),
+    #[error("the evidence does not match its own hash")]
+    Hash,
+    #[error("the signature of the evidence was not made with the gateway's key")]
+    Signature,
+    #[error("the evidence does not follow the one before it")]
+    Chain,
+}
+
+impl Evidence {
+    /// SHA-256 over the canonical JSON of everything but `hash` and `signature`, lower-case hex.
+    pub fn content_hash(&self) -> String {
+        let bare = Evidence { hash: String::new(), signature: String::new(), ..self.clone() };
+        hex(&Sha256::digest(bare.to_json()))
+    }
+
+    /// The document with its hash filled in, not signed.
+    #[must_use]
+    pub fn sealed(mut self) -> Evidence {
+        self.signature = String::new();
+        self.hash = self.content_hash();
+        self
+    }
+
+    /// What is signed.
+    pub fn signed_bytes(&self) -> &[u8] {
+        self.hash.as_bytes()
+    }
+
+    /// The document with a signature (made by the caller over [`Evidence::signed_bytes`]).
+    #[must_use]
+    pub fn signed(mut self, signature: &[u8]) -> Evidence {
+        self.signature = hex(signature);
+        self
+    }
+
+    /// Canonical JSON: keys in a fixed order, no white space. The same evidence gives the same bytes.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads a document and checks its schema and its hash (not its signature).
+    ///
+    /// # Errors
+    /// Not JSON of this shape; another schema; a hash that does not fit.
+    pub fn from_json(bytes: &[u8]) -> Result<Evidence, EvidenceError> {
+        let evidence: Evidence =
+            serde_json::from_slice(bytes).map_err(|error| EvidenceError::Unreadable(error.to_string()))?;
+        if evidence.schema != SCHEMA {
+            return Err(EvidenceError::Schema(evidence.schema));
+        }
+        if evidence.hash != evidence.content_hash() {
+            return Err(EvidenceError::Hash);
+        }
+        Ok(evidence)
+    }
+
+    /// Checks the hash, the signature by `public_key` (Ed25519, 32 bytes) and that it follows `previous` (`None`: the
+    /// first document of the member).
+    ///
+    /// # Errors
+    /// The first of these that does not hold.
+    pub fn verify(&self, public_key: &[u8], previous: Option<&str>) -> Result<(), EvidenceError> {
+        if self.hash != self.content_hash() {
+            return Err(EvidenceError::Hash);
+        }
+        let signature = unhex(&self.signature).ok_or(EvidenceError::Signature)?;
+        if !crate::policy::signature::verify(public_key, self.signed_bytes(), &signature) {
+            return Err(EvidenceError::Signature);
+        }
+        if self.previous.as_deref() != previous {
+            return Err(EvidenceError::Chain);
+        }
+        Ok(())
+    }
+}
+
+/// Bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    crate::policy::signature::hex(bytes)
+}
+
+/// Hex as bytes.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    crate::policy::signature::unhex(text)
+}
