@@ -4,4 +4,6 @@
 
 pub mod fault;
 pub mod file;
+pub mod read;
 pub mod settings;
+pub mod source;

@@ -5,16 +5,15 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::config::read::{Field, Reader};
+use crate::config::source::{Node, Placed};
 use crate::policy::terms::OdsCode;
 use crate::secret::reference::SecretReference;
 use crate::store;
 
 /// The whole file. Relative paths in it are relative to the file's directory, and absolute once loaded.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// The version of the file's format: 1.
-    pub version: u32,
     /// Where everything that is kept lies: store, lock, signing key, access audit.
     pub data_dir: PathBuf,
     /// The directory of policy documents.
@@ -22,20 +21,15 @@ pub struct Config {
     pub listen: Listen,
     pub tls: Tls,
     pub national: National,
-    #[serde(default)]
     pub store: store::settings::Settings,
-    #[serde(default)]
     pub intervals: Intervals,
-    #[serde(default)]
     pub log: Log,
     /// National applications that may come to the front door, by certificate.
-    #[serde(default)]
     pub applications: Vec<Application>,
 }
 
 /// Where the gateway listens.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
     /// The front door: LDAP over TLS.
     pub ldaps: SocketAddr,
@@ -44,8 +38,7 @@ pub struct Listen {
 }
 
 /// The front door's certificates. Reloaded when they change.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
     /// PEM chain, leaf first.
     pub certificate: PathBuf,
@@ -54,16 +47,13 @@ pub struct Tls {
     /// PEM anchors that client certificates must chain to.
     pub client_anchors: PathBuf,
     /// CRL files (PEM or DER) of the issuers of client certificates.
-    #[serde(default)]
     pub crls: Vec<PathBuf>,
     /// What happens to a client certificate whose issuer no CRL speaks for.
-    #[serde(default)]
     pub unlisted: Unlisted,
 }
 
 /// See [`Tls::unlisted`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Unlisted {
     #[default]
     Refuse,
@@ -71,14 +61,14 @@ pub enum Unlisted {
 }
 
 /// The national directory.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct National {
-    /// Host or address to dial, with port: `ldap.example.test:636`.
-    pub address: String,
-    /// The name that its certificate must have; none means the host of `address`.
-    #[serde(default)]
-    pub tls_name: Option<String>,
+    /// Host or address to dial.
+    pub host: String,
+    /// The port, LDAPS.
+    pub port: u16,
+    /// The name that its certificate must have; the host unless the file says otherwise.
+    pub tls_name: String,
     /// PEM anchors that its certificate must chain to.
     pub anchors: PathBuf,
     /// The account that looks up and publishes.
@@ -133,14 +123,22 @@ pub enum LogFormat {
 }
 
 /// A national application.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Application {
     /// Its name in agreements and audit records.
     pub name: String,
     /// SHA-256 of its DER certificate, hex.
     pub sha256: String,
     /// The organisation that it belongs to, when it is one member's.
-    #[serde(default)]
     pub member: Option<OdsCode>,
+}
+
+impl Field for Unlisted {
+    fn read(_: &Reader, value: &Placed) -> Result<Self, String> {
+        match &value.node {
+            Node::Text(text) if text == "refuse" => Ok(Unlisted::Refuse),
+            Node::Text(text) if text == "allow" => Ok(Unlisted::Allow),
+            _ => Err("must be `refuse` or `allow`".to_owned()),
+        }
+    }
 }
