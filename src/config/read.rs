@@ -233,7 +233,7 @@ fn renamed(full: &str) -> Option<&'static str> {
 
 /// Whether two names differ by so little that one was probably meant for the other.
 fn near(a: &str, b: &str) -> bool {
-    let allowed = if b.chars().count() < 5 { 1 } else { 2 };
+    let allowed = if b.chars().count() < 4 { 1 } else { 2 };
     a != b && distance(&a.to_lowercase(), b) <= allowed
 }
 
