@@ -10,6 +10,7 @@
     reason = "a program for developers that talks to a terminal"
 )]
 
+mod gateway;
 mod lab;
 mod load;
 mod meter;

@@ -16,6 +16,8 @@ use rustls::ClientConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use crate::gateway;
+
 /// Below this lies the directory behind.
 pub const SUFFIX: &str = "dc=bench,dc=test";
 
@@ -68,6 +70,7 @@ impl Lab {
             folder,
         };
         let backend = lab.backend(entries)?;
+        lab.gateway(backend)?;
         lab.haproxy("haproxy-tcp", backend, false)?;
         lab.haproxy("haproxy-tls", backend, true)?;
         lab.relay("slapd back-ldap", backend, "ldap")?;
@@ -111,6 +114,17 @@ impl Lab {
             pid: self.children.last().map_or(0, Child::id),
         });
         Ok(address)
+    }
+
+    fn gateway(&mut self, backend: SocketAddr) -> Result<(), String> {
+        let (address, metrics) = (free_address()?, free_address()?);
+        let (folder, backend) = (self.folder.path(), backend.to_string());
+        let command =
+            gateway::command(folder, &address.to_string(), &metrics.to_string(), &backend, &self.password)?;
+        let pid = self.start("portcullis", command, address)?;
+        let base = "ou=people,ou=national,o=federation".to_owned();
+        self.peers.push(Peer { name: "portcullis", address, base, bind: Bind::External, pid });
+        Ok(())
     }
 
     fn slapd_head(&self) -> String {
