@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # Shared by deploy/demo and tests/run; sourced. Each step runs in a process group of its own, so that an interrupt can
 # end it whole; nothing reads the terminal.
 
