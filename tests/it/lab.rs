@@ -17,8 +17,9 @@ impl Lab {
             eprintln!("SKIPPED {test}: needs a lab (deploy/lab/lab up; eval \"$(deploy/lab/lab env)\")");
             return None;
         };
-        let net = std::fs::read_to_string(directory.join("net"))
-            .unwrap_or_else(|error| panic!("PORTCULLIS_LAB is set, but no lab is in {}: {error}", directory.display()));
+        let net = std::fs::read_to_string(directory.join("net")).unwrap_or_else(|error| {
+            panic!("PORTCULLIS_LAB is set, but no lab is in {}: {error}", directory.display())
+        });
         Some(Lab { directory, net: net.trim().to_owned() })
     }
 

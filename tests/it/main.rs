@@ -1,3 +1,4 @@
 //! The one integration binary: real flows from outside, as a user would run them. Each file is a module of it.
 mod config_faults;
 mod floors;
+mod lab;
