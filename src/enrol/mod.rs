@@ -1,1 +1,10 @@
-//! The life of a membership.
+//! The life of a membership: requested, checked, approved, piloting, federated, suspended, leaving, left.
+//!
+//! [`lifecycle`] says which steps exist and is pure; [`run`] takes them, each with its actor, reason, time and audit record in
+//! one transaction of the store.
+//!
+//! Must never: skip a state.
+
+pub mod error;
+pub mod lifecycle;
+pub mod run;

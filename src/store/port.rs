@@ -93,6 +93,12 @@ pub trait Store: Send + Sync + Debug {
         limit: u32,
     ) -> Result<Vec<GateRecord>, StoreError>;
 
+    /// A small value that the gateway keeps about a member between two decisions, by name.
+    fn note(&self, ods: &OdsCode, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Keeps such a value in place of the one before.
+    fn set_note(&self, ods: &OdsCode, name: &str, value: &[u8]) -> Result<(), StoreError>;
+
     // ---- sync
 
     /// One staged object.

@@ -199,6 +199,31 @@ pub fn gate_history(
     rows.map(|row| from_json(&row.map_err(fault)?)).collect()
 }
 
+/// A member's note.
+pub fn note(connection: &Connection, ods: &OdsCode, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    connection
+        .query_row(
+            "SELECT value FROM notes WHERE ods = ?1 AND name = ?2",
+            params![ods.as_str(), name],
+            |row| row.get(0),
+        )
+        .optional()
+        .map_err(fault)
+}
+
+/// Keeps a member's note.
+pub fn set_note(
+    transaction: &Transaction<'_>,
+    ods: &OdsCode,
+    name: &str,
+    value: &[u8],
+) -> Result<(), StoreError> {
+    transaction
+        .execute("INSERT OR REPLACE INTO notes VALUES (?1, ?2, ?3)", params![ods.as_str(), name, value])
+        .map_err(fault)?;
+    Ok(())
+}
+
 /// The code that a column holds.
 pub fn code(text: &str) -> Result<OdsCode, StoreError> {
     text.parse().map_err(|error: crate::policy::terms::NotAnOdsCode| StoreError::Damaged(error.to_string()))

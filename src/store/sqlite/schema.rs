@@ -34,6 +34,9 @@ CREATE TABLE gates (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, ods TEXT NOT NULL, grant_name TEXT NOT NULL, document TEXT NOT NULL
 ) STRICT;
 CREATE INDEX gates_ods ON gates (ods, grant_name, seq);
+CREATE TABLE notes (
+    ods TEXT NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (ods, name)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE staged (
     ods TEXT NOT NULL, guid BLOB NOT NULL, parent BLOB, pass INTEGER NOT NULL, document BLOB NOT NULL,
     PRIMARY KEY (ods, guid)
@@ -80,6 +83,7 @@ pub const TABLES: &[&str] = &[
     "assessments",
     "exceptions",
     "gates",
+    "notes",
     "staged",
     "sync_values",
     "plans",

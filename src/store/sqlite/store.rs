@@ -188,6 +188,14 @@ impl Store for SqliteStore {
         self.read(|connection| documents::gate_history(connection, ods, grant, limit))
     }
 
+    fn note(&self, ods: &OdsCode, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|connection| documents::note(connection, ods, name))
+    }
+
+    fn set_note(&self, ods: &OdsCode, name: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.write(|transaction| documents::set_note(transaction, ods, name, value))
+    }
+
     fn staged(&self, ods: &OdsCode, guid: &[u8; 16]) -> Result<Option<StagedObject>, StoreError> {
         self.read(|connection| sync::staged(connection, ods, guid))
     }

@@ -1,0 +1,37 @@
+//! Why a step was not taken.
+
+use crate::enrol::lifecycle::NoSuchStep;
+use crate::policy::terms::{OdsCode, Party};
+use crate::store::error::StoreError;
+
+/// A step in the life of a membership was not taken; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolError {
+    #[error("there is no member {0}: `portcullis member list` shows them all")]
+    NoMember(OdsCode),
+    #[error("{member} {refused}")]
+    Step { member: OdsCode, refused: NoSuchStep },
+    #[error("{0} is a member already; `portcullis member show {0}` says where it stands")]
+    AlreadyThere(OdsCode),
+    #[error("a reason is mandatory: say why with --reason")]
+    NoReason,
+    #[error("the request is not complete: {0}")]
+    Incomplete(String),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl EnrolError {
+    /// Whose fault it is.
+    pub fn party(&self) -> Party {
+        match self {
+            EnrolError::Store(error) => error.party(),
+            _ => Party::Requester,
+        }
+    }
+
+    /// Whether trying again, unchanged, can help.
+    pub fn may_retry(&self) -> bool {
+        matches!(self, EnrolError::Store(error) if error.may_retry())
+    }
+}

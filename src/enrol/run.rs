@@ -1,0 +1,143 @@
+//! Takes the steps, with their records.
+
+use serde_json::json;
+use time::OffsetDateTime;
+
+use crate::enrol::error::EnrolError;
+use crate::enrol::lifecycle::{Step, next};
+use crate::policy::terms::{Membership, OdsCode};
+use crate::store::audit::NewAudit;
+use crate::store::member::{Member, Transition};
+use crate::store::port::Store;
+
+/// Who does something, when and why.
+#[derive(Debug, Clone)]
+pub struct By<'a> {
+    pub actor: &'a str,
+    /// Never empty.
+    pub reason: &'a str,
+    /// In UTC.
+    pub now: OffsetDateTime,
+}
+
+impl By<'_> {
+    fn check(&self) -> Result<(), EnrolError> {
+        if self.reason.trim().is_empty() { Err(EnrolError::NoReason) } else { Ok(()) }
+    }
+
+    fn transition(&self, member: &OdsCode, from: Option<Membership>, to: Membership) -> Transition {
+        Transition {
+            member: member.clone(),
+            from,
+            to,
+            at: self.now,
+            actor: self.actor.to_owned(),
+            reason: self.reason.trim().to_owned(),
+        }
+    }
+
+    fn audit(&self, action: &str, member: &OdsCode, detail: serde_json::Value) -> NewAudit {
+        NewAudit {
+            at: self.now,
+            actor: self.actor.to_owned(),
+            action: action.to_owned(),
+            member: Some(member.clone()),
+            detail,
+        }
+    }
+}
+
+/// Records a request. A member that has left may ask again; any other is refused. The member's `state`, its times and its
+/// revision are set here, whatever the caller wrote.
+pub fn request(store: &dyn Store, asked: Member, by: &By<'_>) -> Result<Member, EnrolError> {
+    by.check()?;
+    if let Some(fault) = incomplete(&asked) {
+        return Err(EnrolError::Incomplete(fault));
+    }
+    let before = store.member(&asked.ods)?;
+    if before.as_ref().is_some_and(|member| member.state != Membership::Left) {
+        return Err(EnrolError::AlreadyThere(asked.ods));
+    }
+    let revision = before.as_ref().map_or(0, |member| member.revision);
+    let member = Member {
+        state: Membership::Requested,
+        requested_at: by.now,
+        state_since: by.now,
+        state_reason: by.reason.trim().to_owned(),
+        revision,
+        ..asked
+    };
+    let transition = by.transition(&member.ods, before.map(|member| member.state), Membership::Requested);
+    let detail = json!({
+        "name": member.name,
+        "controllers": member.connection.controllers.len(),
+        "connectors": member.connectors.iter().map(|c| &c.sha256).collect::<Vec<_>>(),
+        "reason": by.reason,
+    });
+    Ok(store.save_member(&member, Some(&transition), &by.audit("member.request", &member.ods, detail))?)
+}
+
+/// What is missing from a request, as one sentence.
+fn incomplete(member: &Member) -> Option<String> {
+    let connection = &member.connection;
+    let missing = if connection.controllers.is_empty() {
+        "at least one domain controller (--controller)"
+    } else if connection.base_dn.trim().is_empty() {
+        "the base DN (--base-dn)"
+    } else if connection.bind_dn.trim().is_empty() {
+        "the account to bind as (--bind-dn)"
+    } else if connection.anchors.trim().is_empty() {
+        "the trust anchors of its controllers (--anchors)"
+    } else if member.name.trim().is_empty() {
+        "its name (--name)"
+    } else {
+        return None;
+    };
+    Some(format!("give {missing}"))
+}
+
+/// Takes one step.
+pub fn take(store: &dyn Store, ods: &OdsCode, step: Step, by: &By<'_>) -> Result<Member, EnrolError> {
+    by.check()?;
+    let member = store.member(ods)?.ok_or_else(|| EnrolError::NoMember(ods.clone()))?;
+    let from = member.state;
+    let suspended_from = if step == Step::Resume { before_suspension(store, ods)? } else { None };
+    let to = next(from, step, suspended_from)
+        .map_err(|refused| EnrolError::Step { member: ods.clone(), refused })?;
+    let changed =
+        Member { state: to, state_since: by.now, state_reason: by.reason.trim().to_owned(), ..member };
+    let detail = json!({ "from": from, "to": to, "reason": by.reason });
+    let audit = by.audit(&format!("member.{}", step.as_str()), ods, detail);
+    Ok(store.save_member(&changed, Some(&by.transition(ods, Some(from), to)), &audit)?)
+}
+
+/// Takes steps one after the other until the member stands at `goal`: the way from checked to federated, each step recorded.
+pub fn advance(
+    store: &dyn Store,
+    ods: &OdsCode,
+    goal: Membership,
+    by: &By<'_>,
+) -> Result<Member, EnrolError> {
+    let mut member = store.member(ods)?.ok_or_else(|| EnrolError::NoMember(ods.clone()))?;
+    loop {
+        let step = match member.state {
+            state if state == goal => return Ok(member),
+            Membership::Approved => Step::Pilot,
+            Membership::Piloting => Step::Federate,
+            _ => Step::Approve,
+        };
+        member = take(store, ods, step, by)?;
+    }
+}
+
+/// Records that the member was measured, when that was what it waited for. Any later state stays as it is.
+pub fn measured(store: &dyn Store, ods: &OdsCode, by: &By<'_>) -> Result<Member, EnrolError> {
+    let member = store.member(ods)?.ok_or_else(|| EnrolError::NoMember(ods.clone()))?;
+    if member.state == Membership::Requested { take(store, ods, Step::Check, by) } else { Ok(member) }
+}
+
+fn before_suspension(store: &dyn Store, ods: &OdsCode) -> Result<Option<Membership>, EnrolError> {
+    let transitions = store.transitions(ods)?;
+    let last = transitions.iter().rev().find(|step| step.to == Membership::Suspended);
+    Ok(last.and_then(|step| step.from))
+}
