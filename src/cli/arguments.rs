@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::ambient::clock::Clock;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
+use crate::cli::member::command as member;
+use crate::cli::{audit, config, exception, gate, store};
 
 /// A directory federation gateway: lets a member's Active Directory federate only while it meets the national security baseline.
 #[derive(Debug, Parser)]
@@ -27,16 +29,38 @@ pub struct Arguments {
 
 /// The command groups.
 #[derive(Debug, Subcommand)]
-pub enum Command {}
+pub enum Command {
+    /// Members and their life.
+    #[command(subcommand)]
+    Member(member::Command),
+    /// Gates: what they are and how they came to be so.
+    #[command(subcommand)]
+    Gate(gate::Command),
+    /// Controls set aside for one member, always with an end.
+    #[command(subcommand)]
+    Exception(exception::Command),
+    /// The audit chain.
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// The configuration file.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// The store.
+    #[command(subcommand)]
+    Store(store::Command),
+}
 
 /// Does what the arguments say.
 pub fn run(arguments: Arguments) -> Result<Answer, Failure> {
     let actor =
         arguments.actor.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "unknown".to_owned());
     let context = Context::new(arguments.config, arguments.json, actor, Clock::system());
-    dispatch(arguments.command, &context)
-}
-
-fn dispatch(command: Command, _context: &Context) -> Result<Answer, Failure> {
-    match command {}
+    match arguments.command {
+        Command::Member(command) => member::run(command, &context),
+        Command::Gate(command) => gate::run(command, &context),
+        Command::Exception(command) => exception::run(command, &context),
+        Command::Audit(command) => audit::run(command, &context),
+        Command::Config(command) => config::run(command, &context),
+        Command::Store(command) => store::run(command, &context),
+    }
 }

@@ -5,5 +5,12 @@
 //! Must never: hold logic of its own.
 
 pub mod arguments;
+pub mod audit;
+pub mod config;
 pub mod context;
+pub mod exception;
 pub mod failure;
+pub mod gate;
+pub mod member;
+pub mod store;
+pub mod table;

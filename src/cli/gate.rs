@@ -1,0 +1,85 @@
+//! `portcullis gate`: what the gates are and how they came to be so.
+
+use clap::Subcommand;
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::cli::member::answer::standing;
+use crate::cli::table::{moment, table};
+use crate::policy::terms::{Grant, OdsCode};
+use crate::store::record::GateRecord;
+
+/// Gates.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List the gates of every member.
+    List,
+    /// Show one member's gates with their reasons; exit code 0 when all are open, 1 when one is not.
+    Show { member: OdsCode },
+    /// Show how a member's gates changed, newest first.
+    History {
+        member: OdsCode,
+        /// Only this grant: lookup or sync.
+        #[arg(long, value_parser = grant)]
+        grant: Option<Grant>,
+        /// How many changes.
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+}
+
+fn grant(text: &str) -> Result<Grant, String> {
+    Grant::ALL
+        .into_iter()
+        .find(|grant| grant.as_str() == text)
+        .ok_or_else(|| "a grant is lookup or sync".to_owned())
+}
+
+/// Runs the command.
+pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
+    let store = context.store()?;
+    match command {
+        Command::List => {
+            let gates = store.gates().map_err(Failure::could_not)?;
+            context.print(&gates, |gates| records(gates, "no gate was decided yet: every gate is closed"))?;
+            Ok(Answer::Yes)
+        }
+        Command::Show { member } => {
+            standing(context, &member)?;
+            let mut gates = store.gates().map_err(Failure::could_not)?;
+            gates.retain(|gate| gate.member == member);
+            let open = gates.iter().filter(|gate| gate.state != "closed").count();
+            context.print(&gates, |gates| records(gates, "no gate was decided yet: both are closed"))?;
+            Ok(if open == Grant::ALL.len() { Answer::Yes } else { Answer::No })
+        }
+        Command::History { member, grant, limit } => {
+            standing(context, &member)?;
+            let history = store.gate_history(&member, grant, limit).map_err(Failure::could_not)?;
+            context.print(&history, |history| records(history, "its gates never changed"))?;
+            Ok(Answer::Yes)
+        }
+    }
+}
+
+fn records(gates: &[GateRecord], none: &str) -> String {
+    if gates.is_empty() {
+        return none.to_owned();
+    }
+    let rows: Vec<[String; 6]> = gates
+        .iter()
+        .map(|gate| {
+            [
+                gate.member.to_string(),
+                gate.grant.to_string(),
+                gate.until.map_or_else(
+                    || gate.state.clone(),
+                    |until| format!("{} until {}", gate.state, moment(until)),
+                ),
+                moment(gate.at),
+                gate.assessment.clone().unwrap_or_default(),
+                gate.reasons.join("; "),
+            ]
+        })
+        .collect();
+    table(["member", "grant", "gate", "since", "assessment", "why"], &rows)
+}

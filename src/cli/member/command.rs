@@ -1,0 +1,87 @@
+//! The commands of the group.
+
+use clap::Subcommand;
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::cli::member::answer::{answer, by, standing};
+use crate::cli::member::{request, show};
+use crate::enrol::lifecycle::Step;
+use crate::enrol::run;
+use crate::policy::terms::{Membership, OdsCode};
+
+/// Members and their life.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Ask to federate, for an organisation.
+    Request(Box<request::Request>),
+    /// List every member with its state and gates.
+    List,
+    /// Show one member: connection, state, gates, history.
+    Show {
+        /// Its ODS code.
+        member: OdsCode,
+    },
+    /// Approve a checked member: it pilots, then federates; or promote a piloting one.
+    Approve {
+        member: OdsCode,
+        /// Stop at the pilot.
+        #[arg(long)]
+        pilot: bool,
+        /// Why, for the audit.
+        #[arg(long, default_value = "approved by command")]
+        reason: String,
+    },
+    /// Close every gate of a member at once, whatever its assessments say.
+    Suspend {
+        member: OdsCode,
+        /// Why, for the member and the audit.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let a suspended member go on where it stood.
+    Resume {
+        member: OdsCode,
+        /// Why, for the audit.
+        #[arg(long, default_value = "resumed by command")]
+        reason: String,
+    },
+    /// Begin to leave, or finish leaving.
+    Leave {
+        member: OdsCode,
+        /// Nothing of it is published any more: it has left.
+        #[arg(long)]
+        finish: bool,
+        /// Why, for the audit.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+/// Runs the command.
+pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
+    match command {
+        Command::Request(request) => request::run(*request, context),
+        Command::List => show::list(context),
+        Command::Show { member } => show::show(&member, context),
+        Command::Approve { member, pilot, reason } => {
+            let goal = if pilot { Membership::Piloting } else { Membership::Federated };
+            let store = context.store()?;
+            if standing(context, &member)?.state == goal {
+                return Err(Failure::refused(format_args!("{member} is {goal} already")));
+            }
+            let done = run::advance(store.as_ref(), &member, goal, &by(context, &reason));
+            answer(context, done)
+        }
+        Command::Suspend { member, reason } => take(context, &member, Step::Suspend, &reason),
+        Command::Resume { member, reason } => take(context, &member, Step::Resume, &reason),
+        Command::Leave { member, finish, reason } => {
+            take(context, &member, if finish { Step::Finish } else { Step::Leave }, &reason)
+        }
+    }
+}
+
+fn take(context: &Context, member: &OdsCode, step: Step, reason: &str) -> Result<Answer, Failure> {
+    let store = context.store()?;
+    answer(context, run::take(store.as_ref(), member, step, &by(context, reason)))
+}

@@ -1,0 +1,237 @@
+//! `portcullis member request`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use sha2::{Digest, Sha256};
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::cli::member::answer::{answer, by};
+use crate::enrol::run;
+use crate::policy::terms::{Membership, OdsCode};
+use crate::secret::reference::SecretReference;
+use crate::store::audit::hex;
+use crate::store::member::{Card, Connection, ConnectorCertificate, Controller, Member};
+
+/// The largest anchor or certificate file that is read.
+const MAX_PEM_BYTES: u64 = 1 << 20;
+/// LDAPS.
+const PORT: u16 = 636;
+
+/// Everything that is needed to reach the member's directory. Secrets are given by reference.
+#[derive(Debug, Args)]
+pub struct Request {
+    /// Its ODS code, for example RXA.
+    pub member: OdsCode,
+    /// Its name, for people to read.
+    #[arg(long)]
+    pub name: String,
+    /// A domain controller as HOST[:PORT], or NAME@ADDRESS[:PORT] when its certificate bears another name than is dialled;
+    /// the port is 636 when absent. Repeat for each, best first.
+    #[arg(long = "controller", required = true, value_parser = controller)]
+    pub controllers: Vec<Controller>,
+    /// The naming context to federate, for example DC=rxa,DC=trust,DC=test.
+    #[arg(long)]
+    pub base_dn: String,
+    /// The account to bind as: a DN or a user principal name.
+    #[arg(long)]
+    pub bind_dn: String,
+    /// The file that holds that account's password.
+    #[arg(long, required_unless_present = "password_env", conflicts_with = "password_env")]
+    pub password_file: Option<PathBuf>,
+    /// The environment variable that holds it.
+    #[arg(long)]
+    pub password_env: Option<String>,
+    /// PEM file of the anchors that its controllers' certificates must chain to; its content is kept.
+    #[arg(long)]
+    pub anchors: PathBuf,
+    /// A KDC as HOST[:PORT]; its controllers when absent.
+    #[arg(long = "kdc")]
+    pub kdcs: Vec<String>,
+    /// Its Kerberos realm; from the base DN when absent.
+    #[arg(long)]
+    pub realm: Option<String>,
+    /// PEM certificate of a connector of the member at the front door; only its fingerprint is kept.
+    #[arg(long = "connector-certificate")]
+    pub connectors: Vec<PathBuf>,
+    /// A mail domain that it owns.
+    #[arg(long = "mail-domain")]
+    pub mail_domains: Vec<String>,
+    /// A UPN suffix that it owns.
+    #[arg(long = "upn-suffix")]
+    pub upn_suffixes: Vec<String>,
+    /// The profile of the baseline that it is measured by.
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// A DN that must be readable in every pass; the base DN when absent.
+    #[arg(long)]
+    pub canary: Option<String>,
+    #[command(flatten)]
+    pub card: CardArguments,
+    /// Why, for the audit.
+    #[arg(long, default_value = "requested by command")]
+    pub reason: String,
+}
+
+/// The card of the member's monitoring account, for the smartcard logon probe.
+#[derive(Debug, Args)]
+pub struct CardArguments {
+    /// The monitoring account as a principal, for example monitor@RXA.TRUST.TEST.
+    #[arg(long, requires = "card_identity")]
+    pub card_principal: Option<String>,
+    /// Its card as MIT Kerberos writes it: FILE:cert.pem,key.pem or PKCS11:module_name=...
+    #[arg(long, requires = "card_principal")]
+    pub card_identity: Option<String>,
+    /// PEM file of the anchors of the KDC's certificate; the controllers' anchors when absent.
+    #[arg(long, requires = "card_principal")]
+    pub card_anchors: Option<PathBuf>,
+    /// The file that holds the card's PIN.
+    #[arg(long, requires = "card_principal")]
+    pub card_pin_file: Option<PathBuf>,
+    /// The file that holds the monitoring account's password, which must be refused.
+    #[arg(long, requires = "card_principal")]
+    pub card_password_file: Option<PathBuf>,
+}
+
+/// Records the request.
+pub fn run(request: Request, context: &Context) -> Result<Answer, Failure> {
+    let reason = request.reason.clone();
+    let member = member(request, context)?;
+    // a secret that cannot be read now will not be readable later
+    if let Err(error) = member.connection.password.read() {
+        return Err(Failure::refused(error));
+    }
+    let store = context.store()?;
+    answer(context, run::request(store.as_ref(), member, &by(context, &reason)))
+}
+
+fn member(request: Request, context: &Context) -> Result<Member, Failure> {
+    let anchors = read(&request.anchors)?;
+    certificates(&request.anchors, &anchors)?;
+    let anchors = String::from_utf8(anchors)
+        .map_err(|_| Failure::refused(format_args!("{} is not PEM text", request.anchors.display())))?;
+    let connectors = request.connectors.iter().map(|path| connector(path)).collect::<Result<_, _>>()?;
+    let password = match (request.password_file, request.password_env) {
+        (Some(path), _) => SecretReference::File(absolute(&path)?),
+        (None, Some(name)) => SecretReference::Environment(name),
+        (None, None) => return Err(Failure::refused("give --password-file or --password-env")),
+    };
+    let now = context.clock.now();
+    Ok(Member {
+        ods: request.member,
+        name: request.name,
+        state: Membership::Requested,
+        profile: request.profile,
+        connection: Connection {
+            controllers: request.controllers,
+            base_dn: request.base_dn,
+            bind_dn: request.bind_dn,
+            password,
+            anchors,
+            kdcs: request.kdcs,
+            realm: request.realm.map(|realm| realm.to_uppercase()),
+            card: card(request.card)?,
+            canary: request.canary,
+        },
+        connectors,
+        mail_domains: request.mail_domains.iter().map(|domain| domain.to_lowercase()).collect(),
+        upn_suffixes: request.upn_suffixes.iter().map(|suffix| suffix.to_lowercase()).collect(),
+        requested_at: now,
+        state_since: now,
+        state_reason: String::new(),
+        revision: 0,
+    })
+}
+
+fn card(card: CardArguments) -> Result<Option<Card>, Failure> {
+    let (Some(principal), Some(identity)) = (card.card_principal, card.card_identity) else {
+        return Ok(None);
+    };
+    let file = |path: Option<PathBuf>| path.map(|path| absolute(&path)).transpose();
+    Ok(Some(Card {
+        principal,
+        identity,
+        anchors: file(card.card_anchors)?,
+        pin: file(card.card_pin_file)?.map(SecretReference::File),
+        password: file(card.card_password_file)?.map(SecretReference::File),
+    }))
+}
+
+/// Paths are kept whole, because the gateway runs in another directory.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path).map_err(Failure::could_not)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let fail =
+        |error: std::io::Error| Failure::refused(format_args!("cannot read {}: {error}", path.display()));
+    if std::fs::metadata(path).map_err(fail)?.len() > MAX_PEM_BYTES {
+        return Err(Failure::refused(format_args!("{} is too large to be PEM", path.display())));
+    }
+    std::fs::read(path).map_err(fail)
+}
+
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) => Err(Failure::refused(format_args!("{} holds no PEM certificate", path.display()))),
+        Err(error) => Err(Failure::refused(format_args!("{}: {error}", path.display()))),
+    }
+}
+
+fn connector(path: &Path) -> Result<ConnectorCertificate, Failure> {
+    let certificates = certificates(path, &read(path)?)?;
+    let not_read = || Failure::refused(format_args!("{} holds no readable certificate", path.display()));
+    let der = certificates.first().ok_or_else(not_read)?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).map_err(|_| not_read())?;
+    Ok(ConnectorCertificate {
+        sha256: hex(&Sha256::digest(der)),
+        subject: certificate.subject().to_string(),
+        not_after: certificate.validity().not_after.to_datetime(),
+    })
+}
+
+/// `HOST`, `HOST:PORT`, `[ADDRESS]:PORT` or any of them after `NAME@`.
+fn controller(text: &str) -> Result<Controller, String> {
+    let (tls_name, dialled) = match text.split_once('@') {
+        Some((name, dialled)) => (Some(name.to_owned()), dialled),
+        None => (None, text),
+    };
+    let (host, port) = match dialled.rsplit_once(':') {
+        // an address of IPv6 without brackets has more colons
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            (host, port.parse().map_err(|_| format!("`{port}` is not a port"))?)
+        }
+        _ => (dialled, PORT),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() || port == 0 || tls_name.as_deref() == Some("") {
+        return Err("write HOST[:PORT] or NAME@ADDRESS[:PORT]".to_owned());
+    }
+    Ok(Controller { host: host.to_owned(), port, tls_name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_controller_is_read_in_each_of_its_spellings() {
+        let read = |text| controller(text).map(|c| (c.host, c.port, c.tls_name));
+        assert_eq!(read("dc1.rxa.test"), Ok(("dc1.rxa.test".into(), 636, None)));
+        assert_eq!(read("127.0.10.1:1636"), Ok(("127.0.10.1".into(), 1636, None)));
+        assert_eq!(
+            read("dc1.rxa.test@127.0.10.1"),
+            Ok(("127.0.10.1".into(), 636, Some("dc1.rxa.test".into())))
+        );
+        assert_eq!(read("dc1@[::1]:3269"), Ok(("::1".into(), 3269, Some("dc1".into()))));
+        assert_eq!(read("::1"), Ok(("::1".into(), 636, None)));
+        assert!(read("host:ldaps").is_err());
+        assert!(read("@host").is_err());
+        assert!(read("").is_err());
+    }
+}
