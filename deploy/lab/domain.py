@@ -100,8 +100,8 @@ class Domain:
 def fill(domain, options):
     hardened = options.profile == "hardened"
     domain.db.transaction_start()
-    place = common(domain, options, hardened)
-    (harden if hardened else weaken)(domain, options, place)
+    common(domain, options, hardened)
+    (harden if hardened else weaken)(domain, options)
     staff(domain, options, hardened)
     domain.db.transaction_commit()
     if hardened:
@@ -137,14 +137,13 @@ def common(domain, options, hardened):
     domain.add(f"CN=Canary,{portcullis}", objectClass="contact", displayName="Portcullis canary", description="Must stay readable")
     domain.user("card-monitor", portcullis, NORMAL | (SMARTCARD_REQUIRED if hardened else 0),
                 None if hardened else options.user_password, description="Card logon probe")
-    return people_place
 
 
 def policy(domain, **values):
     domain.set(domain.base, **values)
 
 
-def harden(domain, options, staff_place):
+def harden(domain, options):
     base = domain.base
     policy(domain, ms_DS_MachineAccountQuota=0, minPwdLength=14, pwdHistoryLength=24, pwdProperties=1, minPwdAge=0, maxPwdAge=days(365),
            lockoutThreshold=10, lockoutDuration=minutes(15), lockOutObservationWindow=minutes(15))
@@ -168,10 +167,10 @@ def harden(domain, options, staff_place):
                         (f"CN=Lab Root CA,CN=Certification Authorities,{domain.keys}", domain.der("crl", f"{options.pki}/ca.crl"))):
         domain.add(dn, objectClass="certificationAuthority", cACertificate=root, authorityRevocationList=empty,
                    certificateRevocationList=revoked)
-    domain.user("carol", staff_place, password=options.user_password, displayName="Carol, password by exception")
+    domain.user("carol", f"CN=Users,{base}", password=options.user_password, displayName="Carol, password by exception")
 
 
-def weaken(domain, options, staff_place):
+def weaken(domain, options):
     base = domain.base
     policy(domain, ms_DS_MachineAccountQuota=10, minPwdLength=6, pwdHistoryLength=0, pwdProperties=16, minPwdAge=0, maxPwdAge=0,
            lockoutThreshold=0)
@@ -198,8 +197,7 @@ def staff(domain, options, hardened):
         domain.ou(division, place)
     groups, teams, heads = domain.ou("Groups"), {}, {}
     card = SMARTCARD_REQUIRED if hardened else 0
-    for number in range(options.people):
-        who = people.person(number, member)
+    for number, who in people.everyone(options.people, member):
         named = {0: "alice", 1: "bob"}.get(number)
         if named:
             who.update(account=named, upn=f"{named}@{domain.dns}", given=named.title(), cn=f"{named.title()} {who['family']}",
@@ -209,7 +207,7 @@ def staff(domain, options, hardened):
         password = options.user_password if named and not hardened else None
         flags = NORMAL | card | (0 if hardened or password else NO_PASSWORD_NEEDED) | (0 if who["enabled"] else DISABLED)
         dn = f"CN={who['cn']},OU={who['division']},{place}"
-        heads.setdefault(number, dn) if number < len(people.DEPARTMENTS) else None
+        heads.setdefault(number, dn)
         domain.add(
             dn, objectClass="user", sAMAccountName=who["account"], userPrincipalName=who["upn"], userAccountControl=str(flags),
             givenName=who["given"], sn=who["family"], displayName=who["display"], mail=who["mail"], title=who["title"],

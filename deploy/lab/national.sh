@@ -5,8 +5,10 @@ N=$LAB/national
 national_configure() {
   rm -rf "$N"
   mkdir -p "$N/db" "$N/run"
-  local schema='' gateway="dn.exact=\"cn=portcullis,ou=services,$NATIONAL_SUFFIX\""
-  if [ -s "$here/national/portcullis.schema" ]; then schema="include $here/national/portcullis.schema"; fi
+  local schema='' index='' gateway="dn.exact=\"cn=portcullis,ou=services,$NATIONAL_SUFFIX\""
+  if [ -s "$here/national/portcullis.schema" ]; then
+    schema="include $here/national/portcullis.schema" index='index portcullisAnchor,portcullisMember eq'
+  fi
   # authz-regexp maps the gateway's client certificate to its entry. A certificate that is not mapped still
   # authenticates, as its own DN: so every rule names an entry, none says "users".
   cat > "$N/slapd.conf" <<CONF
@@ -36,6 +38,7 @@ dbnosync
 index objectClass,entryUUID,entryCSN eq
 index uid,employeeNumber,mail,o eq
 index cn,sn eq,sub
+$index
 limits $gateway size=unlimited time=unlimited
 access to attrs=userPassword by self =xw by anonymous auth by * none
 access to dn.subtree="ou=people,$NATIONAL_SUFFIX" by $gateway write by self read by * none

@@ -28,7 +28,14 @@ def plain(text):
     return "".join(c for c in text.lower().translate(swaps) if c.isascii() and (c.isalnum() or c == "-"))
 
 
-def person(number, member):
+def everyone(count, member):
+    """So many who are in service and listed; on top of them one in fifty who is disabled and one in sixty who is not listed."""
+    leavers, unlisted = count // 50, count // 60
+    for number in range(count + leavers + unlisted):
+        yield number, person(number, member, enabled=not count <= number < count + leavers, listed=number < count + leavers)
+
+
+def person(number, member, enabled=True, listed=True):
     """Number counts from 0. The manager of a person is the first of the same department."""
     given, family = GIVEN[number % len(GIVEN)], FAMILY[(number // len(GIVEN) + number * 7) % len(FAMILY)]
     department, division, titles = DEPARTMENTS[number % len(DEPARTMENTS)]
@@ -42,6 +49,5 @@ def person(number, member):
         "title": titles[(number // len(DEPARTMENTS)) % len(titles)], "department": department, "division": division,
         "number": f"{20000000 + number}", "room": f"{'ABCD'[again % 4]}{number % 97:02d}",
         "manager": number % len(DEPARTMENTS) if number >= len(DEPARTMENTS) else None,
-        # one in fifty has left and is disabled, one in sixty asked not to be listed
-        "enabled": number % 50 != 49, "listed": number % 60 != 31,
+        "enabled": enabled, "listed": listed,
     }
