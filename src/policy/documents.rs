@@ -474,6 +474,8 @@ pub struct PolicyTest {
     /// The baseline to use; the only one of the set when absent.
     pub baseline: Option<Placed<String>>,
     pub profile: Option<Placed<String>>,
+    /// The name of another test whose `given` this one starts from.
+    pub like: Option<Placed<String>>,
     /// Fact to value; a collection's value is a list of maps. Types come from the facts.
     pub given: Vec<(Placed<String>, Node)>,
     /// Control id to expected verdict.

@@ -1,0 +1,155 @@
+//! `Release`.
+
+use std::collections::BTreeSet;
+
+use crate::policy::documents::{
+    Audience, AudienceCategory, AuthenticatedBy, Members, Release, ReleaseLimits, Targets,
+};
+use crate::policy::fault::{Fault, Placed};
+use crate::policy::fields::{Fields, Reader};
+use crate::policy::scalar;
+use crate::policy::source::Node;
+
+/// The keys of a `Release`.
+pub const RELEASE_KEYS: &[&str] = &[
+    "kind",
+    "id",
+    "title",
+    "purpose",
+    "audience",
+    "targets",
+    "attributes",
+    "entries",
+    "limits",
+    "from",
+    "until",
+];
+/// The keys of its `audience`.
+pub const AUDIENCE_KEYS: &[&str] = &["category", "authenticated_by", "members", "names"];
+/// The keys of its `limits`.
+pub const LIMIT_KEYS: &[&str] = &["size", "time", "rate", "in_flight"];
+
+/// A `Release`.
+pub fn release(reader: &mut Reader, node: &Node) -> Option<Release> {
+    let fields = reader.fields(node, "a release agreement", RELEASE_KEYS);
+    let id = reader.identifier(&fields, "id");
+    let purpose = reader.required_text(&fields, "purpose");
+    let audience = reader.required(&fields, "audience").and_then(|n| audience(reader, n));
+    let targets = reader.required(&fields, "targets").map(|n| targets(reader, n));
+    let attributes = reader.texts(&fields, "attributes");
+    if attributes.is_empty() {
+        reader.fault(
+            Fault::new(&node.at, "an agreement needs the key `attributes`")
+                .hint("name every attribute that may be seen; there is no wildcard"),
+        );
+    }
+    check_attributes(reader, &attributes);
+    let limits = fields.get("limits").map_or_else(ReleaseLimits::default, |n| limits(reader, n));
+    let from = fields.get("from").and_then(|n| reader.date(n));
+    let until_node = reader.required(&fields, "until");
+    let until = until_node.and_then(|n| reader.end_of_day(n));
+    if let (Some(from), Some(until), Some(node)) = (from, until, until_node)
+        && until <= from
+    {
+        reader.fault(Fault::new(&node.at, "the agreement ends before it begins"));
+    }
+    let title = reader.optional_text(&fields, "title").unwrap_or_else(|| purpose.clone());
+    let entries = fields.get("entries").and_then(|n| reader.placed(n));
+    Some(Release {
+        at: node.at.clone(),
+        id,
+        title,
+        purpose,
+        audience: audience?,
+        targets: targets?,
+        attributes,
+        entries,
+        limits,
+        from,
+        until: until?,
+    })
+}
+
+fn check_attributes(reader: &mut Reader, attributes: &[Placed<String>]) {
+    let mut seen = BTreeSet::new();
+    for attribute in attributes {
+        let name = attribute.value.to_ascii_lowercase();
+        let good =
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.');
+        if !good {
+            let fault =
+                Fault::new(&attribute.at, format!("`{}` is not the name of an attribute", attribute.value));
+            reader.fault(fault.hint("name each attribute without options; there is no wildcard"));
+        }
+        if !seen.insert(name) {
+            reader.fault(Fault::new(
+                &attribute.at,
+                format!("`{}` stands twice in `attributes`", attribute.value),
+            ));
+        }
+    }
+}
+
+fn audience(reader: &mut Reader, node: &Node) -> Option<Audience> {
+    let fields = reader.fields(node, "an audience", AUDIENCE_KEYS);
+    let categories = [
+        ("person", AudienceCategory::Person),
+        ("connector", AudienceCategory::Connector),
+        ("application", AudienceCategory::Application),
+    ];
+    let ways = [
+        ("smartcard", AuthenticatedBy::Smartcard),
+        ("certificate", AuthenticatedBy::Certificate),
+        ("password", AuthenticatedBy::Password),
+    ];
+    let category = reader.required(&fields, "category");
+    let category = category.and_then(|n| reader.word(n, &categories, "category of requester"));
+    let authenticated_by = fields
+        .get("authenticated_by")
+        .map(|n| reader.words(n, &ways, "way to authenticate"))
+        .unwrap_or_default();
+    let members = fields.get("members").map_or(Members::All, |n| members(reader, n));
+    let names = reader.texts(&fields, "names");
+    if let (Some(found), Some(AudienceCategory::Person | AudienceCategory::Connector)) =
+        (fields.get("names"), category)
+    {
+        reader.fault(Fault::new(&found.at, "`names` belongs to `category: application`"));
+    }
+    Some(Audience { at: node.at.clone(), category: category?, authenticated_by, members, names })
+}
+
+fn targets(reader: &mut Reader, node: &Node) -> Targets {
+    let fields = reader.fields(node, "`targets`", &["members", "national"]);
+    Targets {
+        members: reader.required(&fields, "members").map_or(Members::All, |n| members(reader, n)),
+        national: fields.get("national").and_then(|n| reader.boolean(n)).unwrap_or(true),
+    }
+}
+
+/// `all`, `none`, or a list of ODS codes.
+pub fn members(reader: &mut Reader, node: &Node) -> Members {
+    match node.scalar() {
+        Some("all") => Members::All,
+        Some("none") => Members::These(BTreeSet::new()),
+        _ => {
+            let items = reader.items(node);
+            Members::These(items.into_iter().filter_map(|item| reader.member(item)).collect())
+        }
+    }
+}
+
+fn limits(reader: &mut Reader, node: &Node) -> ReleaseLimits {
+    let fields: Fields<'_> = reader.fields(node, "`limits`", LIMIT_KEYS);
+    let defaults = ReleaseLimits::default();
+    let time = fields.get("time").and_then(|n| reader.duration(n));
+    let rate = fields.get("rate").and_then(|n| {
+        let text = reader.text(n)?;
+        reader.keep(&n.at, scalar::rate(&text), "")
+    });
+    ReleaseLimits {
+        size: reader.count(&fields, "size", 1, 100_000, defaults.size),
+        time: time.unwrap_or(defaults.time),
+        rate: rate.unwrap_or(defaults.rate),
+        in_flight: reader.count(&fields, "in_flight", 1, 10_000, defaults.in_flight),
+    }
+}

@@ -1,0 +1,250 @@
+//! `Facts`.
+
+use std::collections::BTreeMap;
+
+use crate::policy::documents::{AttributeFact, Decode, FactsDeclaration, SearchScope, Shape};
+use crate::policy::fault::{Fault, Placed};
+use crate::policy::fields::{Fields, Reader, integer};
+use crate::policy::source::Node;
+
+/// The keys of one declaration.
+pub const FACTS_KEYS: &[&str] = &["name", "title", "read", "attributes"];
+/// The keys of `read`.
+pub const READ_KEYS: &[&str] = &["base", "scope", "filter", "collection"];
+/// The keys of one attribute.
+pub const ATTRIBUTE_KEYS: &[&str] =
+    &["from", "type", "flag", "flags", "values", "position", "default", "mandatory", "title"];
+/// The words for `type`.
+pub const TYPES: &[&str] = &[
+    "integer",
+    "string",
+    "boolean",
+    "flag",
+    "flags",
+    "enum",
+    "filetime",
+    "age",
+    "interval",
+    "generalized_time",
+    "sid",
+    "guid",
+    "dn",
+    "count",
+    "present",
+    "strings",
+    "oids",
+    "dns",
+    "character",
+    "functional_level",
+];
+/// Attributes that hold secrets: they are never asked for, whatever a document says.
+pub const NEVER_READ: &[&str] = &[
+    "unicodepwd",
+    "dbcspwd",
+    "ntpwdhistory",
+    "lmpwdhistory",
+    "supplementalcredentials",
+    "userpassword",
+    "ms-mcs-admpwd",
+    "mslaps-password",
+    "mslaps-encryptedpassword",
+    "mslaps-encryptedpasswordhistory",
+    "mslaps-encrypteddsrmpassword",
+    "mslaps-encrypteddsrmpasswordhistory",
+    "msds-managedpassword",
+    "msfve-recoverypassword",
+    "trustauthincoming",
+    "trustauthoutgoing",
+    "initialauthincoming",
+    "initialauthoutgoing",
+];
+const BASES: &[&str] = &["domain", "configuration", "schema", "root", "rootdse"];
+
+/// The declarations of a `Facts` document.
+pub fn facts(reader: &mut Reader, node: &Node) -> Vec<FactsDeclaration> {
+    let fields = reader.fields(node, "a `Facts` document", &["kind", "facts"]);
+    let Some(list) = reader.required(&fields, "facts") else { return Vec::new() };
+    reader.items(list).into_iter().map(|item| declaration(reader, item)).collect()
+}
+
+fn declaration(reader: &mut Reader, node: &Node) -> FactsDeclaration {
+    let fields = reader.fields(node, "a declaration of facts", FACTS_KEYS);
+    let name = fact_name(reader, reader_name(&fields));
+    let at = fields.get("name").map_or_else(|| node.at.clone(), |n| n.at.clone());
+    let (mut base, mut scope, mut filter, mut shape) = (String::new(), None, None, None);
+    if let Some(read) = reader.required(&fields, "read") {
+        let read = reader.fields(read, "`read`", READ_KEYS);
+        if let Some(node) = reader.required(&read, "base") {
+            base = reader.text(node).unwrap_or_default();
+            check_base(reader, node, &base);
+        }
+        let words =
+            [("base", SearchScope::Base), ("one", SearchScope::OneLevel), ("subtree", SearchScope::Subtree)];
+        scope = reader.required(&read, "scope").and_then(|n| reader.word(n, &words, "scope"));
+        filter = read.get("filter").and_then(|n| reader.placed(n));
+        shape = read.get("collection").and_then(|n| reader.boolean(n));
+    }
+    let scope = scope.unwrap_or(SearchScope::Base);
+    let many = shape.unwrap_or(scope != SearchScope::Base);
+    let mut attributes = BTreeMap::new();
+    if let Some(node) = reader.required(&fields, "attributes") {
+        for (key, value) in reader.map(node, "`attributes`") {
+            let short = fact_name(reader, Some(key)).unwrap_or_else(|| key.value.clone());
+            if let Some(attribute) = attribute(reader, key, value) {
+                attributes.insert(short, attribute);
+            }
+        }
+    }
+    let shape = if many { Shape::Collection } else { Shape::Record };
+    FactsDeclaration { at, name: name.unwrap_or_default(), shape, base, scope, filter, attributes }
+}
+
+fn reader_name<'n>(fields: &Fields<'n>) -> Option<&'n Node> {
+    fields.get("name")
+}
+
+/// Anything with a text and a place that must be a fact's name.
+trait Named {
+    fn name(&self) -> Option<Placed<String>>;
+}
+
+impl Named for &Node {
+    fn name(&self) -> Option<Placed<String>> {
+        self.scalar().map(|text| Placed::new(text.to_owned(), self.at.clone()))
+    }
+}
+
+impl Named for &Placed<String> {
+    fn name(&self) -> Option<Placed<String>> {
+        Some((*self).clone())
+    }
+}
+
+/// Lower-case letters, digits and underscores, beginning with a letter.
+fn fact_name(reader: &mut Reader, named: Option<impl Named>) -> Option<String> {
+    let name = named.and_then(|n| n.name())?;
+    let text = &name.value;
+    let good = text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if !good {
+        let fault = Fault::new(&name.at, format!("`{text}` is no name for a fact"));
+        reader.fault(fault.hint("use lower-case letters, digits and underscores"));
+    }
+    Some(name.value)
+}
+
+fn check_base(reader: &mut Reader, node: &Node, base: &str) {
+    let mut rest = base;
+    while let Some((_, after)) = rest.split_once('{') {
+        let Some((name, tail)) = after.split_once('}') else {
+            reader.fault(Fault::new(&node.at, "`{` without `}` in the base"));
+            return;
+        };
+        if !BASES.contains(&name) {
+            let fault = Fault::new(&node.at, format!("`{{{name}}}` is no place in a directory"));
+            reader.fault(fault.nearest(name, BASES.iter().copied()));
+        }
+        rest = tail;
+    }
+}
+
+fn attribute(reader: &mut Reader, key: &Placed<String>, node: &Node) -> Option<AttributeFact> {
+    let fields = reader.fields(node, "the fact of an attribute", ATTRIBUTE_KEYS);
+    let from_node = reader.required(&fields, "from");
+    let from = from_node.and_then(|n| reader.text(n)).unwrap_or_default();
+    let base_name = from.split(';').next().unwrap_or("").to_ascii_lowercase();
+    if let Some(node) = from_node
+        && NEVER_READ.contains(&base_name.as_str())
+    {
+        let fault = Fault::new(&node.at, format!("`{from}` holds secrets and is never read"));
+        reader.fault(fault.hint("judge it without the value, or leave it to an attestation"));
+    }
+    let decode = decode(reader, &fields)?;
+    Some(AttributeFact {
+        at: key.at.clone(),
+        from,
+        decode,
+        default: fields.get("default").cloned(),
+        mandatory: fields.get("mandatory").and_then(|n| reader.boolean(n)).unwrap_or(false),
+        title: reader.optional_text(&fields, "title"),
+    })
+}
+
+fn decode(reader: &mut Reader, fields: &Fields<'_>) -> Option<Decode> {
+    let node = reader.required(fields, "type")?;
+    let kinds: Vec<(&str, usize)> = TYPES.iter().enumerate().map(|(i, name)| (*name, i)).collect();
+    let kind = reader.word(node, &kinds, "type of an attribute").and_then(|i| TYPES.get(i).copied())?;
+    for (key, owner) in [("flag", "flag"), ("flags", "flags"), ("values", "enum"), ("position", "character")]
+    {
+        if let Some(extra) = fields.get(key)
+            && kind != owner
+        {
+            let message = format!("`{key}` belongs to `type: {owner}`, not to `type: {kind}`");
+            reader.fault(Fault::new(&extra.at, message));
+        }
+    }
+    Some(match kind {
+        "integer" => Decode::Integer,
+        "string" => Decode::String,
+        "boolean" => Decode::Boolean,
+        "flag" => Decode::Flag(mask(reader, fields)?),
+        "flags" => Decode::Flags(named_bits(reader, fields)?),
+        "enum" => Decode::Enum(named_values(reader, fields)?),
+        "filetime" => Decode::Filetime,
+        "age" => Decode::Age,
+        "interval" => Decode::Interval,
+        "generalized_time" => Decode::GeneralizedTime,
+        "sid" => Decode::Sid,
+        "guid" => Decode::Guid,
+        "dn" => Decode::Dn,
+        "count" => Decode::Count,
+        "present" => Decode::Present,
+        "strings" => Decode::Strings,
+        "oids" => Decode::Oids,
+        "dns" => Decode::Dns,
+        "character" => {
+            reader.required(fields, "position")?;
+            Decode::Character(reader.count(fields, "position", 1, 64, 1))
+        }
+        _ => Decode::FunctionalLevel,
+    })
+}
+
+fn mask(reader: &mut Reader, fields: &Fields<'_>) -> Option<u32> {
+    let node = reader.required(fields, "flag")?;
+    bits(reader, node)
+}
+
+fn bits(reader: &mut Reader, node: &Node) -> Option<u32> {
+    let text = reader.text(node)?;
+    let found = integer(&text).and_then(|n| u32::try_from(n).ok()).filter(|n| *n != 0);
+    reader.keep(
+        &node.at,
+        found.ok_or(format!("`{text}` is no mask of bits")),
+        "write it in hexadecimal, for example 0x40000",
+    )
+}
+
+fn named_bits(reader: &mut Reader, fields: &Fields<'_>) -> Option<BTreeMap<String, u32>> {
+    let node = reader.required(fields, "flags")?;
+    let mut out = BTreeMap::new();
+    for (key, value) in reader.map(node, "`flags`") {
+        if let Some(mask) = bits(reader, value) {
+            out.insert(key.value.clone(), mask);
+        }
+    }
+    Some(out)
+}
+
+fn named_values(reader: &mut Reader, fields: &Fields<'_>) -> Option<BTreeMap<i64, String>> {
+    let node = reader.required(fields, "values")?;
+    let mut out = BTreeMap::new();
+    for (key, value) in reader.map(node, "`values`") {
+        let number =
+            reader.keep(&key.at, integer(&key.value).ok_or(format!("`{}` is not an integer", key.value)), "");
+        if let (Some(number), Some(name)) = (number, reader.text(value)) {
+            out.insert(number, name);
+        }
+    }
+    Some(out)
+}

@@ -1,0 +1,108 @@
+//! `SyncScope`.
+
+use std::collections::BTreeMap;
+
+use time::Duration;
+
+use crate::policy::documents::{AttributeMapping, Guard, Guards, Leavers, Members, SyncScope};
+use crate::policy::fault::{Fault, Placed};
+use crate::policy::fields::{Fields, Reader};
+use crate::policy::read::agreement::members;
+use crate::policy::scalar;
+use crate::policy::source::{Content, Node};
+
+/// The keys of a `SyncScope`.
+pub const SCOPE_KEYS: &[&str] =
+    &["kind", "id", "members", "publish", "attributes", "mail_domains", "leavers", "guards"];
+/// The keys of its `publish`.
+pub const PUBLISH_KEYS: &[&str] = &["bases", "filter", "pilot_group"];
+/// The keys of its `guards`.
+pub const GUARD_KEYS: &[&str] = &["deletes", "renames", "changes", "shrink"];
+
+/// What guards are unless a document narrows or widens them.
+const DEFAULTS: Guards = Guards {
+    deletes: Guard { count: 50, share: 500 },
+    renames: Guard { count: 100, share: 1_000 },
+    changes: Guard { count: 5_000, share: 10_000 },
+    shrink: Guard { count: 100, share: 1_000 },
+};
+
+/// A `SyncScope`.
+pub fn scope(reader: &mut Reader, node: &Node) -> SyncScope {
+    let fields = reader.fields(node, "a sync scope", SCOPE_KEYS);
+    let id = reader.identifier(&fields, "id");
+    let members = reader.required(&fields, "members").map_or(Members::All, |n| members(reader, n));
+    let (mut bases, mut filter, mut pilot_group) = (Vec::new(), None, None);
+    if let Some(publish) = reader.required(&fields, "publish") {
+        let publish = reader.fields(publish, "`publish`", PUBLISH_KEYS);
+        bases = reader.texts(&publish, "bases");
+        filter = reader.required(&publish, "filter").and_then(|n| reader.placed(n));
+        pilot_group = reader.optional_text(&publish, "pilot_group");
+    }
+    let keep = fields.get("leavers").and_then(|n| {
+        let leavers = reader.fields(n, "`leavers`", &["keep"]);
+        reader.required(&leavers, "keep").and_then(|n| reader.duration(n))
+    });
+    let mail_domains = reader.texts(&fields, "mail_domains");
+    SyncScope {
+        at: node.at.clone(),
+        id,
+        members,
+        bases,
+        filter: filter.unwrap_or_else(|| Placed::new(String::new(), node.at.clone())),
+        pilot_group,
+        attributes: attributes(reader, &fields),
+        mail_domains: mail_domains.into_iter().map(|d| d.value.to_ascii_lowercase()).collect(),
+        leavers: Leavers { keep: keep.unwrap_or(Duration::days(30)) },
+        guards: fields.get("guards").map_or(DEFAULTS, |n| guards(reader, n)),
+    }
+}
+
+fn attributes(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<String, AttributeMapping> {
+    let mut out = BTreeMap::new();
+    let Some(node) = reader.required(fields, "attributes") else { return out };
+    for (key, value) in reader.map(node, "`attributes`") {
+        let mapping = match &value.content {
+            Content::Map(_) => {
+                let inner = reader.fields(value, "the source of an attribute", &["from", "constant"]);
+                match (inner.get("from"), inner.get("constant")) {
+                    (Some(from), None) => reader.placed(from).map(AttributeMapping::From),
+                    (None, Some(constant)) => reader.text(constant).map(AttributeMapping::Constant),
+                    _ => {
+                        let fault =
+                            Fault::new(&value.at, "an attribute comes either `from` one or is a `constant`");
+                        reader.fault(fault);
+                        None
+                    }
+                }
+            }
+            _ => reader.placed(value).map(AttributeMapping::From),
+        };
+        out.extend(mapping.map(|mapping| (key.value.clone(), mapping)));
+    }
+    out
+}
+
+fn guards(reader: &mut Reader, node: &Node) -> Guards {
+    let fields = reader.fields(node, "`guards`", GUARD_KEYS);
+    let mut one = |key: &str, default: Guard| fields.get(key).map_or(default, |n| guard(reader, n, default));
+    Guards {
+        deletes: one("deletes", DEFAULTS.deletes),
+        renames: one("renames", DEFAULTS.renames),
+        changes: one("changes", DEFAULTS.changes),
+        shrink: one("shrink", DEFAULTS.shrink),
+    }
+}
+
+fn guard(reader: &mut Reader, node: &Node, default: Guard) -> Guard {
+    let fields = reader.fields(node, "a guard", &["count", "share"]);
+    let count = fields.get("count").and_then(|n| reader.integer(n)).and_then(|n| u64::try_from(n).ok());
+    let share = fields.get("share").and_then(|n| {
+        let text = reader.text(n)?;
+        reader.keep(&n.at, scalar::percent(&text), "write a share such as `5%`")
+    });
+    if let (Some(found), Some(0)) = (fields.get("count"), count) {
+        reader.fault(Fault::new(&found.at, "a guard of 0 would stop every plan").hint("write at least 1"));
+    }
+    Guard { count: count.unwrap_or(default.count), share: share.unwrap_or(default.share) }
+}
