@@ -20,8 +20,9 @@ pub fn test(reader: &mut Reader, node: &Node) -> PolicyTest {
     let fields = reader.fields(node, "a policy test", TEST_KEYS);
     let name = reader.required_text(&fields, "name");
     let at = fields.get("name").map_or_else(|| node.at.clone(), |n| n.at.clone());
-    let given =
-        reader.required(&fields, "given").map(|n| reader.map(n, "`given`").to_vec()).unwrap_or_default();
+    let like = fields.get("like").and_then(|n| reader.placed(n));
+    let given = if like.is_some() { fields.get("given") } else { reader.required(&fields, "given") };
+    let given = given.map(|n| reader.map(n, "`given`").to_vec()).unwrap_or_default();
     let (mut verdicts, mut grants) = (Vec::new(), BTreeMap::new());
     if let Some(node) = reader.required(&fields, "expect") {
         for (key, value) in reader.map(node, "`expect`") {
