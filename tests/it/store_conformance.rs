@@ -1,0 +1,336 @@
+//! What every store must do, written against the trait: a second implementation runs the same list.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portcullis::policy::terms::{Grant, Membership, OdsCode};
+use portcullis::secret::reference::SecretReference;
+use portcullis::store::audit::NewAudit;
+use portcullis::store::error::StoreError;
+use portcullis::store::member::{Connection, Controller, Member, Transition};
+use portcullis::store::port::Store;
+use portcullis::store::record::{
+    Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, Lease, NewJournalEntry,
+    PlanRecord, StagedObject, StagedPage,
+};
+use portcullis::store::settings::Settings;
+use portcullis::store::sqlite::store::SqliteStore;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+pub const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
+
+pub fn ods(code: &str) -> OdsCode {
+    code.parse().unwrap()
+}
+
+pub fn member(code: &str) -> Member {
+    Member {
+        ods: ods(code),
+        name: format!("Trust {code}"),
+        state: Membership::Requested,
+        profile: Some("trust".to_owned()),
+        connection: Connection {
+            controllers: vec![Controller { host: "127.0.0.1".into(), port: 636, tls_name: None }],
+            base_dn: "DC=a,DC=test".into(),
+            bind_dn: "svc@a.test".into(),
+            password: SecretReference::File("/nowhere/password".into()),
+            anchors: "-----BEGIN CERTIFICATE-----".into(),
+            kdcs: Vec::new(),
+            realm: None,
+            card: None,
+            canary: None,
+        },
+        connectors: Vec::new(),
+        mail_domains: BTreeSet::from(["a.test".to_owned()]),
+        upn_suffixes: BTreeSet::new(),
+        requested_at: NOW,
+        state_since: NOW,
+        state_reason: "asked".into(),
+        revision: 0,
+    }
+}
+
+pub fn audit(action: &str) -> NewAudit {
+    NewAudit {
+        at: NOW,
+        actor: "officer".into(),
+        action: action.into(),
+        member: Some(ods("RXA")),
+        detail: serde_json::json!({ "reason": "because", "count": 3 }),
+    }
+}
+
+fn open(directory: &std::path::Path) -> Arc<dyn Store> {
+    Arc::new(SqliteStore::open(directory, &Settings::default()).unwrap())
+}
+
+/// Runs the list on a fresh store of each kind.
+#[test]
+fn every_store_conforms() {
+    for (name, check) in LIST {
+        let directory = tempfile::tempdir().unwrap();
+        let store = open(directory.path());
+        eprintln!("{name}");
+        check(store.as_ref());
+        let report = store.check().unwrap();
+        assert!(report.faults.is_empty() && report.audit.is_whole(), "{name}: {report:?}");
+    }
+}
+
+type Check = fn(&dyn Store);
+
+const LIST: &[(&str, Check)] = &[
+    ("members are kept under revisions", members),
+    ("evidence is a chain without gaps", evidence),
+    ("assessments come newest first", assessments),
+    ("exceptions and gates", exceptions_and_gates),
+    ("a page and its cookie are one", pages),
+    ("plans, approvals and the journal", plans),
+    ("a lease fences", leases),
+    ("the audit chain grows with every decision", chain),
+    ("the generation rises with what gates depend on", generation),
+    ("notes are kept and replaced", notes),
+];
+
+fn members(store: &dyn Store) {
+    let step = Transition {
+        member: ods("RXA"),
+        from: None,
+        to: Membership::Requested,
+        at: NOW,
+        actor: "officer".into(),
+        reason: "asked".into(),
+    };
+    let first = store.save_member(&member("RXA"), Some(&step), &audit("member.request")).unwrap();
+    assert_eq!(first.revision, 1);
+    assert_eq!(store.member(&ods("RXA")).unwrap(), Some(first.clone()));
+    assert_eq!(store.transitions(&ods("RXA")).unwrap(), [step]);
+    // somebody saved in between
+    let second = store.save_member(&Member { name: "b".into(), ..first.clone() }, None, &audit("x")).unwrap();
+    assert_eq!(second.revision, 2);
+    let stale = store.save_member(&first, None, &audit("x"));
+    assert!(matches!(stale, Err(StoreError::Conflict(_))), "{stale:?}");
+    assert!(matches!(store.save_member(&member("RXA"), None, &audit("x")), Err(StoreError::Conflict(_))));
+    assert_eq!(store.audit(0, 10).unwrap().len(), 2, "a refused save leaves no record");
+    store.save_member(&member("RBB"), None, &audit("x")).unwrap();
+    let codes: Vec<_> = store.members().unwrap().into_iter().map(|m| m.ods.to_string()).collect();
+    assert_eq!(codes, ["RBB", "RXA"]);
+    assert_eq!(store.member(&ods("ZZZ")).unwrap(), None);
+}
+
+fn evidence(store: &dyn Store) {
+    let record = |hash: &str, previous: Option<&str>| EvidenceRecord {
+        member: ods("RXA"),
+        hash: hash.into(),
+        previous: previous.map(Into::into),
+        collected_at: NOW,
+        document: br#"{"a":1}"#.to_vec(),
+    };
+    assert_eq!(store.latest_evidence(&ods("RXA")).unwrap(), None);
+    assert!(matches!(store.put_evidence(&record("b", Some("a"))), Err(StoreError::Conflict(_))));
+    store.put_evidence(&record("a", None)).unwrap();
+    store.put_evidence(&record("b", Some("a"))).unwrap();
+    assert!(matches!(store.put_evidence(&record("c", Some("a"))), Err(StoreError::Conflict(_))));
+    assert_eq!(store.latest_evidence(&ods("RXA")).unwrap(), Some(record("b", Some("a"))));
+    assert_eq!(store.evidence("a").unwrap(), Some(record("a", None)));
+    assert_eq!(store.evidence("c").unwrap(), None);
+}
+
+fn assessments(store: &dyn Store) {
+    for n in 0..3 {
+        let record = AssessmentRecord {
+            id: format!("id{n}"),
+            member: ods("RXA"),
+            assessed_at: NOW + Duration::from_secs(n),
+            policy_hash: "p".into(),
+            evidence_hash: "e".into(),
+            document: b"{}".to_vec(),
+        };
+        store.put_assessment(&record, &audit("assess")).unwrap();
+    }
+    let recent = store.recent_assessments(&ods("RXA"), 2).unwrap();
+    assert_eq!(recent.iter().map(|a| a.id.as_str()).collect::<Vec<_>>(), ["id2", "id1"]);
+    assert_eq!(store.assessment("id0").unwrap().unwrap().assessed_at, NOW);
+    assert_eq!(store.recent_assessments(&ods("RXB"), 2).unwrap(), []);
+}
+
+fn exceptions_and_gates(store: &dyn Store) {
+    let exception = ExceptionRecord {
+        id: "x1".into(),
+        member: ods("RXA"),
+        control: "krbtgt-age".into(),
+        owner: "o".into(),
+        reason: "r".into(),
+        compensating_control: "c".into(),
+        approver: "a".into(),
+        granted_at: NOW,
+        ends_at: NOW + Duration::from_secs(60),
+        withdrawn_at: None,
+    };
+    store.put_exception(&exception, &audit("exception.add")).unwrap();
+    let withdrawn = ExceptionRecord { withdrawn_at: Some(NOW), ..exception };
+    store.put_exception(&withdrawn, &audit("exception.withdraw")).unwrap();
+    assert_eq!(store.exceptions(None).unwrap(), [withdrawn]);
+    assert_eq!(store.exceptions(Some(&ods("RXB"))).unwrap(), []);
+    let gate = |grant, state: &str| GateRecord {
+        member: ods("RXA"),
+        grant,
+        at: NOW,
+        state: state.into(),
+        until: None,
+        reasons: vec!["why".into()],
+        assessment: None,
+    };
+    store.record_gate(&gate(Grant::Lookup, "open"), &audit("gate.open")).unwrap();
+    store.record_gate(&gate(Grant::Sync, "open"), &audit("gate.open")).unwrap();
+    store.record_gate(&gate(Grant::Lookup, "closed"), &audit("gate.close")).unwrap();
+    assert_eq!(store.gates().unwrap(), [gate(Grant::Lookup, "closed"), gate(Grant::Sync, "open")]);
+    let history = store.gate_history(&ods("RXA"), Some(Grant::Lookup), 10).unwrap();
+    assert_eq!(history, [gate(Grant::Lookup, "closed"), gate(Grant::Lookup, "open")]);
+    assert_eq!(store.gate_history(&ods("RXA"), None, 2).unwrap().len(), 2);
+}
+
+fn object(n: u16) -> StagedObject {
+    let mut guid = [7; 16];
+    guid[..2].copy_from_slice(&n.to_le_bytes());
+    StagedObject { guid, parent: Some([1; 16]), pass: 3, document: n.to_string().into_bytes() }
+}
+
+fn lease(store: &dyn Store) -> Lease {
+    store.acquire_lease("sync/RXA", "one", NOW, Duration::from_secs(60)).unwrap().unwrap()
+}
+
+fn pages(store: &dyn Store) {
+    let (rxa, held) = (ods("RXA"), lease(store));
+    let page = StagedPage {
+        put: (0..2_500).map(object).collect(),
+        forget: vec![],
+        values: vec![("cookie".into(), Some(b"one".to_vec())), ("cookie.usn".into(), Some(b"9".to_vec()))],
+    };
+    store.apply_page(&rxa, &held, NOW, &page).unwrap();
+    let mut seen = Vec::new();
+    store
+        .visit_staged(&rxa, &mut |staged| {
+            // the visitor may use the store itself
+            assert_eq!(store.staged(&rxa, &staged.guid)?.as_ref(), Some(&staged));
+            seen.push(staged.guid);
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(seen.len(), 2_500);
+    assert!(seen.is_sorted());
+    let page = StagedPage {
+        put: vec![StagedObject { document: b"new".to_vec(), ..object(5) }],
+        forget: vec![object(6).guid],
+        values: vec![("cookie".into(), Some(b"two".to_vec())), ("cookie.usn".into(), None)],
+    };
+    store.apply_page(&rxa, &held, NOW, &page).unwrap();
+    assert_eq!(store.staged(&rxa, &object(5).guid).unwrap().unwrap().document, b"new");
+    assert_eq!(store.staged(&rxa, &object(6).guid).unwrap(), None);
+    assert_eq!(store.sync_values(&rxa, "cookie").unwrap(), [("cookie".to_owned(), b"two".to_vec())]);
+    assert_eq!(store.sync_value(&ods("RXB"), "cookie").unwrap(), None);
+    // an old holder changes nothing
+    let late = NOW + Duration::from_secs(61);
+    let page = StagedPage { values: vec![("cookie".into(), None)], ..StagedPage::default() };
+    assert!(matches!(store.apply_page(&rxa, &held, late, &page), Err(StoreError::Fenced { .. })));
+    assert_eq!(store.sync_value(&rxa, "cookie").unwrap().as_deref(), Some(&b"two"[..]));
+    let stop = store.visit_staged(&rxa, &mut |_| Err(StoreError::Value("enough".into())));
+    assert!(matches!(stop, Err(StoreError::Value(_))));
+}
+
+fn plans(store: &dyn Store) {
+    let plan = |hash: &str, state: &str| PlanRecord {
+        hash: hash.into(),
+        member: ods("RXA"),
+        made_at: NOW,
+        state: state.into(),
+        document: hash.as_bytes().to_vec(),
+    };
+    store.put_plan(&plan("h1", "planned")).unwrap();
+    store.put_plan(&plan("h2", "planned")).unwrap();
+    store.put_plan(&plan("h1", "done")).unwrap();
+    assert_eq!(store.plans(&ods("RXA"), 9).unwrap(), [plan("h2", "planned"), plan("h1", "done")]);
+    let approval = Approval {
+        plan: "h1".into(),
+        member: ods("RXA"),
+        officer: "o".into(),
+        reason: "r".into(),
+        at: NOW,
+        ends_at: NOW,
+    };
+    store.put_approval(&approval, &audit("sync.approve")).unwrap();
+    assert_eq!(store.approvals("h1").unwrap(), [approval]);
+    assert_eq!(store.approvals("h2").unwrap(), []);
+    let (rxa, held) = (ods("RXA"), lease(store));
+    let entry = |step, phase: &str| NewJournalEntry {
+        plan: "h1".into(),
+        step,
+        phase: phase.into(),
+        at: NOW,
+        document: b"{}".to_vec(),
+    };
+    let entries = [entry(0, "intended"), entry(0, "done"), entry(1, "intended")];
+    let last = store.append_journal(&rxa, &held, NOW, &entries).unwrap();
+    let journal = store.journal(&rxa, 0, 10).unwrap();
+    assert_eq!(journal.iter().map(|j| j.entry.clone()).collect::<Vec<_>>(), entries);
+    assert_eq!(store.journal(&rxa, journal[1].seq, 10).unwrap()[0].seq, last);
+    store.release_lease(&held).unwrap();
+    assert!(matches!(store.append_journal(&rxa, &held, NOW, &entries), Err(StoreError::Fenced { .. })));
+    assert_eq!(store.journal(&rxa, 0, 10).unwrap().len(), 3);
+}
+
+fn leases(store: &dyn Store) {
+    let minute = Duration::from_secs(60);
+    let first = lease(store);
+    assert_eq!(store.acquire_lease("sync/RXA", "two", NOW, minute).unwrap(), None);
+    let again = lease(store);
+    assert_eq!(again.epoch, first.epoch, "the same holder goes on");
+    let half = NOW + minute / 2;
+    let renewed = store.renew_lease(&again, half, minute).unwrap();
+    assert_eq!(renewed.ends_at, half + minute);
+    let over = half + minute;
+    let second = store.acquire_lease("sync/RXA", "two", over, minute).unwrap().unwrap();
+    assert_eq!(second.epoch, first.epoch + 1);
+    assert!(matches!(store.renew_lease(&renewed, over, minute), Err(StoreError::Fenced { .. })));
+    store.release_lease(&renewed).unwrap();
+    assert_eq!(store.acquire_lease("sync/RXA", "three", over, minute).unwrap(), None, "two still holds it");
+    store.release_lease(&second).unwrap();
+    let third = store.acquire_lease("sync/RXA", "three", over, minute).unwrap().unwrap();
+    assert_eq!(third.epoch, second.epoch + 1, "an epoch never comes again");
+    assert!(store.acquire_lease("sync/RXB", "two", over, minute).unwrap().is_some());
+}
+
+fn chain(store: &dyn Store) {
+    assert_eq!(store.append_audit(&[audit("a"), audit("b")]).unwrap(), 2);
+    store.save_member(&member("RXA"), None, &audit("c")).unwrap();
+    let records = store.audit(1, 10).unwrap();
+    assert_eq!(
+        records.iter().map(|r| (r.seq, r.audit.action.as_str())).collect::<Vec<_>>(),
+        [(2, "b"), (3, "c")]
+    );
+    assert_eq!(records[1].previous, records[0].hash);
+    assert_eq!(records[0].audit, audit("b"));
+    let report = store.verify_audit().unwrap();
+    assert!(report.is_whole());
+    assert_eq!((report.records, report.head.as_str()), (3, records[1].hash.as_str()));
+}
+
+fn generation(store: &dyn Store) {
+    let before = store.generation().unwrap();
+    assert_eq!(store.generation().unwrap(), before);
+    store.apply_page(&ods("RXA"), &lease(store), NOW, &StagedPage::default()).unwrap();
+    store.append_audit(&[audit("a")]).unwrap();
+    store.probe_writable().unwrap();
+    assert_eq!(store.generation().unwrap(), before, "gates do not depend on these");
+    store.save_member(&member("RXA"), None, &audit("c")).unwrap();
+    assert!(store.generation().unwrap() > before);
+}
+
+fn notes(store: &dyn Store) {
+    assert_eq!(store.note(&ods("RXA"), "n").unwrap(), None);
+    store.set_note(&ods("RXA"), "n", b"1").unwrap();
+    store.set_note(&ods("RXA"), "n", b"2").unwrap();
+    assert_eq!(store.note(&ods("RXA"), "n").unwrap().as_deref(), Some(&b"2"[..]));
+}
