@@ -1,1 +1,19 @@
-//! The language of directories: BER with limits, messages, controls, filters, names, entries. No socket, no clock.
+#![doc = include_str!("README.md")]
+
+pub mod attribute;
+pub mod ber;
+pub mod codec;
+pub mod control;
+pub mod dn;
+pub mod dn_text;
+pub mod entry;
+pub mod error;
+pub mod filter;
+pub mod filter_text;
+pub mod filter_wire;
+pub mod limits;
+pub mod message;
+pub mod prepare;
+pub mod schema;
+pub mod tag;
+pub mod truth;
