@@ -1,0 +1,382 @@
+//! Our own questions to a directory, over the crate `ldap3` behind the [`crate::directory::guard`].
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ldap3::asn1::{PL, StructureTag};
+use ldap3::controls::RawControl as WireControl;
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Mod, ResultEntry, StdStream};
+use rustls::ClientConfig;
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::directory::contain::contain;
+use crate::directory::dial::{Peer, dial};
+use crate::directory::endpoint::Endpoint;
+use crate::directory::error::DirectoryError;
+use crate::directory::guard::{Guard, relay};
+use crate::directory::paging::{next_cookie, paged_control};
+use crate::directory::request::{
+    Change, Credential, Outcome, RawControl, Scope, Search, SearchDone, is_secret,
+};
+use crate::directory::settings::Settings;
+use crate::ldap::entry::{Attribute, Entry};
+use crate::ldap::filter::Filter;
+
+/// A bound connection. One question at a time; open several for parallel work. Dropping it closes it.
+#[derive(Debug)]
+pub struct Directory {
+    ldap: Ldap,
+    guard: Guard,
+    driver: JoinHandle<()>,
+    peer: Option<Peer>,
+    settings: Settings,
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Directory {
+    /// Dials, speaks TLS as the endpoint says, and binds.
+    pub async fn connect(
+        endpoint: &Endpoint,
+        tls: Arc<ClientConfig>,
+        credential: &Credential,
+        settings: &Settings,
+    ) -> Result<Self, DirectoryError> {
+        let mut directory = Self::open(endpoint, tls, settings).await?;
+        directory.bind(credential).await?;
+        Ok(directory)
+    }
+
+    /// Dials and speaks TLS as the endpoint says, without a bind.
+    pub async fn open(
+        endpoint: &Endpoint,
+        tls: Arc<ClientConfig>,
+        settings: &Settings,
+    ) -> Result<Self, DirectoryError> {
+        let dialled = dial(endpoint, tls, settings).await?;
+        let ours = |error: std::io::Error| DirectoryError::Request(error.to_string());
+        let (inside, outside) = StdUnixStream::pair().map_err(ours)?;
+        outside.set_nonblocking(true).map_err(ours)?;
+        let outside = UnixStream::from_std(outside).map_err(ours)?;
+        let guard = relay(dialled.stream, outside, settings);
+        let options = LdapConnSettings::new().set_std_stream(StdStream::Unix(inside));
+        let (connection, ldap) = LdapConnAsync::with_settings(options, "ldapi://guard")
+            .await
+            .map_err(|error| DirectoryError::Request(error.to_string()))?;
+        let driver = tokio::spawn(async move {
+            // how it ended is told by the guard, and by the questions that get no answer
+            let _ = contain(connection.drive()).await;
+        });
+        Ok(Directory { ldap, guard, driver, peer: dialled.peer, settings: settings.clone() })
+    }
+
+    /// A simple bind whose outcome is the answer: for probes, with an empty password or a made-up name.
+    pub async fn try_bind(&mut self, name: &str, password: &str) -> Result<Outcome, DirectoryError> {
+        let mut ldap = self.ldap.clone();
+        self.answer("the bind", ldap.simple_bind(name, password)).await.map(outcome)
+    }
+
+    /// What the other side showed of itself during the TLS handshake.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.peer.as_ref()
+    }
+
+    /// The settings it was opened with.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    async fn bind(&mut self, credential: &Credential) -> Result<(), DirectoryError> {
+        let mut ldap = self.ldap.clone();
+        let result = match credential {
+            Credential::Anonymous => return Ok(()),
+            Credential::Simple { password, .. } if password.is_empty() => {
+                return Err(DirectoryError::Request("an empty password binds as nobody".to_owned()));
+            }
+            Credential::Simple { name, password } => {
+                self.answer("the bind", ldap.simple_bind(name, password.expose())).await?
+            }
+            Credential::External => self.answer("the bind", ldap.sasl_external_bind()).await?,
+        };
+        match result.rc {
+            0 => Ok(()),
+            code => Err(DirectoryError::BindRefused { code, text: result.text }),
+        }
+    }
+
+    /// Searches, page by page, and gives each entry to `on_entry` as it comes. A result code other than success is no
+    /// error: see [`SearchDone::is_complete`]. Attributes that hold secrets are dropped should they come unasked.
+    pub async fn search(
+        &mut self,
+        search: &Search,
+        mut on_entry: impl FnMut(Entry) + Send,
+    ) -> Result<SearchDone, DirectoryError> {
+        search.check()?;
+        let filter = search.filter.to_string();
+        let most = search.entries.unwrap_or(u64::MAX).min(self.settings.entries);
+        let mut done = SearchDone {
+            code: 0,
+            text: String::new(),
+            controls: Vec::new(),
+            pages: 0,
+            entries: 0,
+            referrals: Vec::new(),
+            stopped: false,
+        };
+        let mut cookie = Vec::new();
+        loop {
+            let mut controls = search.controls.clone();
+            if let Some(size) = search.page_size {
+                controls.push(paged_control(size.max(1), &cookie));
+            }
+            self.page(search, &filter, controls, most, &mut done, &mut on_entry).await?;
+            done.pages += 1;
+            let paged = search.page_size.is_some() && done.code == 0 && !done.stopped;
+            match if paged { next_cookie(&done.controls)? } else { None } {
+                // a directory that never moves on would keep us for ever
+                Some(next) if next == cookie => {
+                    return Err(DirectoryError::Malformed("the same page cookie twice".to_owned()));
+                }
+                Some(next) => cookie = next,
+                None => return Ok(done),
+            }
+        }
+    }
+
+    async fn page(
+        &mut self,
+        search: &Search,
+        filter: &str,
+        controls: Vec<RawControl>,
+        most: u64,
+        done: &mut SearchDone,
+        on_entry: &mut (impl FnMut(Entry) + Send),
+    ) -> Result<(), DirectoryError> {
+        const WHAT: &str = "a search";
+        let scope = match search.scope {
+            Scope::Base => ldap3::Scope::Base,
+            Scope::One => ldap3::Scope::OneLevel,
+            Scope::Subtree => ldap3::Scope::Subtree,
+        };
+        let mut ldap = self.ldap.clone();
+        ldap.with_controls(controls.into_iter().map(to_wire).collect::<Vec<_>>());
+        let started = ldap.streaming_search(&search.base, scope, filter, search.attributes.clone());
+        let mut stream = self.answer(WHAT, started).await?;
+        while let Some(item) = self.answer_next(WHAT, stream.next()).await? {
+            if item.is_intermediate() {
+                continue;
+            }
+            if item.is_ref() {
+                done.referrals.extend(texts(item.0));
+                continue;
+            }
+            if done.entries >= most {
+                done.stopped = true;
+                let id = stream.ldap_handle().last_id();
+                let mut ldap = self.ldap.clone();
+                self.answer("an abandon", ldap.abandon(id)).await?;
+                return Ok(());
+            }
+            done.entries += 1;
+            on_entry(read_entry(item)?);
+        }
+        let result = stream.finish().await;
+        done.code = result.rc;
+        done.text = result.text;
+        done.controls = result.ctrls.into_iter().map(|control| from_wire(control.1)).collect();
+        Ok(())
+    }
+
+    /// Searches and keeps every entry; for small answers.
+    pub async fn read(&mut self, search: &Search) -> Result<(Vec<Entry>, SearchDone), DirectoryError> {
+        let mut entries = Vec::new();
+        let done = self.search(search, |entry| entries.push(entry)).await?;
+        Ok((entries, done))
+    }
+
+    /// The root DSE (RFC 4512 section 5.1) with these attributes.
+    pub async fn read_root_dse(&mut self, attributes: &[&str]) -> Result<Entry, DirectoryError> {
+        let everything = Filter::Present("objectClass".into());
+        let (mut entries, done) = self.read(&Search::new("", Scope::Base, everything, attributes)).await?;
+        entries
+            .pop()
+            .ok_or_else(|| DirectoryError::Malformed(format!("no root DSE, result code {}", done.code)))
+    }
+
+    /// Adds an entry.
+    pub async fn add(
+        &mut self,
+        dn: &str,
+        attributes: &[Attribute],
+        controls: Vec<RawControl>,
+    ) -> Result<Outcome, DirectoryError> {
+        let attributes = attributes
+            .iter()
+            .map(|a| (a.description.clone().into_bytes(), a.values.iter().cloned().collect::<HashSet<_>>()))
+            .collect();
+        let mut ldap = self.ldap.clone();
+        ldap.with_controls(controls.into_iter().map(to_wire).collect::<Vec<_>>());
+        self.answer("an add", ldap.add(dn, attributes)).await.map(outcome)
+    }
+
+    /// Changes an entry, all changes or none.
+    pub async fn modify(
+        &mut self,
+        dn: &str,
+        changes: &[Change],
+        controls: Vec<RawControl>,
+    ) -> Result<Outcome, DirectoryError> {
+        let set = |values: &[Vec<u8>]| values.iter().cloned().collect::<HashSet<_>>();
+        let changes = changes
+            .iter()
+            .map(|change| match change {
+                Change::Add { attribute, values } => Mod::Add(attribute.clone().into_bytes(), set(values)),
+                Change::Delete { attribute, values } => {
+                    Mod::Delete(attribute.clone().into_bytes(), set(values))
+                }
+                Change::Replace { attribute, values } => {
+                    Mod::Replace(attribute.clone().into_bytes(), set(values))
+                }
+            })
+            .collect();
+        let mut ldap = self.ldap.clone();
+        ldap.with_controls(controls.into_iter().map(to_wire).collect::<Vec<_>>());
+        self.answer("a modify", ldap.modify(dn, changes)).await.map(outcome)
+    }
+
+    /// Renames an entry, and moves it when `superior` is given.
+    pub async fn rename(
+        &mut self,
+        dn: &str,
+        rdn: &str,
+        delete_old: bool,
+        superior: Option<&str>,
+        controls: Vec<RawControl>,
+    ) -> Result<Outcome, DirectoryError> {
+        let mut ldap = self.ldap.clone();
+        ldap.with_controls(controls.into_iter().map(to_wire).collect::<Vec<_>>());
+        self.answer("a rename", ldap.modifydn(dn, rdn, delete_old, superior)).await.map(outcome)
+    }
+
+    /// Deletes an entry.
+    pub async fn delete(&mut self, dn: &str, controls: Vec<RawControl>) -> Result<Outcome, DirectoryError> {
+        let mut ldap = self.ldap.clone();
+        ldap.with_controls(controls.into_iter().map(to_wire).collect::<Vec<_>>());
+        self.answer("a delete", ldap.delete(dn)).await.map(outcome)
+    }
+
+    /// Says goodbye and closes.
+    pub async fn unbind(mut self) {
+        let _ = timeout(Duration::from_secs(1), contain(self.ldap.unbind())).await;
+    }
+
+    async fn answer<T>(
+        &self,
+        what: &'static str,
+        question: impl Future<Output = Result<T, LdapError>>,
+    ) -> Result<T, DirectoryError> {
+        self.guard.watch.begin_operation();
+        self.answer_next(what, question).await
+    }
+
+    /// As [`Self::answer`], without beginning a new operation's count of bytes.
+    async fn answer_next<T>(
+        &self,
+        what: &'static str,
+        question: impl Future<Output = Result<T, LdapError>>,
+    ) -> Result<T, DirectoryError> {
+        let after = self.settings.answer_timeout();
+        match timeout(after, contain(question)).await {
+            Err(_) => Err(DirectoryError::TimedOut { what, after }),
+            Ok(Err(_)) => Err(DirectoryError::Malformed("an answer that cannot be read".to_owned())),
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(error))) => Err(self.explain(error).await),
+        }
+    }
+
+    /// An error of `ldap3` says little when the connection ended; the guard knows why.
+    async fn explain(&self, error: LdapError) -> DirectoryError {
+        match error {
+            LdapError::FilterParsing | LdapError::AddNoValues => DirectoryError::Request(error.to_string()),
+            error => {
+                // the relay writes its reason just after it lets go of the connection
+                for _ in 0..20 {
+                    if let Some(fault) = self.guard.watch.fault() {
+                        return if fault.is_protocol {
+                            DirectoryError::Malformed(fault.text)
+                        } else {
+                            DirectoryError::Closed(fault.text)
+                        };
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                DirectoryError::Closed(error.to_string())
+            }
+        }
+    }
+}
+
+fn to_wire(control: RawControl) -> WireControl {
+    WireControl { ctype: control.oid, crit: control.critical, val: control.value }
+}
+
+fn from_wire(control: WireControl) -> RawControl {
+    RawControl { oid: control.ctype, critical: control.crit, value: control.val }
+}
+
+fn outcome(result: LdapResult) -> Outcome {
+    let controls = result.ctrls.into_iter().map(|control| from_wire(control.1)).collect();
+    Outcome { code: result.rc, text: result.text, controls }
+}
+
+/// SearchResultEntry, RFC 4511 section 4.5.2, from `ldap3`'s tree. Its own parser sorts values by whether they are text,
+/// which loses the order and tears attributes apart.
+fn read_entry(item: ResultEntry) -> Result<Entry, DirectoryError> {
+    let malformed = || DirectoryError::Malformed("an entry that cannot be read".to_owned());
+    let mut parts = children(item.0).ok_or_else(malformed)?.into_iter();
+    let dn = parts.next().and_then(text).ok_or_else(malformed)?;
+    let listed = parts.next().and_then(children).ok_or_else(malformed)?;
+    let mut attributes = Vec::with_capacity(listed.len());
+    for attribute in listed {
+        let mut parts = children(attribute).ok_or_else(malformed)?.into_iter();
+        let description = parts.next().and_then(text).ok_or_else(malformed)?;
+        if is_secret(&description) {
+            continue;
+        }
+        let values = parts.next().and_then(children).ok_or_else(malformed)?;
+        let values = values.into_iter().map(bytes).collect::<Option<Vec<_>>>().ok_or_else(malformed)?;
+        attributes.push(Attribute { description, values });
+    }
+    Ok(Entry { dn, attributes })
+}
+
+fn texts(tag: StructureTag) -> Vec<String> {
+    children(tag).unwrap_or_default().into_iter().filter_map(text).collect()
+}
+
+fn children(tag: StructureTag) -> Option<Vec<StructureTag>> {
+    match tag.payload {
+        PL::C(children) => Some(children),
+        PL::P(_) => None,
+    }
+}
+
+fn bytes(tag: StructureTag) -> Option<Vec<u8>> {
+    match tag.payload {
+        PL::P(bytes) => Some(bytes),
+        PL::C(_) => None,
+    }
+}
+
+fn text(tag: StructureTag) -> Option<String> {
+    bytes(tag).and_then(|bytes| String::from_utf8(bytes).ok())
+}

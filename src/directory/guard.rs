@@ -1,0 +1,187 @@
+//! Stands between the network and `ldap3`: bytes from a directory reach it only as whole, well-formed LDAP messages.
+//!
+//! `ldap3` has no limit of size or depth: a few kilobytes of nested sequences overflow its stack and end the process, and a
+//! message that is no LDAP message panics its driver. So a relay task frames and strictly decodes each inbound message
+//! first; at the first fault it closes both sides and keeps the reason.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+
+use crate::directory::dial::Stream;
+use crate::directory::settings::Settings;
+use crate::ldap::codec;
+use crate::ldap::limits::Limits;
+use crate::ldap::message::Operation;
+
+const CHUNK: usize = 32 * 1024;
+
+/// Why a relay ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Whether what arrived breaks the protocol or a limit; otherwise the connection just ended.
+    pub is_protocol: bool,
+    pub text: String,
+}
+
+impl Fault {
+    fn ended(text: impl ToString) -> Self {
+        Fault { is_protocol: false, text: text.to_string() }
+    }
+
+    fn protocol(text: impl ToString) -> Self {
+        Fault { is_protocol: true, text: text.to_string() }
+    }
+}
+
+/// What the relay tells the client, and the other way round.
+#[derive(Debug)]
+pub struct Watch {
+    fault: Mutex<Option<Fault>>,
+    bytes: AtomicU64,
+    bytes_max: u64,
+}
+
+impl Watch {
+    /// Why the relay ended, when it did and knows.
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins a new operation's count of bytes.
+    pub fn begin_operation(&self) {
+        self.bytes.store(0, Ordering::Relaxed);
+    }
+
+    fn set_fault(&self, fault: Fault) {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(fault);
+    }
+
+    /// Counts what arrived; false when it is too much for one operation.
+    fn count(&self, bytes: usize) -> bool {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        before.saturating_add(bytes) <= self.bytes_max
+    }
+}
+
+/// The relay's task; it ends with the connection, and with this value.
+#[derive(Debug)]
+pub struct Guard {
+    pub watch: Arc<Watch>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Relays between `network` and `inside` until either ends.
+pub fn relay(network: Box<dyn Stream>, inside: UnixStream, settings: &Settings) -> Guard {
+    let watch = Arc::new(Watch {
+        fault: Mutex::new(None),
+        bytes: AtomicU64::new(0),
+        bytes_max: settings.operation_bytes,
+    });
+    let limits = Limits { message_bytes: settings.message_bytes, ..Limits::from_directory() };
+    let (from_network, to_network) = tokio::io::split(network);
+    let (from_inside, to_inside) = tokio::io::split(inside);
+    let ours = Arc::clone(&watch);
+    let task = tokio::spawn(async move {
+        // whichever ends first ends the other: half a connection is of no use
+        let fault = tokio::select! {
+            fault = inbound(from_network, to_inside, &limits, &ours) => fault,
+            fault = outbound(from_inside, to_network) => fault,
+        };
+        ours.set_fault(fault);
+    });
+    Guard { watch, task }
+}
+
+async fn inbound(
+    mut network: ReadHalf<Box<dyn Stream>>,
+    mut inside: WriteHalf<UnixStream>,
+    limits: &Limits,
+    watch: &Watch,
+) -> Fault {
+    let mut buffer: Vec<u8> = Vec::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = match network.read(&mut chunk).await {
+            Ok(0) if buffer.is_empty() => return Fault::ended("the directory closed the connection"),
+            Ok(0) => return Fault::protocol("the directory closed the connection inside a message"),
+            Ok(read) => read,
+            Err(error) => return Fault::ended(error),
+        };
+        buffer.extend_from_slice(chunk.get(..read).unwrap_or_default());
+        if !watch.count(read) {
+            return Fault::protocol(format!("more than {} bytes in one operation", watch.bytes_max));
+        }
+        let whole = match whole_messages(&buffer, limits) {
+            Ok(whole) => whole,
+            Err(fault) => return Fault::protocol(fault),
+        };
+        if let Some(messages) = buffer.get(..whole).filter(|m| !m.is_empty()) {
+            if inside.write_all(messages).await.is_err() {
+                return Fault::ended("the connection was given up");
+            }
+            buffer.drain(..whole);
+        }
+    }
+}
+
+/// How many bytes of `buffer` are whole messages, each checked.
+fn whole_messages(buffer: &[u8], limits: &Limits) -> Result<usize, String> {
+    let mut whole = 0;
+    loop {
+        let rest = buffer.get(whole..).unwrap_or_default();
+        let Some(length) = codec::frame(rest, limits).map_err(|e| e.to_string())? else { return Ok(whole) };
+        let message = rest.get(..length).unwrap_or_default();
+        check(message, limits)?;
+        whole += length;
+    }
+}
+
+fn check(message: &[u8], limits: &Limits) -> Result<(), String> {
+    let message = codec::decode(message, limits).map_err(|e| e.to_string())?;
+    match message.operation {
+        Operation::BindResponse(_)
+        | Operation::SearchEntry(_)
+        | Operation::SearchDone(_)
+        | Operation::SearchReference(_)
+        | Operation::ModifyResponse(_)
+        | Operation::AddResponse(_)
+        | Operation::DeleteResponse(_)
+        | Operation::ModifyDnResponse(_)
+        | Operation::CompareResponse(_)
+        | Operation::ExtendedResponse(_)
+        | Operation::IntermediateResponse(_) => Ok(()),
+        _ => Err("a request where only answers may come".to_owned()),
+    }
+}
+
+async fn outbound(mut inside: ReadHalf<UnixStream>, mut network: WriteHalf<Box<dyn Stream>>) -> Fault {
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        let read = match inside.read(&mut chunk).await {
+            Ok(0) | Err(_) => {
+                // a polite end: nothing more can be done if it fails
+                let _ = network.shutdown().await;
+                return Fault::ended("the connection was closed by us");
+            }
+            Ok(read) => read,
+        };
+        let sent = network.write_all(chunk.get(..read).unwrap_or_default()).await;
+        if let Err(error) = match sent {
+            Ok(()) => network.flush().await,
+            Err(error) => Err(error),
+        } {
+            return Fault::ended(error);
+        }
+    }
+}
