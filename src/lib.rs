@@ -16,20 +16,21 @@
 //!
 //! # The house
 //!
-//! Imports only go down, and no two files import each other. `tests/it/floors.rs` reads this table and every
+//! Imports only go down (a module sees the floors below its own), and no two files import each other. `tests/it/floors.rs` reads this table and every
 //! `use crate::` line and fails when they disagree.
 //!
 //! ```text
-//! 9  main                                             arguments in, exit code out
-//! 8  cli                                              the commands, as a person types them
-//! 7  app                                              builds everything once, reloads, drains, stops
-//! 6  config                                           one versioned file -> every module's own settings, or all its faults
-//! 5  console                                          metrics and health pages over the verbs' reports and handles
-//! 4  proxy        assess        sync        enrol     the verbs; they never see one another
-//! 3  directory    store         release     namespace  hands, and what shapes a request
-//! 2  baseline     gate                                decisions: pure functions of values and time
-//! 1  ldap         tls           policy                languages: LDAP, certificates, policy documents
-//! 0  ambient      secret        telemetry             ground: clock and chance, secrets, logging and metrics set-up
+//! 10  main                                            arguments in, exit code out
+//! 9   cli                                             the commands, as a person types them
+//! 8   app                                             builds everything once, reloads, drains, stops
+//! 7   config                                          one versioned file -> every module's own settings, or all its faults
+//! 6   console                                         metrics and health pages over the verbs' reports and handles
+//! 5   proxy        assess      sync        enrol      the verbs; they never see one another
+//! 4   directory    store       release     namespace  hands, and what shapes a request
+//! 3   gate                                            assessments, exceptions, enrolment and time in; grants out
+//! 2   baseline                                        evidence in, assessment out
+//! 1   ldap         tls         policy                 languages: LDAP, certificates, policy documents
+//! 0   ambient      secret      telemetry              ground: clock and chance, secrets, logging and metrics set-up
 //! ```
 
 pub mod ambient;

@@ -1,5 +1,4 @@
 //! The lab of `deploy/lab`, for tests that need real directories. Without `PORTCULLIS_LAB` they are skipped, and say so.
-#![expect(clippy::panic, clippy::print_stderr, reason = "a helper of tests, outside a test function")]
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,4 +1,14 @@
 //! The one integration binary: real flows from outside, as a user would run them. Each file is a module of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and its helpers are tests too"
+)]
 mod config_faults;
 mod enrol_life;
 mod floors;
