@@ -1,1 +1,11 @@
-//! Which member owns a name; translation of names and attributes; how several answers become one.
+#![doc = include_str!("README.md")]
+
+pub mod error;
+pub mod mapping;
+pub mod merge;
+pub mod names;
+pub mod projection;
+pub mod questions;
+pub mod recheck;
+pub mod routes;
+pub mod values;

@@ -53,6 +53,32 @@ impl fmt::Display for OdsCode {
     }
 }
 
+/// Where a request goes: one of the directories that are mounted below `o=federation`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// The national directory.
+    National,
+    /// A member directory.
+    Member(OdsCode),
+}
+
+impl Target {
+    /// The name of its organizational unit below `o=federation`: `national`, `RXA`.
+    pub fn unit(&self) -> &str {
+        match self {
+            Target::National => "national",
+            Target::Member(member) => member.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.unit())
+    }
+}
+
 /// What a member may do.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,

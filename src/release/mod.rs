@@ -1,1 +1,12 @@
-//! A request and a requester in; a permit with obligations, or a refusal with reasons, out.
+#![doc = include_str!("README.md")]
+
+pub mod agreement;
+pub mod decide;
+pub mod explain;
+pub mod hide;
+pub mod permit;
+pub mod rate;
+pub mod refusal;
+pub mod requester;
+pub mod spelling;
+pub mod view;

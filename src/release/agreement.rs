@@ -1,0 +1,224 @@
+//! Release agreements, compiled from policy documents.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+
+use crate::ldap::filter::Filter;
+use crate::policy::documents::{AudienceCategory, AuthenticatedBy, Members, Release, ReleaseLimits, Targets};
+use crate::policy::fault::{Fault, Placed};
+use crate::policy::terms::Target;
+use crate::release::hide;
+use crate::release::requester::{Authentication, Category, Operation, Requester};
+use crate::release::spelling;
+use crate::release::view::View;
+
+/// One agreement: who may see what of which entries, how much, until when.
+#[derive(Debug)]
+pub struct Agreement {
+    id: String,
+    purpose: String,
+    category: Category,
+    /// Empty: any way.
+    authenticated_by: BTreeSet<Authentication>,
+    members: Members,
+    /// Applications by name; empty: every one.
+    names: Vec<String>,
+    targets: Targets,
+    view: Arc<View>,
+    entries: Option<Filter<'static>>,
+    limits: ReleaseLimits,
+    from: Option<OffsetDateTime>,
+    until: OffsetDateTime,
+}
+
+impl Agreement {
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn purpose(&self) -> &str {
+        &self.purpose
+    }
+
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// Over federated names; see [`Permit::entry_filter`](crate::release::permit::Permit::entry_filter).
+    pub fn entry_filter(&self) -> Option<&Filter<'static>> {
+        self.entries.as_ref()
+    }
+
+    pub fn limits(&self) -> &ReleaseLimits {
+        &self.limits
+    }
+
+    pub fn until(&self) -> OffsetDateTime {
+        self.until
+    }
+
+    /// Why the agreement does not cover a request; `None` when it does. For reasons and explanations, never sent.
+    pub fn mismatch(
+        &self,
+        requester: &Requester,
+        operation: Operation,
+        target: &Target,
+        now: OffsetDateTime,
+    ) -> Option<String> {
+        // Whoever may search may compare: a compare tells no more than a search for the same value.
+        let (Operation::Search | Operation::Compare) = operation;
+        if self.from.is_some_and(|from| now < from) {
+            return Some("is not in force yet".to_owned());
+        }
+        if now >= self.until {
+            return Some("has ended".to_owned());
+        }
+        if requester.category != self.category {
+            let (ours, theirs) = (self.category.as_str(), requester.category.as_str());
+            return Some(format!("is with category {ours}, the requester is of category {theirs}"));
+        }
+        if !self.authenticated_by.is_empty() && !self.authenticated_by.contains(&requester.authentication) {
+            let ways: Vec<&str> = self.authenticated_by.iter().map(|a| a.as_str()).collect();
+            let way = requester.authentication.as_str();
+            return Some(format!(
+                "asks for authentication by {}, the requester used {way}",
+                ways.join(" or ")
+            ));
+        }
+        match (&requester.member, &self.members) {
+            (_, Members::All) => {}
+            (Some(member), members) if members.contains(member) => {}
+            _ => return Some("is not with the requester's member".to_owned()),
+        }
+        if !self.names.is_empty() && !requester.name.as_ref().is_some_and(|name| self.names.contains(name)) {
+            return Some("is not with this application".to_owned());
+        }
+        let covered = match target {
+            Target::National => self.targets.national,
+            Target::Member(member) => self.targets.members.contains(member),
+        };
+        (!covered).then(|| format!("does not cover {target}"))
+    }
+}
+
+/// Every agreement of a policy set, in document order.
+#[derive(Debug, Default)]
+pub struct Agreements {
+    list: Vec<Arc<Agreement>>,
+}
+
+impl Agreements {
+    /// Checks and compiles the `Release` documents of a policy set, in their order.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of every document: an attribute that is never released, a linked attribute without its other side,
+    /// a view without `cn` (names carry it), an entry filter that does not parse, an empty list, a repeated id.
+    pub fn compile<'a>(documents: impl IntoIterator<Item = &'a Release>) -> Result<Agreements, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let mut list: Vec<Arc<Agreement>> = Vec::new();
+        for document in documents {
+            if list.iter().any(|a| a.id == document.id) {
+                faults.push(Fault::new(
+                    &document.at,
+                    format!("release agreement `{}` exists twice", document.id),
+                ));
+            }
+            attribute_faults(document, &mut faults);
+            let entries = match document.entries.as_ref().map(entry_filter).transpose() {
+                Ok(entries) => entries,
+                Err(fault) => {
+                    faults.push(fault);
+                    None
+                }
+            };
+            list.push(Arc::new(Agreement {
+                id: document.id.clone(),
+                purpose: document.purpose.clone(),
+                category: category(document.audience.category),
+                authenticated_by: document
+                    .audience
+                    .authenticated_by
+                    .iter()
+                    .map(|a| authentication(*a))
+                    .collect(),
+                members: document.audience.members.clone(),
+                names: document.audience.names.iter().map(|n| n.value.clone()).collect(),
+                targets: document.targets.clone(),
+                view: Arc::new(View::new(document.attributes.iter().map(|a| a.value.as_str()))),
+                entries,
+                limits: document.limits,
+                from: document.from,
+                until: document.until,
+            }));
+        }
+        if faults.is_empty() { Ok(Agreements { list }) } else { Err(faults) }
+    }
+
+    /// In document order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Agreement>> {
+        self.list.iter()
+    }
+}
+
+fn category(written: AudienceCategory) -> Category {
+    match written {
+        AudienceCategory::Person => Category::Person,
+        AudienceCategory::Connector => Category::Connector,
+        AudienceCategory::Application => Category::Application,
+    }
+}
+
+fn authentication(written: AuthenticatedBy) -> Authentication {
+    match written {
+        AuthenticatedBy::Smartcard => Authentication::Smartcard,
+        AuthenticatedBy::Certificate => Authentication::Certificate,
+        AuthenticatedBy::Password => Authentication::Password,
+    }
+}
+
+fn entry_filter(text: &Placed<String>) -> Result<Filter<'static>, Fault> {
+    Filter::parse(&text.value).map(hide::spelled).map_err(|e| {
+        Fault::new(&text.at, format!("`entries` is not a filter: {e}"))
+            .hint("write it as RFC 4515 does, for example `(&(objectClass=person)(!(notListed=TRUE)))`")
+    })
+}
+
+fn attribute_faults(document: &Release, faults: &mut Vec<Fault>) {
+    for attribute in &document.attributes {
+        let (name, options) = spelling::split(&attribute.value);
+        if options.is_some() || name.is_empty() {
+            faults.push(
+                Fault::new(&attribute.at, format!("`{}` is not an attribute name", attribute.value))
+                    .hint("write the name without options; its options are released with it"),
+            );
+        } else if let Some(why) = spelling::never(name) {
+            faults.push(
+                Fault::new(&attribute.at, format!("`{name}` is never released: {why}")).hint("remove it"),
+            );
+        }
+    }
+    let view = View::new(document.attributes.iter().map(|a| a.value.as_str()));
+    if !view.visible("cn") {
+        faults.push(
+            Fault::new(&document.at, format!("release agreement `{}` leaves out `cn`", document.id))
+                .hint("the names of entries carry cn, so it cannot be hidden; add it"),
+        );
+    }
+    for (one, other) in spelling::LINKED {
+        let (shown, hidden) = match (view.visible(one), view.visible(other)) {
+            (true, false) => (one, other),
+            (false, true) => (other, one),
+            _ => continue,
+        };
+        faults.push(
+            Fault::new(
+                &document.at,
+                format!("`{shown}` is released and `{hidden}`, which tells the same, is not"),
+            )
+            .hint(format!("add `{hidden}` or remove `{shown}`")),
+        );
+    }
+}
