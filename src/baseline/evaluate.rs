@@ -1,11 +1,21 @@
 //! One baseline applied to one evidence document.
 
-use time::OffsetDateTime;
+use std::collections::BTreeMap;
 
-use crate::baseline::assessment::Assessment;
-use crate::baseline::compile::Compiled;
-use crate::baseline::facts::Evidence;
-use crate::policy::documents::Exception;
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::baseline::assessment::{
+    Assessment, Denial, ExceptionNote, Finding, GrantVerdict, Offender, Reason, Verdict,
+};
+use crate::baseline::compile::{Compiled, CompiledControl};
+use crate::baseline::facts::{Evidence, hex};
+use crate::baseline::judge::{Judgement, judge};
+use crate::baseline::predicate::Miss;
+use crate::baseline::truth::Truth;
+use crate::policy::documents::{Exception, GrantRule, OnUnknown};
+use crate::policy::terms::{Severity, Stage};
 
 /// Judges `evidence`. Exceptions of other members and those not in force at `now` are ignored.
 pub fn evaluate(
@@ -14,20 +24,216 @@ pub fn evaluate(
     exceptions: &[Exception],
     now: OffsetDateTime,
 ) -> Assessment {
-    let _ = (baseline, exceptions);
-    Assessment {
+    let in_force: Vec<&Exception> =
+        exceptions.iter().filter(|e| e.member == evidence.member && e.from <= now && now < e.until).collect();
+    let findings: Vec<Finding> = baseline
+        .controls
+        .iter()
+        .filter(|control| stage_at(control, baseline.stage, now) != Stage::Draft)
+        .map(|control| finding(baseline, control, evidence, &in_force, now))
+        .collect();
+    let grants =
+        baseline.grants.iter().map(|(grant, rule)| (*grant, grant_verdict(rule, &findings))).collect();
+    let levels: BTreeMap<&str, u8> = baseline.controls.iter().map(|c| (c.id.as_str(), c.level)).collect();
+    let mut assessment = Assessment {
         id: String::new(),
         member: evidence.member.clone(),
-        baseline: String::new(),
-        revision: String::new(),
-        profile: None,
-        policy_hash: String::new(),
+        baseline: baseline.id.clone(),
+        revision: baseline.revision.clone(),
+        profile: baseline.profile.clone(),
+        policy_hash: baseline.policy_hash.clone(),
         evidence_hash: evidence.hash.clone(),
         collected_at: evidence.collected_at,
         assessed_at: now,
-        findings: Vec::new(),
-        grants: std::collections::BTreeMap::new(),
-        maturity: 1,
-        score: 0,
+        maturity: maturity(&findings, &levels),
+        score: score(&findings),
+        findings,
+        grants,
+    };
+    let digest = hex(&Sha256::digest(assessment.to_json()));
+    assessment.id = digest.chars().take(32).collect();
+    assessment
+}
+
+/// A control that is announced becomes enforced on its day; it never goes beyond the stage of the baseline.
+fn stage_at(control: &CompiledControl, ceiling: Stage, now: OffsetDateTime) -> Stage {
+    match (control.stage, control.enforce_from) {
+        (Stage::Warn, Some(from)) if from <= now => ceiling,
+        (stage, _) => stage,
     }
+}
+
+fn finding(
+    baseline: &Compiled,
+    control: &CompiledControl,
+    evidence: &Evidence,
+    exceptions: &[&Exception],
+    now: OffsetDateTime,
+) -> Finding {
+    let mine: Vec<&Exception> = exceptions.iter().copied().filter(|e| e.control == control.id).collect();
+    let whole = mine.iter().find(|e| e.objects.is_empty());
+    let covers = |name: &str, dn: &str| {
+        let same = |object: &String| {
+            let object = object.to_lowercase();
+            (!name.is_empty() && object == name.to_lowercase())
+                || (!dn.is_empty() && object == dn.to_lowercase())
+        };
+        mine.iter().any(|e| e.objects.iter().any(same))
+    };
+    let judgement = judge(control, &evidence.facts, now, &covers);
+    let plain = match judgement.truth {
+        None => Verdict::NotApplicable,
+        Some(Truth::True) if judgement.set_aside > 0 => Verdict::Excepted,
+        Some(Truth::True) => Verdict::Pass,
+        Some(Truth::False) => Verdict::Fail,
+        Some(Truth::Unknown) => Verdict::Unknown,
+    };
+    let verdict = match (plain, whole) {
+        (Verdict::Fail | Verdict::Unknown, Some(_)) => Verdict::Excepted,
+        _ => plain,
+    };
+    let note = match verdict {
+        Verdict::Excepted => whole.or_else(|| mine.iter().min_by_key(|e| e.until)),
+        _ if judgement.set_aside > 0 => mine.iter().min_by_key(|e| e.until),
+        _ => None,
+    };
+    let offenders = offenders(&judgement, plain, whole.is_some());
+    Finding {
+        control: control.id.clone(),
+        title: control.title.clone(),
+        theme: control.theme.clone(),
+        severity: judgement.severity,
+        stage: stage_at(control, baseline.stage, now),
+        enforce_from: control.enforce_from.filter(|from| now < *from),
+        verdict,
+        explanation: explanation(&judgement, plain, evidence),
+        offenders,
+        judged: judgement.judged,
+        exception: note.map(|e| ExceptionNote {
+            owner: e.owner.clone(),
+            reason: e.reason.clone(),
+            compensating_control: e.compensating_control.clone(),
+            approver: e.approver.clone(),
+            until: e.until,
+        }),
+        why: control.why.clone(),
+        fix: control.fix.clone(),
+        references: control.references.clone(),
+    }
+}
+
+/// Offenders are named for a failure and for what an exception covers, not for what is borne.
+fn offenders(judgement: &Judgement, plain: Verdict, whole: bool) -> Vec<Offender> {
+    let named = matches!(plain, Verdict::Fail | Verdict::Excepted | Verdict::Unknown);
+    let offenders = judgement.offenders.iter().filter(|_| named);
+    offenders
+        .map(|o| Offender {
+            name: o.name.clone(),
+            dn: o.dn.clone(),
+            found: o.found.clone(),
+            excepted: whole || o.set_aside,
+        })
+        .collect()
+}
+
+fn explanation(judgement: &Judgement, verdict: Verdict, evidence: &Evidence) -> Vec<Reason> {
+    if matches!(verdict, Verdict::Pass | Verdict::NotApplicable) {
+        return Vec::new();
+    }
+    let failing = judgement.misses.iter().filter(|m| m.truth == Truth::False);
+    let unknown =
+        judgement.misses.iter().filter(|m| m.truth == Truth::Unknown && verdict == Verdict::Unknown);
+    failing.chain(unknown).map(|miss| reason(miss, evidence)).collect()
+}
+
+fn reason(miss: &Miss, evidence: &Evidence) -> Reason {
+    let record = miss.fact.split('.').next().unwrap_or_default();
+    let from = evidence.provenance.iter().find(|p| p.facts == record);
+    let provenance = from.map_or_else(String::new, |p| {
+        let at = p.at.format(&Rfc3339).unwrap_or_default();
+        format!("{} on {} at {at}", p.by, p.controller)
+    });
+    Reason {
+        fact: miss.fact.clone(),
+        found: miss.found.clone(),
+        required: miss.required.clone(),
+        place: miss.place.clone(),
+        provenance,
+    }
+}
+
+fn grant_verdict(rule: &GrantRule, findings: &[Finding]) -> GrantVerdict {
+    let mut denials: Vec<Denial> = findings
+        .iter()
+        .filter(|f| f.stage == Stage::Enforce && rule.deny_on.contains(&f.severity))
+        .filter_map(|f| {
+            let grace = rule.grace.get(&f.severity).map_or(0, |g| g.whole_seconds());
+            let grace = match (f.verdict, rule.unknown) {
+                (Verdict::Fail, _) | (Verdict::Unknown, OnUnknown::Fail) => grace,
+                (Verdict::Unknown, OnUnknown::Deny) => 0,
+                _ => return None,
+            };
+            Some(Denial {
+                control: f.control.clone(),
+                title: f.title.clone(),
+                severity: f.severity,
+                verdict: f.verdict,
+                grace,
+                reason: denial_text(f),
+            })
+        })
+        .collect();
+    denials.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.control.cmp(&b.control)));
+    GrantVerdict { would_open: denials.is_empty(), denials }
+}
+
+fn denial_text(finding: &Finding) -> String {
+    let what = match (finding.verdict, finding.explanation.first()) {
+        (Verdict::Unknown, Some(first)) => format!("could not be told: {} {}", first.fact, first.found),
+        (Verdict::Unknown, None) => "could not be told".to_owned(),
+        (_, Some(first)) => {
+            let n = finding.offenders.iter().filter(|o| !o.excepted).count();
+            let who = if n > 0 { format!("{n} of {} fail: ", finding.judged) } else { String::new() };
+            format!("{who}{} is {}, required is {}", first.fact, first.found, first.required)
+        }
+        (_, None) => "fails".to_owned(),
+    };
+    format!("{} ({}) {what}", finding.control, finding.severity)
+}
+
+/// The lowest rung with a control that fails or is unknown; 5 when there is none.
+fn maturity(findings: &[Finding], levels: &BTreeMap<&str, u8>) -> u8 {
+    findings
+        .iter()
+        .filter(|f| matches!(f.verdict, Verdict::Fail | Verdict::Unknown))
+        .filter_map(|f| levels.get(f.control.as_str()).copied())
+        .min()
+        .unwrap_or(5)
+        .clamp(1, 5)
+}
+
+/// The weight of what passes in the weight of what applies, in thousandths. A failing control that ranges over records
+/// earns up to half its weight by the share that holds, so that every fix moves the score.
+fn score(findings: &[Finding]) -> u16 {
+    let weight = |severity| match severity {
+        Severity::Low => 1u64,
+        Severity::Medium => 3,
+        Severity::High => 10,
+        Severity::Critical => 30,
+    };
+    let (mut earned, mut possible) = (0u64, 0u64);
+    for finding in findings.iter().filter(|f| f.verdict != Verdict::NotApplicable) {
+        let whole = weight(finding.severity) * 1_000;
+        possible += whole;
+        earned += match finding.verdict {
+            Verdict::Pass => whole,
+            Verdict::Fail if finding.judged > 0 && !finding.offenders.is_empty() => {
+                let failing = u64::try_from(finding.offenders.len()).unwrap_or(u64::MAX);
+                whole * finding.judged.saturating_sub(failing) / finding.judged / 2
+            }
+            _ => 0,
+        };
+    }
+    let thousandths = if possible == 0 { 0 } else { earned * 1_000 / possible };
+    u16::try_from(thousandths.min(1_000)).unwrap_or(1_000)
 }

@@ -1,8 +1,14 @@
 #![doc = include_str!("README.md")]
 
 pub mod assessment;
+pub mod catalogue;
 pub mod compile;
 pub mod decode;
 pub mod evaluate;
 pub mod facts;
+pub mod judge;
+pub mod literal;
+pub mod predicate;
+pub mod truth;
+pub mod typing;
 pub mod value;

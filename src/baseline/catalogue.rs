@@ -1,0 +1,181 @@
+//! Every fact that policies may use: those that probes find, those that collectors work out, and those declared in
+//! `kind: Facts`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::baseline::value::{Element, Ladder, Type};
+use crate::policy::documents::{AttributeFact, Decode, FactsDeclaration, Shape};
+use crate::policy::set::PolicySet;
+
+/// Kerberos encryption types by name (IANA "Kerberos Encryption Type Numbers").
+pub const ETYPES: &[&str] = &[
+    "des-cbc-crc",
+    "des-cbc-md5",
+    "des3-cbc-sha1",
+    "rc4-hmac",
+    "aes128-cts-hmac-sha1-96",
+    "aes256-cts-hmac-sha1-96",
+    "aes128-cts-hmac-sha256-128",
+    "aes256-cts-hmac-sha384-192",
+];
+
+/// Where a fact comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Origin {
+    /// A probe.
+    Probe,
+    /// The collector, from what it read.
+    Computed,
+    /// An attribute, as declared.
+    Attribute(AttributeFact),
+}
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    pub kind: Type,
+    pub origin: Origin,
+    /// One line.
+    pub title: String,
+}
+
+/// All facts of a policy set.
+#[derive(Debug, Clone, Default)]
+pub struct Catalogue {
+    /// Facts of single records, by full name.
+    pub records: BTreeMap<String, Known>,
+    /// Facts of the records of collections, by collection and short name.
+    pub collections: BTreeMap<String, BTreeMap<String, Known>>,
+}
+
+fn words(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Facts that probes find. What is "accepted" or "works" is true when one controller asked does it; what must hold
+/// everywhere (`tls.chain_valid`) is true when it holds on every controller asked.
+fn probes() -> Vec<(&'static str, Type, &'static str)> {
+    let tls = || Type::Set(Element::Version(Ladder::Tls));
+    vec![
+        ("tls.versions", tls(), "TLS versions that some controller accepts on its LDAPS port"),
+        ("tls.starttls_versions", tls(), "TLS versions that some controller accepts after StartTLS"),
+        ("tls.weak_suites", Type::Set(Element::Text), "weak cipher suites that some controller accepts"),
+        ("tls.chain_valid", Type::Boolean, "every controller's certificate chains to a trusted anchor"),
+        ("tls.name_matches", Type::Boolean, "every controller's certificate names the controller"),
+        ("tls.self_signed", Type::Boolean, "some controller's certificate is signed by itself"),
+        ("tls.key_bits", Type::Integer, "the smallest key of a controller's certificate, in bits"),
+        ("tls.key_algorithm", Type::Word(words(&["rsa", "ec", "ed25519", "other"])), "kind of that key"),
+        (
+            "tls.signature_algorithm",
+            Type::Word(words(&["sha256", "sha384", "sha512", "ed25519", "sha1", "md5", "other"])),
+            "weakest signature hash of a controller's certificate",
+        ),
+        ("tls.not_after", Type::Instant, "when the first controller's certificate ends"),
+        ("ldap.cleartext_simple_bind", Type::Boolean, "a simple bind without TLS is accepted for checking"),
+        ("ldap.anonymous_search", Type::Boolean, "a search without a bind is answered with entries"),
+        ("ldap.unauthenticated_bind", Type::Boolean, "a bind with a name and an empty password succeeds"),
+        ("ldap.unsigned_sasl", Type::Boolean, "a SASL bind without signing or sealing is accepted"),
+        (
+            "ldap.channel_binding",
+            Type::Word(words(&["enforced", "not-enforced"])),
+            "whether SASL over TLS must be bound to the channel",
+        ),
+        ("kerberos.etypes", Type::Set(Element::Word(words(ETYPES))), "encryption types that the KDC offers"),
+        ("kerberos.preauth_required", Type::Boolean, "the KDC demands pre-authentication of our account"),
+        ("kerberos.pkinit_advertised", Type::Boolean, "the KDC says that it knows PKINIT (proves nothing)"),
+        ("kerberos.clock_skew", Type::Duration, "how far the KDC's clock is from ours"),
+        ("smartcard.card_logon_works", Type::Boolean, "the monitoring card gets a ticket"),
+        ("smartcard.password_logon_works", Type::Boolean, "the monitoring account's password gets a ticket"),
+        ("smartcard.simple_bind_works", Type::Boolean, "the monitoring account's password binds"),
+        ("rights.write", Type::Boolean, "our account could write to an object that was looked at"),
+        ("rights.get_changes_all", Type::Boolean, "our account could replicate password hashes"),
+        ("rights.filtered_set", Type::Boolean, "our account could replicate the filtered attribute set"),
+        ("rights.laps_read", Type::Boolean, "our account could read LAPS passwords"),
+        ("canary.readable", Type::Boolean, "the object that must be readable every time was read"),
+        ("controllers.count", Type::Integer, "controllers that should answer"),
+        ("controllers.reachable", Type::Integer, "controllers that answered"),
+    ]
+}
+
+/// Facts that the collector works out for the records of a declared collection.
+fn computed(collection: &str) -> Vec<(&'static str, Type, &'static str)> {
+    let mut out =
+        vec![("dn", Type::Dn, "the distinguished name"), ("name", Type::Text, "the name that reports show")];
+    if collection == "users" {
+        out.push(("privileged", Type::Boolean, "a member, however nested, of a group that rules the domain"));
+    }
+    out
+}
+
+impl Catalogue {
+    /// The facts of a set.
+    pub fn of(set: &PolicySet) -> Catalogue {
+        let mut out = Catalogue::default();
+        for (name, kind, title) in probes() {
+            let known = Known { kind, origin: Origin::Probe, title: title.to_owned() };
+            out.records.insert(name.to_owned(), known);
+        }
+        for declaration in set.facts.values() {
+            out.declare(declaration);
+        }
+        out
+    }
+
+    fn declare(&mut self, declaration: &FactsDeclaration) {
+        let declared = declaration.attributes.iter().map(|(short, attribute)| {
+            let title = attribute.title.clone().unwrap_or_else(|| format!("attribute {}", attribute.from));
+            let known = Known {
+                kind: decoded_type(&attribute.decode),
+                origin: Origin::Attribute(attribute.clone()),
+                title,
+            };
+            (short.clone(), known)
+        });
+        match declaration.shape {
+            Shape::Record => {
+                for (short, known) in declared {
+                    self.records.insert(format!("{}.{short}", declaration.name), known);
+                }
+            }
+            Shape::Collection => {
+                let mut facts: BTreeMap<String, Known> = declared.collect();
+                for (short, kind, title) in computed(&declaration.name) {
+                    let known = Known { kind, origin: Origin::Computed, title: title.to_owned() };
+                    facts.entry(short.to_owned()).or_insert(known);
+                }
+                let complete = Known {
+                    kind: Type::Boolean,
+                    origin: Origin::Computed,
+                    title: format!("every record of `{}` was read", declaration.name),
+                };
+                self.records.insert(format!("{}.complete", declaration.name), complete);
+                self.collections.insert(declaration.name.clone(), facts);
+            }
+        }
+    }
+
+    /// First parts of names that the program's own probes use; a declaration may not take them.
+    pub fn probe_records() -> BTreeSet<&'static str> {
+        probes().iter().filter_map(|(name, _, _)| name.split_once('.').map(|(record, _)| record)).collect()
+    }
+}
+
+/// The type of what a decoder gives.
+pub fn decoded_type(decode: &Decode) -> Type {
+    match decode {
+        Decode::Integer | Decode::Count => Type::Integer,
+        Decode::String | Decode::Character(_) => Type::Text,
+        Decode::Boolean | Decode::Flag(_) | Decode::Present => Type::Boolean,
+        Decode::Flags(names) => Type::Flags(names.keys().cloned().collect()),
+        Decode::Enum(names) => Type::Word(names.values().cloned().collect()),
+        Decode::Filetime | Decode::GeneralizedTime => Type::Instant,
+        Decode::Age | Decode::Interval => Type::Duration,
+        Decode::Sid => Type::Sid,
+        Decode::Guid => Type::Guid,
+        Decode::Dn => Type::Dn,
+        Decode::Strings => Type::Set(Element::Text),
+        Decode::Oids => Type::Set(Element::Oid),
+        Decode::Dns => Type::Set(Element::Dn),
+        Decode::FunctionalLevel => Type::Version(Ladder::FunctionalLevel),
+    }
+}

@@ -1,0 +1,351 @@
+//! One control against facts, before exceptions: what holds, who offends, and why.
+
+use time::OffsetDateTime;
+
+use crate::baseline::compile::{CompiledControl, CompiledGrade, CompiledRequirement};
+use crate::baseline::facts::{Collection, Fact, Facts, Record};
+use crate::baseline::predicate::{Check, Lookup, Miss, Test};
+use crate::baseline::truth::Truth;
+use crate::baseline::value::Value;
+use crate::policy::documents::Tolerance;
+use crate::policy::fault::Place;
+use crate::policy::terms::Severity;
+
+/// What a control says before exceptions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// `None`: not applicable.
+    pub truth: Option<Truth>,
+    pub misses: Vec<Miss>,
+    pub offenders: Vec<Offending>,
+    /// Records that were judged; 1 without `for_each`.
+    pub judged: u64,
+    /// Raised by the grade.
+    pub severity: Severity,
+    /// How many of the offenders were set aside.
+    pub set_aside: usize,
+}
+
+/// A record that fails.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offending {
+    pub name: String,
+    pub dn: String,
+    pub found: String,
+    pub set_aside: bool,
+}
+
+struct OfMember<'a>(&'a Facts);
+
+impl Lookup for OfMember<'_> {
+    fn fact(&self, test: &Test) -> Fact {
+        self.0.get(&test.fact)
+    }
+}
+
+struct OfRecord<'a> {
+    facts: &'a Facts,
+    record: &'a Record,
+}
+
+impl Lookup for OfRecord<'_> {
+    fn fact(&self, test: &Test) -> Fact {
+        match &test.in_record {
+            Some(short) => in_record(self.record, short),
+            None => self.facts.get(&test.fact),
+        }
+    }
+}
+
+fn in_record(record: &Record, short: &str) -> Fact {
+    record.get(short).cloned().unwrap_or_else(|| Fact::NotCollected("the record does not hold it".into()))
+}
+
+/// Judges one control. `set_aside` says of a record (by name and DN) whether an exception covers it.
+pub fn judge(
+    control: &CompiledControl,
+    facts: &Facts,
+    now: OffsetDateTime,
+    set_aside: &dyn Fn(&str, &str) -> bool,
+) -> Judgement {
+    let mut when_misses = Vec::new();
+    let when = control
+        .when
+        .as_ref()
+        .map_or(Truth::True, |when| when.evaluate(&OfMember(facts), now, &mut when_misses));
+    if when == Truth::False {
+        return Judgement {
+            truth: None,
+            misses: Vec::new(),
+            offenders: Vec::new(),
+            judged: 0,
+            severity: control.severity,
+            set_aside: 0,
+        };
+    }
+    let mut out = match &control.for_each {
+        None => single(control, facts, now),
+        Some(name) => match facts.collections.get(name) {
+            Some(collection) => several(control, facts, collection, now, set_aside),
+            None => missing(control, name),
+        },
+    };
+    if when == Truth::Unknown && out.truth != Some(Truth::True) {
+        // whether it applies at all is not known: a failure would be a guess
+        out.truth = Some(Truth::Unknown);
+        out.misses.extend(when_misses);
+    }
+    out
+}
+
+fn single(control: &CompiledControl, facts: &Facts, now: OffsetDateTime) -> Judgement {
+    let CompiledRequirement::Holds(require) = &control.require else { return missing(control, "") };
+    let mut misses = Vec::new();
+    let truth = require.evaluate(&OfMember(facts), now, &mut misses);
+    let severity = graded(control, truth, |grade| facts.get(&grade.fact));
+    Judgement { truth: Some(truth), misses, offenders: Vec::new(), judged: 1, severity, set_aside: 0 }
+}
+
+fn missing(control: &CompiledControl, collection: &str) -> Judgement {
+    let miss = Miss {
+        fact: collection.to_owned(),
+        found: "was not collected".into(),
+        required: "a complete read".into(),
+        place: Place::nowhere(),
+        truth: Truth::Unknown,
+    };
+    Judgement {
+        truth: Some(Truth::Unknown),
+        misses: vec![miss],
+        offenders: Vec::new(),
+        judged: 0,
+        severity: control.severity,
+        set_aside: 0,
+    }
+}
+
+fn graded(control: &CompiledControl, truth: Truth, fact: impl Fn(&CompiledGrade) -> Fact) -> Severity {
+    let Some(grade) = control.grade.as_ref().filter(|_| truth == Truth::False) else {
+        return control.severity;
+    };
+    let found = fact(grade);
+    let step = found.known().and_then(|value| {
+        grade.steps.iter().rev().find(|(bound, _)| same_kind(value, bound) && value > bound)
+    });
+    step.map_or(control.severity, |(_, severity)| *severity)
+}
+
+fn same_kind(a: &Value, b: &Value) -> bool {
+    std::mem::discriminant(a) == std::mem::discriminant(b)
+}
+
+/// Counts while records are judged.
+#[derive(Default)]
+struct Tally {
+    /// Picked by `where` for certain.
+    picked: u64,
+    /// Whether `where` picks them is not known.
+    maybe_picked: u64,
+    /// Neither pass nor fail.
+    unknown: u64,
+    offenders: Vec<Offending>,
+    misses: Vec<Miss>,
+    unknown_misses: Vec<Miss>,
+    worst: Option<Severity>,
+}
+
+fn several(
+    control: &CompiledControl,
+    facts: &Facts,
+    collection: &Collection,
+    now: OffsetDateTime,
+    set_aside: &dyn Fn(&str, &str) -> bool,
+) -> Judgement {
+    let mut tally = Tally::default();
+    for record in &collection.records {
+        tally_record(control, facts, record, now, set_aside, &mut tally);
+    }
+    let complete = collection.complete == Fact::Known(Value::Boolean(true));
+    let failing = tally.offenders.iter().filter(|o| !o.set_aside).count();
+    let set_aside = tally.offenders.len() - failing;
+    let truth = match &control.require {
+        CompiledRequirement::Holds(_) => {
+            tolerated(&control.tolerate, u64::try_from(failing).unwrap_or(u64::MAX), &tally, complete)
+        }
+        CompiledRequirement::Count(tests) => counted(tests, &mut tally, complete),
+    };
+    let mut misses = match truth {
+        Truth::True => Vec::new(),
+        Truth::False => tally.misses,
+        Truth::Unknown => tally.unknown_misses,
+    };
+    if truth == Truth::Unknown && !complete {
+        misses.push(incomplete(control, collection));
+    }
+    let severity =
+        if truth == Truth::False { tally.worst.unwrap_or(control.severity) } else { control.severity };
+    Judgement {
+        truth: Some(truth),
+        misses,
+        offenders: tally.offenders,
+        judged: tally.picked + tally.maybe_picked,
+        severity,
+        set_aside,
+    }
+}
+
+fn incomplete(control: &CompiledControl, collection: &Collection) -> Miss {
+    let found = match &collection.complete {
+        Fact::Known(_) => "not every record was read".to_owned(),
+        Fact::Failed(reason) | Fact::NotCollected(reason) => reason.clone(),
+        Fact::Absent | Fact::Hidden => "whether every record was read is not known".to_owned(),
+    };
+    Miss {
+        fact: format!("{}.complete", control.for_each.as_deref().unwrap_or_default()),
+        found,
+        required: "a complete read".into(),
+        place: Place::nowhere(),
+        truth: Truth::Unknown,
+    }
+}
+
+fn tally_record(
+    control: &CompiledControl,
+    facts: &Facts,
+    record: &Record,
+    now: OffsetDateTime,
+    set_aside: &dyn Fn(&str, &str) -> bool,
+    tally: &mut Tally,
+) {
+    let lookup = OfRecord { facts, record };
+    let mut misses = Vec::new();
+    let picked = control.filter.as_ref().map_or(Truth::True, |f| f.evaluate(&lookup, now, &mut misses));
+    match picked {
+        Truth::False => return,
+        Truth::True => tally.picked += 1,
+        Truth::Unknown => tally.maybe_picked += 1,
+    }
+    let holds = match &control.require {
+        CompiledRequirement::Holds(require) => require.evaluate(&lookup, now, &mut misses),
+        // picked records are what is counted, and who is named when they are too many
+        CompiledRequirement::Count(_) => Truth::False,
+    };
+    // a record that is not picked does not have to hold
+    let truth = picked.negate().or(holds);
+    match truth {
+        Truth::True => {}
+        Truth::Unknown => {
+            tally.unknown += 1;
+            if tally.unknown_misses.is_empty() {
+                tally.unknown_misses = misses.into_iter().filter(|m| m.truth == Truth::Unknown).collect();
+            }
+        }
+        Truth::False => {
+            let (name, dn) = (label(record, "name"), label(record, "dn"));
+            misses.retain(|m| m.truth == Truth::False);
+            let found: Vec<String> = misses.iter().map(|m| format!("{} {}", short(m), m.found)).collect();
+            let set_aside = set_aside(&name, &dn);
+            if !set_aside {
+                tally.worst = tally.worst.max(control.grade.as_ref().map(|_| {
+                    graded(control, Truth::False, |grade| {
+                        grade
+                            .in_record
+                            .as_ref()
+                            .map_or_else(|| facts.get(&grade.fact), |short| in_record(record, short))
+                    })
+                }));
+            }
+            if tally.misses.is_empty() && !set_aside {
+                tally.misses = misses;
+            }
+            tally.offenders.push(Offending { name, dn, found: found.join(", "), set_aside });
+        }
+    }
+}
+
+fn short(miss: &Miss) -> &str {
+    miss.fact.rsplit('.').next().unwrap_or(&miss.fact)
+}
+
+fn label(record: &Record, fact: &str) -> String {
+    match record.get(fact).and_then(Fact::known) {
+        Some(value) => value.to_string(),
+        None => String::new(),
+    }
+}
+
+/// Whether so many failing records are borne.
+fn tolerated(tolerance: &Tolerance, failing: u64, tally: &Tally, complete: bool) -> Truth {
+    let share = |of: u64, hundredths: u32| of.saturating_mul(u64::from(hundredths)) / 10_000;
+    let (least, most) = match tolerance {
+        Tolerance::Count(count) => (*count, *count),
+        Tolerance::Share(0) => (0, 0),
+        // records that were not read would raise what is borne
+        Tolerance::Share(s) if !complete => (share(tally.picked, *s), u64::MAX),
+        Tolerance::Share(s) => (share(tally.picked, *s), share(tally.picked + tally.maybe_picked, *s)),
+    };
+    if failing > most {
+        Truth::False
+    } else if complete && failing + tally.unknown <= least {
+        Truth::True
+    } else {
+        Truth::Unknown
+    }
+}
+
+/// Tests on a number that lies between what was seen and what may be there.
+fn counted(tests: &[Test], tally: &mut Tally, complete: bool) -> Truth {
+    let low = i64::try_from(tally.picked).unwrap_or(i64::MAX);
+    let high = if complete {
+        low.saturating_add(i64::try_from(tally.maybe_picked).unwrap_or(i64::MAX))
+    } else {
+        i64::MAX
+    };
+    let mut whole = Truth::True;
+    tally.misses.clear();
+    tally.unknown_misses.clear();
+    for test in tests {
+        let truth = between(&test.check, low, high);
+        whole = whole.and(truth);
+        let mut miss = test.miss(&Fact::integer(low), false, truth);
+        if high != low {
+            miss.found = format!("at least {low}");
+        }
+        match truth {
+            Truth::True => {}
+            Truth::False => tally.misses.push(miss),
+            Truth::Unknown => tally.unknown_misses.push(miss),
+        }
+    }
+    if whole == Truth::True {
+        tally.offenders.clear();
+    }
+    whole
+}
+
+fn between(check: &Check, low: i64, high: i64) -> Truth {
+    let decide = |surely: bool, possibly: bool| match (surely, possibly) {
+        (true, _) => Truth::True,
+        (false, true) => Truth::Unknown,
+        (false, false) => Truth::False,
+    };
+    match check {
+        Check::AtMost(Value::Integer(n)) => decide(high <= *n, low <= *n),
+        Check::AtLeast(Value::Integer(n)) => decide(low >= *n, high >= *n),
+        Check::Is(Value::Integer(n)) => decide(low == *n && high == *n, low <= *n && *n <= high),
+        Check::IsNot(Value::Integer(n)) => decide(low == *n && high == *n, low <= *n && *n <= high).negate(),
+        Check::Between(Value::Integer(a), Value::Integer(b)) => between(
+            &Check::AtLeast(Value::Integer(*a)),
+            low,
+            high,
+        )
+        .and(between(&Check::AtMost(Value::Integer(*b)), low, high)),
+        Check::OneOf(values) => values
+            .iter()
+            .fold(Truth::False, |truth, value| truth.or(between(&Check::Is(value.clone()), low, high))),
+        Check::NoneOf(values) => between(&Check::OneOf(values.clone()), low, high).negate(),
+        Check::Present => Truth::True,
+        Check::Absent => Truth::False,
+        _ => Truth::Unknown,
+    }
+}
