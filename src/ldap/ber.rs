@@ -278,3 +278,61 @@ pub fn close(out: &mut Vec<u8>, start: Open) {
         place.copy_from_slice(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_minimal_both_ways() {
+        for value in [
+            0,
+            1,
+            -1,
+            127,
+            128,
+            -128,
+            -129,
+            255,
+            256,
+            32767,
+            32768,
+            -32768,
+            8388607,
+            8388608,
+            i32::MAX,
+            i32::MIN,
+        ] {
+            let mut out = Vec::new();
+            put_int(&mut out, INTEGER, value);
+            assert_eq!(out.len(), int_size(value));
+            assert_eq!(Reader::new(&out).integer(INTEGER), Ok(value));
+        }
+        for contents in [&[][..], &[0, 1], &[0xff, 0x80], &[1, 2, 3, 4, 5]] {
+            assert_eq!(integer(contents), Err(DecodeError::Integer));
+        }
+    }
+
+    #[test]
+    fn lengths_are_written_short_and_read_long() {
+        for size in [0, 1, 127, 128, 255, 256, 65_535, 65_536, 16_777_215, 16_777_216] {
+            let contents = vec![7; size];
+            let mut short = Vec::new();
+            put_octets(&mut short, OCTET_STRING, &contents);
+            assert_eq!(short.len(), tlv_size(size));
+            let mut opened = Vec::new();
+            let start = open(&mut opened, OCTET_STRING);
+            opened.extend_from_slice(&contents);
+            close(&mut opened, start);
+            assert_eq!(short, opened);
+            let element = Reader::new(&short).element().unwrap();
+            assert!(element.minimal && element.contents == contents);
+            let mut long = vec![OCTET_STRING, 0x84];
+            long.extend_from_slice(&u32::try_from(size).unwrap().to_be_bytes());
+            long.extend_from_slice(&contents);
+            let element = Reader::new(&long).element().unwrap();
+            assert_eq!(element.contents, contents);
+            assert_eq!(element.minimal, size >= 16_777_216);
+        }
+    }
+}

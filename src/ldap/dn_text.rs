@@ -230,3 +230,87 @@ impl<'a> Parser<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn same(left: &str, right: &str) {
+        assert_eq!(Dn::parse(left).unwrap(), Dn::parse(right).unwrap(), "{left} and {right}");
+    }
+
+    #[test]
+    fn spellings_of_one_name_are_equal() {
+        same("CN=Jo  Bloggs, OU=Staff,DC=rxa", "cn=jo bloggs,ou=staff,dc=RXA");
+        same("2.5.4.3=Jo,dc=a", "commonName=jo,0.9.2342.19200300.100.1.25=A");
+        same("oid.2.5.4.3=Jo", "cn=jo");
+        same("cn=a+uid=b,dc=x", "UID=B + CN=A,dc=x");
+        same(r"cn=a\2cb", r"cn=a\,b");
+        same(r"cn=#04024869", "cn=hi");
+        same("cn=Lu\\c4\\8di\\c4\\87", "cn=lučić");
+        same("cn=a\u{200b}b", "cn=ab");
+    }
+
+    #[test]
+    fn names_that_differ_stay_apart() {
+        for (left, right) in [
+            (r"cn=evil\,dc=nat,dc=x", "cn=evil,dc=nat,dc=x"),
+            (r"cn=a\+uid=b", "cn=a+uid=b"),
+            (r"cn=\#0402", "cn=#0402"),
+            ("cn=a", "sn=a"),
+            ("cn=a", "cn=a,dc=x"),
+        ] {
+            let (left, right) = (Dn::parse(left).unwrap(), Dn::parse(right).unwrap());
+            assert_ne!(left, right);
+            assert_ne!(left.normal(), right.normal());
+        }
+    }
+
+    #[test]
+    fn suffixes_are_relative_names_not_text() {
+        let suffix = Dn::parse("dc=nat").unwrap();
+        assert!(Dn::parse("cn=x,DC=Nat").unwrap().is_at_or_below(&suffix));
+        assert!(!Dn::parse(r"cn=evil\,dc=nat").unwrap().is_at_or_below(&suffix));
+        assert!(!Dn::parse("cn=x,xdc=nat").unwrap().is_at_or_below(&suffix));
+        let name = Dn::parse("cn=x,ou=y,dc=nat").unwrap();
+        let moved = name.strip_suffix(&suffix).unwrap().join(&Dn::parse("ou=RXA,o=federation").unwrap());
+        assert_eq!(moved.to_string(), "cn=x,ou=y,ou=RXA,o=federation");
+        assert!(name.is_at_or_below(&Dn::ROOT));
+    }
+
+    #[test]
+    fn malformed_names_are_refused() {
+        for text in [
+            "cn",
+            "=a",
+            "cn=a,",
+            ",cn=a",
+            "cn=a;b",
+            "cn=\"a\"",
+            "cn=a\\",
+            "cn=a\\zz",
+            "cn=#0",
+            "cn=#",
+            "cn=#04zz",
+            "c n=a",
+            "cn=a+",
+            "cn=a<b",
+            "cn;lang-en=a",
+            "<GUID=00>",
+            "cn=a\0",
+        ] {
+            assert!(Dn::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn printing_escapes_what_it_must() {
+        for text in
+            ["", r"cn=\ a\ ", r"cn=\#a", r"cn=a\,b\+c\=d", r"cn=\0a", "cn=#04024869", r"cn=\ff\fe", r"cn=\ "]
+        {
+            assert_eq!(Dn::parse(text).unwrap().to_string(), text);
+        }
+        let dn = Dn::parse("dc=x").unwrap().child("cn", "a, b").unwrap();
+        assert_eq!(dn.to_string(), r"cn=a\, b,dc=x");
+    }
+}

@@ -219,3 +219,94 @@ fn hex(digits: [u8; 2]) -> Option<u8> {
     let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
     u8::try_from(high? << 4 | low?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_come_back_as_they_were() {
+        for text in [
+            "(&)",
+            "(|)",
+            "(!(&))",
+            "(cn=Jo)",
+            "(cn=)",
+            "(cn=*)",
+            "(cn=a*)",
+            "(cn=*a)",
+            "(cn=*a*)",
+            "(cn=a*b*c)",
+            "(cn>=a)",
+            "(cn<=a)",
+            "(cn~=a)",
+            "(cn:dn:2.5.13.2:=a)",
+            "(:caseExactMatch:=a)",
+            "(cn:=a)",
+            "(cn:dn:=a)",
+            "(userAccountControl:1.2.840.113556.1.4.803:=2)",
+            r"(cn=\2a\28\29\5c\00)",
+            r"(objectGUID=\ff\fe)",
+            "(&(|(a=b)(!(c=d)))(e=*))",
+            "(cn=Lučić)",
+            "(cn;lang-en=x)",
+            "(cn=a=b)",
+            "(o= a )",
+        ] {
+            assert_eq!(Filter::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Filter::parse("cn=Jo").unwrap().to_string(), "(cn=Jo)");
+    }
+
+    #[test]
+    fn malformed_texts_are_refused() {
+        for text in [
+            "",
+            "(",
+            "()",
+            "(cn)",
+            "(=a)",
+            "(cn=a",
+            "cn=a)",
+            "(cn=a)(b=c)",
+            "(&(cn=a)",
+            "(!)",
+            "(!(a=b)(c=d))",
+            "(cn=a(b)",
+            "(cn=a**b)",
+            "(cn=**)",
+            r"(cn=\)",
+            r"(cn=\g0)",
+            r"(cn=\2)",
+            "(:=a)",
+            "(:dn:=a)",
+            "(cn:a:b:=c)",
+            "(c n=a)",
+            "(cn>=a*)",
+            "(cn:=a*)",
+            "((cn=a))",
+            " (cn=a)",
+            "(cn=a) ",
+            "(member;range=0-1=x)",
+        ] {
+            if text == "(member;range=0-1=x)" {
+                assert_eq!(Filter::parse(text).unwrap(), Filter::equal("member;range", b"0-1=x".as_slice()));
+                continue;
+            }
+            assert!(Filter::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn nesting_has_a_limit() {
+        let nested = |depth: usize| format!("{}(a=b){}", "(!".repeat(depth - 1), ")".repeat(depth - 1));
+        assert!(Filter::parse(&nested(32)).is_ok());
+        assert!(Filter::parse(&nested(33)).is_err());
+        assert!(Filter::parse(&nested(1_000_000)).is_err());
+    }
+
+    #[test]
+    fn values_are_escaped() {
+        assert_eq!(escape(b"a*(b)\\\xff"), r"a\2a\28b\29\5c\ff");
+    }
+}

@@ -232,3 +232,112 @@ fn extensible(item: &Extensible<'_>, entry: &dyn Lookup) -> Truth {
     }
     Truth::of(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry() -> Entry {
+        let attribute = |description: &str, values: &[&[u8]]| crate::ldap::entry::Attribute {
+            description: description.to_owned(),
+            values: values.iter().map(|value| value.to_vec()).collect(),
+        };
+        Entry {
+            dn: "CN=Jo Bloggs,OU=Staff,DC=rxa,DC=test".to_owned(),
+            attributes: vec![
+                attribute("objectClass", &[b"top", b"inetOrgPerson"]),
+                attribute("cn", &[b"Jo  Bloggs"]),
+                attribute("sn;lang-en", &[b"Bloggs"]),
+                attribute("userAccountControl", &[b"66050"]),
+                attribute("groupType", &[b"-2147483646"]),
+                attribute("objectGUID", &[b"\xff\x00\x01"]),
+                attribute("manager", &[b"cn=Ann, DC=RXA,dc=test"]),
+                attribute("telephoneNumber", &[b"+44 20-7946 0000"]),
+                attribute("whenCreated", &[b"20260101120000.0Z"]),
+                attribute("isDeleted", &[b"TRUE"]),
+                attribute("labeledURI", &[b"http://Example"]),
+            ],
+        }
+    }
+
+    #[test]
+    fn filters_that_hold() {
+        for text in [
+            "(&)",
+            "(cn=jo bloggs)",
+            "(2.5.4.3=JO   BLOGGS)",
+            "(surname=bloggs)",
+            "(sn;lang-en=bloggs)",
+            "(cn=jo*)",
+            "(cn=*blog*)",
+            "(cn=j*o b*s)",
+            "(cn=*gs)",
+            "(objectClass=2.16.840.1.113730.3.2.2)",
+            "(cn=*)",
+            "(userAccountControl:1.2.840.113556.1.4.803:=514)",
+            "(userAccountControl:1.2.840.113556.1.4.804:=3)",
+            "(groupType:1.2.840.113556.1.4.803:=2147483648)",
+            "(userAccountControl>=66050)",
+            r"(objectGUID=\ff\00\01)",
+            "(manager=CN=ann,dc=rxa,DC=test)",
+            "(telephoneNumber=+442079460000)",
+            "(telephoneNumber=*794600*)",
+            "(whenCreated<=20260101130000+0100)",
+            "(whenCreated>=2025010100Z)",
+            "(isDeleted=TRUE)",
+            "(ou:dn:=staff)",
+            "(:dn:caseIgnoreMatch:=staff)",
+            "(:caseIgnoreMatch:=jo bloggs)",
+            "(!(title=x))",
+            "(labeledURI=http://Example)",
+            "(labeledURI:caseIgnoreMatch:=http://example)",
+            "(|(nosuch=x)(cn=*))",
+            "(cn~=jo bloggs)",
+        ] {
+            assert_eq!(evaluate(&Filter::parse(text).unwrap(), &entry()), Truth::True, "{text}");
+        }
+    }
+
+    #[test]
+    fn filters_that_do_not_hold() {
+        for text in [
+            "(|)",
+            "(cn=jo)",
+            "(title=x)",
+            "(title=*)",
+            "(sn;lang-fr=bloggs)",
+            "(userAccountControl>=66051)",
+            "(userAccountControl:1.2.840.113556.1.4.803:=1)",
+            "(labeledURI=http://example)",
+            "(cn=bloggs*jo)",
+            "(!(cn=*))",
+            "(&(nosuch=x)(title=x))",
+            "(cn=jo bloggs*s)",
+            "(ou:=staff)",
+        ] {
+            assert_eq!(evaluate(&Filter::parse(text).unwrap(), &entry()), Truth::False, "{text}");
+        }
+    }
+
+    #[test]
+    fn filters_that_nobody_can_tell() {
+        for text in [
+            "(nosuch=x)",
+            "(!(nosuch=x))",
+            "(nosuch=*)",
+            "(userAccountControl=x)",
+            "(manager=nonsense)",
+            "(manager=cn=*)",
+            "(manager>=cn=a)",
+            "(member:1.2.840.113556.1.4.1941:=cn=a)",
+            "(cn:nosuchrule:=a)",
+            "(whenCreated>=yesterday)",
+            "(isDeleted=perhaps)",
+            "(&(cn=*)(nosuch=x))",
+            "(|(title=x)(nosuch=x))",
+            "(userAccountControl=6*)",
+        ] {
+            assert_eq!(evaluate(&Filter::parse(text).unwrap(), &entry()), Truth::Undefined, "{text}");
+        }
+    }
+}

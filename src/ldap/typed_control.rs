@@ -375,3 +375,38 @@ pub fn read_entry_answer(value: &[u8], limits: &Limits) -> Result<Entry, DecodeE
 pub fn proxied_authorization(authorization: &str) -> Control<'static> {
     make(PROXIED_AUTHORIZATION, true, authorization.as_bytes().to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dirsync_flags_are_a_negative_integer_of_four_bytes() {
+        let asked =
+            DirSync { flags: DirSync::INCREMENTAL_VALUES | 1, max_bytes: 1 << 20, cookie: b"c".to_vec() };
+        let control = asked.control(true);
+        let value = control.value.as_deref().unwrap();
+        assert_eq!(value, b"\x30\x0e\x02\x04\x80\x00\x00\x01\x02\x03\x10\x00\x00\x04\x01c");
+        assert_eq!(DirSync::read(value), Ok(asked));
+        let whole = DirSync { flags: 0x8000_0000, ..DirSync::default() }.control(true);
+        assert!(whole.value.unwrap().starts_with(b"\x30\x0b\x02\x04\x80\x00\x00\x00"));
+    }
+
+    #[test]
+    fn controls_read_what_they_write() {
+        let limits = Limits::default();
+        let paged = PagedResults { size: 500, cookie: vec![0, 255] };
+        assert_eq!(PagedResults::read(&paged.control(true).value.unwrap()), Ok(paged));
+        let sort =
+            Sort(vec![SortKey { attribute: "sn".into(), rule: Some("2.5.13.3".into()), reverse: true }]);
+        assert_eq!(Sort::read(&sort.control(false).value.unwrap(), &limits), Ok(sort));
+        let answer = SortAnswer { code: ResultCode::NO_SUCH_ATTRIBUTE, attribute: Some("sn".into()) };
+        assert_eq!(SortAnswer::read(&answer.control().value.unwrap(), &limits), Ok(answer));
+        let answer = DirSyncAnswer { more: true, cookie: vec![1] };
+        assert_eq!(DirSyncAnswer::read(&answer.control().value.unwrap()), Ok(answer));
+        assert_eq!(SdFlags::read(&SdFlags(7).control(true).value.unwrap()), Ok(SdFlags(7)));
+        let filter = Filter::parse("(&(cn=a)(sn=b*))").unwrap();
+        let control = assertion(&filter, true);
+        assert_eq!(read_assertion(control.value.as_deref().unwrap(), &limits), Ok(filter));
+    }
+}

@@ -177,3 +177,31 @@ impl fmt::Display for Url {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_come_back_as_they_were() {
+        for text in [
+            "ldap://dc1.rxa.test/",
+            "ldaps://[2001:db8::7]:3269/dc=rxa,dc=test",
+            "ldap:///ou=a%20b,dc=x?cn,sn?sub?(cn=a%20*)",
+            "ldap://h/??base",
+        ] {
+            assert_eq!(Url::parse(text).unwrap().to_string(), text);
+        }
+        for text in [
+            "http://h/",
+            "ldap://h:x/",
+            "ldap://h/%zz",
+            "ldap://h/cn",
+            "ldap://h/??deep",
+            "ldap://h/????!x",
+            "ldap://a@b/",
+        ] {
+            assert!(Url::parse(text).is_err(), "{text}");
+        }
+    }
+}
