@@ -1,0 +1,101 @@
+"""A gate drops while a client is asking: how soon, and what becomes of a search in flight."""
+import datetime
+import json
+import os
+import subprocess
+import sys
+import time
+
+import ldap
+import ldap.sasl
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+LAB = os.path.join(HERE, "..", "..", "deploy", "lab")
+PKI, GATEWAY = os.environ["LAB_PKI"], os.environ["LAB_GATEWAY"]
+INTERVAL = float(os.environ.get("LAB_ASSESS_SECONDS", "5"))
+RXC = "ou=RXC,o=federation"
+bad = 0
+
+
+def connect():
+    connection = ldap.initialize(f"ldaps://{GATEWAY}")
+    for option, value in ((ldap.OPT_X_TLS_CACERTFILE, os.environ["LAB_CA"]), (ldap.OPT_X_TLS_CERTFILE, f"{PKI}/good/sc-rxa-alice.crt"),
+                          (ldap.OPT_X_TLS_KEYFILE, f"{PKI}/good/sc-rxa-alice.key"), (ldap.OPT_X_TLS_NEWCTX, 0)):
+        connection.set_option(option, value)
+    connection.network_timeout, connection.timeout = 10, 20
+    connection.sasl_interactive_bind_s("", ldap.sasl.external())
+    return connection
+
+
+def lab(*arguments):
+    subprocess.run([f"{LAB}/lab", *arguments], check=True, timeout=60)
+
+
+def portcullis(*arguments):
+    return subprocess.run([f"{LAB}/gateway", "run", *arguments], capture_output=True, text=True, timeout=60)
+
+
+def check(what, good, detail=""):
+    global bad
+    print(f"ok    {what}" if good else f"FAIL  {what}: {detail}", flush=True)
+    bad |= not good
+
+
+def until(wanted, limit):
+    """Seconds until a lookup in RXC is answered as wanted, or None."""
+    connection, began = connect(), time.monotonic()
+    while time.monotonic() - began < limit:
+        try:
+            is_open = bool(connection.search_s(RXC, ldap.SCOPE_SUBTREE, "(uid=alice)", ["cn"]))
+        except (ldap.NO_SUCH_OBJECT, ldap.INSUFFICIENT_ACCESS):
+            is_open = False
+        except ldap.UNAVAILABLE:
+            time.sleep(0.05)
+            continue
+        if is_open == wanted:
+            return time.monotonic() - began
+        time.sleep(0.05)
+    return None
+
+
+def worsened():
+    lab("worsen", "RXC", "privileged-without-smartcard")
+    took = until(False, INTERVAL + 20)
+    check(f"closed within an assessment interval and a second (took {took and round(took, 2)} s)", took is not None and took <= INTERVAL + 1, took)
+    lab("mend", "RXC")
+    took = until(True, 60)
+    check(f"open again when mended (took {took and round(took, 2)} s)", took is not None)
+
+
+def in_flight():
+    """RXC's controller stops answering, so the search hangs; then an officer suspends RXC."""
+    connection = connect()
+    connection.search_s(RXC, ldap.SCOPE_SUBTREE, "(uid=alice)", ["cn"])
+    lab("worsen", "RXC", "hang")
+    try:
+        message = connection.search(RXC, ldap.SCOPE_SUBTREE, "(objectClass=person)", ["cn"])
+        time.sleep(0.3)
+        portcullis("member", "suspend", "RXC", "--reason", "a search in flight must end")
+        ended = None
+        try:
+            connection.result(message, timeout=5)
+            ended = "success"
+        except ldap.LDAPError as error:
+            ended = type(error).__name__
+        at = datetime.datetime.now(datetime.timezone.utc)
+        history = json.loads(portcullis("--json", "gate", "history", "RXC", "--grant", "lookup", "--limit", "1").stdout)
+        decided = datetime.datetime.fromisoformat(history[0]["at"].replace("Z", "+00:00")[:26].rstrip("+") + "+00:00") if history else at
+        passed = (at - decided).total_seconds()
+        check(f"a search in flight ends within 100 ms of the decision ({passed * 1000:.0f} ms, {ended})", ended != "success" and -0.05 <= passed <= 0.1, history)
+    finally:
+        lab("mend", "RXC")
+        portcullis("member", "resume", "RXC")
+    check("open again when resumed", until(True, 60) is not None)
+
+
+for part in (worsened, in_flight):
+    try:
+        part()
+    except (ldap.LDAPError, subprocess.SubprocessError, ValueError, LookupError) as error:
+        check(part.__name__, False, repr(error))
+sys.exit(bad)
