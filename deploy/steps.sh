@@ -12,11 +12,13 @@ ready_to_build() { # packages and tools that cargo needs
 }
 
 STEP=
+# messages of an interrupt go here, because a step's output may be redirected when it comes; steps do not inherit it
+exec 3>&2
 # alone COMMAND...: in the background with its own process group, waited for; an interrupt of this script ends it
 alone() {
   local code=0
   set -m
-  "$@" < /dev/null &
+  "$@" < /dev/null 3>&- &
   STEP=$!
   set +m
   wait "$STEP" || code=$?
