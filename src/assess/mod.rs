@@ -1,1 +1,12 @@
-//! Runs the probes, writes evidence, evaluates it, moves the gates.
+//! Measures member directories: runs the probes, writes evidence, has it judged, and tells whoever moves the gates.
+//!
+//! Must never: judge inside a probe.
+
+pub mod collect;
+pub mod error;
+pub mod gathered;
+pub mod metrics;
+pub mod plan;
+pub mod probes;
+pub mod settings;
+pub mod target;

@@ -1,0 +1,68 @@
+//! Which controllers there are, and which of them answer.
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::proto::rr::RData;
+use tokio::time::timeout;
+
+use crate::ambient::clock::Clock;
+use crate::assess::gathered::{Gathered, Stopwatch};
+use crate::assess::settings::Settings;
+use crate::assess::target::Target;
+use crate::baseline::facts::Fact;
+use crate::directory::dial;
+use crate::directory::endpoint::Endpoint;
+
+/// The controllers that answer, in order of preference, and the facts `controllers.*`.
+pub async fn probe(target: &Target, settings: &Settings, clock: &Clock) -> (Vec<Endpoint>, Gathered) {
+    let mut gathered = Gathered::default();
+    let watch = Stopwatch::start(clock);
+    let (mut known, by) = match target.controllers.is_empty() {
+        false => (target.controllers.clone(), "the configured list"),
+        true => match timeout(settings.probe_timeout(), by_dns(&target.realm)).await {
+            Ok(Ok(found)) => (found, "SRV _ldap._tcp.dc._msdcs"),
+            Ok(Err(reason)) => return (Vec::new(), failed(&reason)),
+            Err(_) => return (Vec::new(), failed("DNS did not answer in time")),
+        },
+    };
+    gathered.set("controllers.count", integer(known.len()));
+    known.truncate(settings.controllers);
+    let mut reachable = Vec::new();
+    for controller in known {
+        if dial::connect(&controller, &settings.for_probes()).await.is_ok() {
+            reachable.push(controller);
+        }
+    }
+    gathered.set("controllers.reachable", integer(reachable.len()));
+    gathered.provenance.push(watch.provenance("controllers", by, "dns and tcp"));
+    (reachable, gathered)
+}
+
+fn failed(reason: &str) -> Gathered {
+    let mut gathered = Gathered::default();
+    let fact = Fact::Failed(reason.to_owned());
+    gathered.set_all(&["controllers.count", "controllers.reachable"], &fact);
+    gathered
+}
+
+/// [MS-ADTS] section 6.3.2.3.
+async fn by_dns(realm: &str) -> Result<Vec<Endpoint>, String> {
+    let resolver = TokioResolver::builder_tokio()
+        .and_then(hickory_resolver::ResolverBuilder::build)
+        .map_err(|error| error.to_string())?;
+    let name = format!("_ldap._tcp.dc._msdcs.{}.", realm.to_lowercase());
+    let answer = resolver.srv_lookup(name).await.map_err(|error| error.to_string())?;
+    let mut found: Vec<(u16, String)> = answer
+        .answers()
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::SRV(srv) => Some((srv.priority, srv.target.to_utf8().trim_end_matches('.').to_owned())),
+            _ => None,
+        })
+        .collect();
+    found.sort();
+    Ok(found.into_iter().map(|(_, host)| Endpoint::ldaps(&host, 636, None)).collect())
+}
+
+fn integer(count: usize) -> Fact {
+    Fact::integer(i64::try_from(count).unwrap_or(i64::MAX))
+}

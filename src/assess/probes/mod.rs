@@ -1,0 +1,17 @@
+//! What finds facts. Each probe is bounded in time; a controller that fails it gives facts that say so. None judges.
+
+pub mod canary;
+pub mod certificate;
+pub mod descriptor;
+pub mod directory;
+pub mod discovery;
+pub mod encryption;
+pub mod hello;
+pub mod kerberos;
+pub mod kinit;
+pub mod ldap;
+pub mod logon;
+pub mod privileged;
+pub mod rights;
+pub mod smartcard;
+pub mod tls;

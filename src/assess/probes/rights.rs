@@ -1,0 +1,159 @@
+//! What our own account may do in the member directory, worked out from security descriptors. It should be able to read
+//! and nothing else: a member that gave us more is failed for it.
+
+use std::collections::BTreeSet;
+
+use crate::ambient::clock::Clock;
+use crate::assess::gathered::{Gathered, Stopwatch};
+use crate::assess::probes::descriptor::{
+    Descriptor, GET_CHANGES, GET_CHANGES_ALL, GET_CHANGES_FILTERED, Guid,
+};
+use crate::assess::probes::logon::Session;
+use crate::assess::settings::Settings;
+use crate::baseline::facts::{Fact, Provenance};
+use crate::baseline::value::Value;
+use crate::directory::request::{RawControl, Scope, Search};
+use crate::ldap::filter::Filter;
+
+const NAMES: [&str; 6] = [
+    "rights.write",
+    "rights.write_places",
+    "rights.get_changes",
+    "rights.get_changes_all",
+    "rights.filtered_set",
+    "rights.laps_read",
+];
+/// LDAP_SERVER_SD_FLAGS ([MS-ADTS] section 3.1.1.3.4.1.11) asking for owner, group and DACL: 7. The SACL needs a privilege
+/// that we must not have.
+const SD_FLAGS: &str = "1.2.840.113556.1.4.801";
+const SD_FLAGS_OWNER_GROUP_DACL: &[u8] = b"\x30\x03\x02\x01\x07";
+/// Places looked at; a domain has a few hundred.
+const PLACES_MAX: u64 = 20_000;
+/// Attributes that hold local administrators' passwords. Only the schema's own entries about them are read.
+const LAPS: [&str; 3] = ["ms-Mcs-AdmPwd", "msLAPS-Password", "msLAPS-EncryptedPassword"];
+
+/// What was found in all descriptors.
+#[derive(Debug, Default)]
+struct Found {
+    writes: BTreeSet<String>,
+    laps: bool,
+    /// Descriptors that did not come.
+    hidden: u64,
+    domain: Option<Descriptor>,
+}
+
+/// The facts `rights.*`.
+pub async fn probe(session: &mut Session, settings: &Settings, clock: &Clock) -> Gathered {
+    let mut gathered = Gathered::default();
+    let watch = Stopwatch::start(clock);
+    match look(session, settings).await {
+        Ok((found, entries)) => {
+            record(&mut gathered, found, &session.account.sids);
+            gathered.provenance.push(Provenance {
+                entries,
+                ..watch.provenance(
+                    "rights",
+                    "security descriptors of the places that matter",
+                    &session.controller,
+                )
+            });
+        }
+        Err(reason) => gathered.set_all(&NAMES, &Fact::Failed(reason)),
+    }
+    gathered
+}
+
+/// The facts when there is no connection.
+pub fn without_connection(reason: &str) -> Gathered {
+    let mut gathered = Gathered::default();
+    gathered.set_all(&NAMES, &Fact::Failed(reason.to_owned()));
+    gathered
+}
+
+async fn look(session: &mut Session, settings: &Settings) -> Result<(Found, u64), String> {
+    let laps = laps_attributes(session).await?;
+    let who = session.account.sids.clone();
+    let domain = session.contexts.domain.clone();
+    let mut found = Found::default();
+    let mut fault = None;
+    let own = session.account.dn.clone();
+    // units, containers, and everything that AdminSDHolder protects
+    let filter = "(|(objectClass=domainDNS)(objectClass=organizationalUnit)(objectClass=container)\
+                  (objectClass=builtinDomain)(objectClass=groupPolicyContainer)(adminCount=1))";
+    let filter = Filter::parse(filter).map_err(|error| error.to_string())?;
+    let mut search = Search::new(&domain, Scope::Subtree, filter, &["nTSecurityDescriptor"])
+        .paged(settings.directory.page_size)
+        .control(RawControl::critical(SD_FLAGS).with_value(SD_FLAGS_OWNER_GROUP_DACL.to_vec()));
+    search.entries = Some(PLACES_MAX);
+    let done = session
+        .directory
+        .search(&search, |entry| {
+            let Some(bytes) = entry.first("nTSecurityDescriptor") else {
+                found.hidden += 1;
+                return;
+            };
+            let descriptor = match Descriptor::parse(bytes) {
+                Ok(descriptor) => descriptor,
+                Err(error) => {
+                    fault = Some(error.to_string());
+                    return;
+                }
+            };
+            if descriptor.lets_write(&who) && !entry.dn.eq_ignore_ascii_case(&own) {
+                found.writes.insert(entry.dn.clone());
+            }
+            found.laps |= laps.iter().any(|attribute| descriptor.lets_control(&who, attribute));
+            if entry.dn.eq_ignore_ascii_case(&domain) {
+                found.domain = Some(descriptor);
+            }
+        })
+        .await
+        .map_err(|error| error.to_string())?;
+    match fault {
+        Some(fault) => Err(fault),
+        None if !done.is_complete() => {
+            Err(format!("the search for security descriptors ended with result code {}", done.code))
+        }
+        None => Ok((found, done.entries)),
+    }
+}
+
+fn record(gathered: &mut Gathered, found: Found, who: &BTreeSet<String>) {
+    // a right that is found is found, whatever else was hidden
+    let told = |holds: bool| match (holds, found.hidden) {
+        (true, _) => Fact::boolean(true),
+        (false, 0) => Fact::boolean(false),
+        (false, _) => Fact::Hidden,
+    };
+    gathered.set("rights.write", told(!found.writes.is_empty()));
+    gathered.set("rights.laps_read", told(found.laps));
+    gathered.set(
+        "rights.write_places",
+        Fact::Known(Value::Set(found.writes.iter().take(100).cloned().collect())),
+    );
+    let control = |right: &Guid| match &found.domain {
+        Some(descriptor) => Fact::boolean(descriptor.lets_control(who, right)),
+        None => Fact::Hidden,
+    };
+    gathered.set("rights.get_changes", control(&GET_CHANGES));
+    gathered.set("rights.get_changes_all", control(&GET_CHANGES_ALL));
+    gathered.set("rights.filtered_set", control(&GET_CHANGES_FILTERED));
+}
+
+/// The schema's GUIDs of the LAPS attributes that this forest has.
+async fn laps_attributes(session: &mut Session) -> Result<Vec<Guid>, String> {
+    let names = LAPS
+        .iter()
+        .map(|name| Filter::equal("lDAPDisplayName", name.as_bytes().to_vec()).into_owned())
+        .collect();
+    let schema = session.contexts.schema.clone();
+    let search = Search::new(&schema, Scope::One, Filter::Or(names), &["schemaIDGUID"]);
+    let (entries, done) = session.directory.read(&search).await.map_err(|error| error.to_string())?;
+    if !done.is_complete() {
+        return Err(format!("the search of the schema ended with result code {}", done.code));
+    }
+    Ok(entries
+        .iter()
+        .filter_map(|entry| entry.first("schemaIDGUID").and_then(|value| Guid::try_from(value).ok()))
+        .collect())
+}

@@ -1,0 +1,65 @@
+//! How hard and how long we look.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::directory;
+
+/// The defaults suit a domain of 100,000 accounts that is measured every few minutes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Connections for reading.
+    pub directory: directory::settings::Settings,
+    /// Seconds for one question of the TLS, Kerberos and LDAP probes.
+    pub probe_seconds: u32,
+    /// Seconds for a whole probe; what it did not find by then is a failure.
+    pub pass_seconds: u32,
+    /// Controllers that the TLS and LDAP probes look at, from the first.
+    pub controllers: usize,
+    /// Records that one collection may hold.
+    pub records: usize,
+    /// Assessments that run at the same time.
+    pub parallel: usize,
+    /// The port of unencrypted LDAP and StartTLS.
+    pub plain_port: u16,
+    /// MIT Kerberos' `kinit`.
+    pub kinit: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            directory: directory::settings::Settings::default(),
+            probe_seconds: 5,
+            pass_seconds: 300,
+            controllers: 16,
+            records: 2_000_000,
+            parallel: 8,
+            plain_port: 389,
+            kinit: "kinit".to_owned(),
+        }
+    }
+}
+
+impl Settings {
+    /// The time for one question of a probe.
+    pub fn probe_timeout(&self) -> Duration {
+        Duration::from_secs(u64::from(self.probe_seconds.max(1)))
+    }
+
+    /// Connection settings with the patience of a probe.
+    pub fn for_probes(&self) -> directory::settings::Settings {
+        directory::settings::Settings {
+            connect_seconds: self.probe_seconds,
+            answer_seconds: self.probe_seconds,
+            ..self.directory.clone()
+        }
+    }
+
+    /// The time for a whole probe.
+    pub fn pass_timeout(&self) -> Duration {
+        Duration::from_secs(u64::from(self.pass_seconds.max(1)))
+    }
+}
