@@ -5,8 +5,12 @@
 pub mod collect;
 pub mod error;
 pub mod gathered;
+pub mod judge;
 pub mod metrics;
 pub mod plan;
 pub mod probes;
+pub mod report;
+pub mod run;
+pub mod schedule;
 pub mod settings;
 pub mod target;

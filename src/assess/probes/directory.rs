@@ -13,6 +13,7 @@ use crate::assess::settings::Settings;
 use crate::baseline::compile::Read;
 use crate::baseline::decode::decode;
 use crate::baseline::facts::{Collection, Fact, Provenance, Record};
+use crate::baseline::value::Value;
 use crate::directory::request::{Scope, Search, SearchDone};
 use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
@@ -125,7 +126,7 @@ fn record(read: &Read, entry: &Entry, privileged: &Result<Privileged, String>, a
         })
         .collect();
     if read.shape == Shape::Collection {
-        record.insert("dn".to_owned(), Fact::text(entry.dn.clone()));
+        record.insert("dn".to_owned(), Fact::Known(Value::Dn(entry.dn.clone())));
         let name = entry.text("sAMAccountName").or_else(|| entry.text("name")).or_else(|| entry.text("cn"));
         record.entry("name".to_owned()).or_insert_with(|| Fact::text(name.unwrap_or(&entry.dn)));
     }

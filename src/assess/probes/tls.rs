@@ -189,7 +189,7 @@ fn certificates(gathered: &mut Gathered, seen: &[Seen], now: OffsetDateTime) {
 /// Keys of different kinds by comparable strength (NIST SP 800-57 part 1, table 2), in bits.
 fn strength(appraisal: &Appraisal) -> i64 {
     match (appraisal.key_algorithm.as_str(), appraisal.key_bits) {
-        ("ec" | "ed25519" | "ed448", bits) => bits / 2,
+        ("ec" | "ed25519", bits) => bits / 2,
         (_, ..2048) => 80,
         (_, 2048..3072) => 112,
         (_, 3072..7680) => 128,
@@ -199,8 +199,8 @@ fn strength(appraisal: &Appraisal) -> i64 {
 
 fn signature_rank(name: &str) -> u8 {
     match name {
-        "md5-rsa" => 0,
-        "sha1-rsa" | "sha1-ecdsa" => 1,
+        "md5" => 0,
+        "sha1" => 1,
         "other" => 2,
         _ => 3,
     }

@@ -1,0 +1,68 @@
+//! Which baseline a member is held against, and the one call that holds evidence against it.
+
+use std::cmp::Reverse;
+
+use time::OffsetDateTime;
+
+use crate::assess::error::AssessError;
+use crate::baseline::assessment::Assessment;
+use crate::baseline::compile::Compiled;
+use crate::baseline::evaluate::evaluate;
+use crate::baseline::facts::Evidence;
+use crate::policy::documents::Exception;
+use crate::policy::fault::Place;
+use crate::policy::set::PolicySet;
+use crate::policy::terms::Stage;
+use crate::store::record::ExceptionRecord;
+
+/// The baseline that decides: the one that is rolled out furthest; of several, the first by id. Drafts never count.
+pub fn baseline_id(set: &PolicySet) -> Option<&str> {
+    set.baselines
+        .values()
+        .filter(|baseline| baseline.stage > Stage::Draft)
+        .min_by_key(|baseline| (Reverse(baseline.stage), baseline.id.as_str()))
+        .map(|baseline| baseline.id.as_str())
+}
+
+/// The baseline for a member called `who` (for messages), with its profile's tailoring.
+pub fn compile(set: &PolicySet, profile: Option<&str>, who: &str) -> Result<Compiled, AssessError> {
+    let fail = |cause: String| AssessError::NoBaseline { member: who.to_owned(), cause };
+    let id = baseline_id(set).ok_or_else(|| fail("no baseline is past its draft".to_owned()))?;
+    Compiled::compile(set, id, profile).map_err(|faults| {
+        let shown: Vec<String> = faults.iter().take(3).map(|fault| format!("{fault:?}")).collect();
+        fail(shown.join("; "))
+    })
+}
+
+/// Holds `evidence` against the set's baseline: the same evidence, set, exceptions and time give the same bytes.
+pub fn judge(
+    set: &PolicySet,
+    profile: Option<&str>,
+    evidence: &Evidence,
+    granted: &[ExceptionRecord],
+    now: OffsetDateTime,
+) -> Result<Assessment, AssessError> {
+    let compiled = compile(set, profile, evidence.member.as_str())?;
+    let exceptions: Vec<Exception> =
+        set.exceptions.iter().cloned().chain(granted.iter().filter_map(|g| exception(g, now))).collect();
+    Ok(evaluate(&compiled, evidence, &exceptions, now))
+}
+
+/// An exception granted by command, as policy files write them; none when it was withdrawn.
+fn exception(record: &ExceptionRecord, now: OffsetDateTime) -> Option<Exception> {
+    if record.withdrawn_at.is_some_and(|at| at <= now) {
+        return None;
+    }
+    Some(Exception {
+        at: Place::nowhere(),
+        control: record.control.clone(),
+        member: record.member.clone(),
+        objects: Vec::new(),
+        owner: record.owner.clone(),
+        reason: record.reason.clone(),
+        compensating_control: record.compensating_control.clone(),
+        approver: record.approver.clone(),
+        from: record.granted_at,
+        until: record.ends_at,
+    })
+}

@@ -1,0 +1,116 @@
+//! One HTML file without any other, fit for printing.
+
+use std::collections::BTreeMap;
+
+use maud::{DOCTYPE, Markup, html};
+use time::OffsetDateTime;
+
+use crate::assess::report::history::moment;
+use crate::assess::report::text::ordered;
+use crate::baseline::assessment::{Assessment, Finding, Verdict};
+
+/// Offenders shown of each finding; the rest is counted, and the CSV has all.
+const OFFENDERS: usize = 50;
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#111}\
+h1{font-size:1.5rem}h2{font-size:1.1rem;margin:0}section{border:1px solid #bbb;border-left-width:6px;padding:.8rem 1rem;\
+margin:1rem 0;break-inside:avoid}.fail{border-left-color:#b00020}.unknown{border-left-color:#9a6700}\
+.excepted{border-left-color:#0550ae}table{border-collapse:collapse;width:100%}td,th{border:1px solid #ccc;\
+padding:.2rem .5rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}pre{white-space:pre-wrap;background:#f4f4f4;\
+padding:.5rem}.yes{color:#116329;font-weight:600}.no{color:#b00020;font-weight:600}\
+@media print{body{margin:0;max-width:none;font-size:11px}a{color:inherit}}";
+
+/// The whole document.
+pub fn render(assessment: &Assessment, since: &BTreeMap<String, OffsetDateTime>) -> String {
+    let title = format!("{}: security baseline {}", assessment.member, assessment.baseline);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
+                title { (title) }
+                style { (maud::PreEscaped(STYLE)) }
+            }
+            body {
+                h1 { (title) }
+                (summary(assessment))
+                @for finding in ordered(assessment) {
+                    (section(finding, since.get(&finding.control).copied()))
+                }
+                (passed(assessment))
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn summary(assessment: &Assessment) -> Markup {
+    html! {
+        p {
+            "Assessed " (moment(assessment.assessed_at)) " from evidence of " (moment(assessment.collected_at))
+            ". Revision " (assessment.revision) ", maturity " (assessment.maturity) " of 5, score "
+            (assessment.score) " of 1000."
+        }
+        table {
+            tr { th { "Grant" } th { "Would open" } th { "What denies it" } }
+            @for (grant, verdict) in &assessment.grants {
+                tr {
+                    td { (grant) }
+                    @if verdict.would_open { td.yes { "yes" } } @else { td.no { "no" } }
+                    td {
+                        @for denial in &verdict.denials {
+                            div { (denial.title) " (" (denial.severity) ", " (denial.verdict) ")" }
+                        }
+                    }
+                }
+            }
+        }
+        p { small { "Assessment " (assessment.id) ", evidence " (assessment.evidence_hash) ", policy " (assessment.policy_hash) } }
+    }
+}
+
+fn section(finding: &Finding, since: Option<OffsetDateTime>) -> Markup {
+    html! {
+        section class=(finding.verdict.as_str()) id=(finding.control) {
+            h2 { (finding.title) }
+            p { (finding.verdict) ", " (finding.severity) ", control " code { (finding.control) }
+                @if let Some(since) = since { ", since " (moment(since)) } }
+            @if !finding.why.is_empty() { p { (finding.why) } }
+            @if !finding.explanation.is_empty() {
+                table {
+                    tr { th { "Fact" } th { "Found" } th { "Required" } th { "From" } }
+                    @for reason in finding.explanation.iter().take(OFFENDERS) {
+                        tr { td { (reason.fact) } td { (reason.found) } td { (reason.required) } td { (reason.provenance) } }
+                    }
+                }
+            }
+            @if let Some(note) = &finding.exception {
+                p { "Set aside until " (moment(note.until)) " by " (note.approver) ": " (note.reason) }
+            }
+            @if !finding.offenders.is_empty() {
+                p { (finding.offenders.len()) " of " (finding.judged) " offend." }
+                table {
+                    tr { th { "Name" } th { "DN" } th { "Found" } }
+                    @for offender in finding.offenders.iter().take(OFFENDERS) {
+                        tr { td { (offender.name) } td { (offender.dn) } td { (offender.found) } }
+                    }
+                }
+                @if finding.offenders.len() > OFFENDERS { p { "And " (finding.offenders.len() - OFFENDERS) " more." } }
+            }
+            @if !finding.fix.is_empty() { p { "Fix:" } pre { (finding.fix.trim()) } }
+        }
+    }
+}
+
+fn passed(assessment: &Assessment) -> Markup {
+    html! {
+        h2 { "Everything else" }
+        table {
+            @for finding in assessment.findings.iter().filter(|f| matches!(f.verdict, Verdict::Pass | Verdict::NotApplicable)) {
+                tr { td { (finding.title) } td { (finding.verdict) } }
+            }
+        }
+    }
+}
