@@ -234,6 +234,6 @@ fn score(findings: &[Finding]) -> u16 {
             _ => 0,
         };
     }
-    let thousandths = if possible == 0 { 0 } else { earned * 1_000 / possible };
+    let thousandths = (earned * 1_000).checked_div(possible).unwrap_or(0);
     u16::try_from(thousandths.min(1_000)).unwrap_or(1_000)
 }

@@ -238,14 +238,12 @@ fn extensible<'a>(e: &'a Extensible<'_>, view: &'a View) -> Option<Filter<'a>> {
     }
     let number = std::str::from_utf8(value).is_ok_and(is_integer);
     let bitwise = BITWISE.iter().find(|b| **b == rule)?;
-    (attribute.syntax == Syntax::Integer && number).then(|| {
-        Filter::Extensible(Extensible {
-            rule: Some(Cow::Borrowed(bitwise)),
-            attribute: Some(Cow::Borrowed(attribute.name.as_str())),
-            value: Cow::Borrowed(value),
-            dn_attributes: false,
-        })
-    })
+    (attribute.syntax == Syntax::Integer && number).then_some(Filter::Extensible(Extensible {
+        rule: Some(Cow::Borrowed(bitwise)),
+        attribute: Some(Cow::Borrowed(attribute.name.as_str())),
+        value: Cow::Borrowed(value),
+        dn_attributes: false,
+    }))
 }
 
 /// Ambiguous name resolution over what is visible: some attribute of the set starts with the value (equals it after a
