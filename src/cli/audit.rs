@@ -6,12 +6,13 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::table::{moment, table};
+use crate::store::access;
 use crate::store::audit::AuditRecord;
 
 /// The audit chain.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Read the whole chain; exit code 1 when a record was changed, is missing, or the end is cut off.
+    /// Read the whole chain, and that of the access records; exit code 1 when a record was changed, is missing, or the end is cut off.
     Verify,
     /// List the newest records.
     List {
@@ -31,20 +32,27 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
 
 fn verify(context: &Context) -> Result<Answer, Failure> {
     let report = context.store()?.verify_audit().map_err(Failure::could_not)?;
-    let answer = json!({ "whole": report.is_whole(), "report": report });
+    let folder = context.config()?.data_dir.join("access");
+    let access = access::verify(&folder).map_err(Failure::could_not)?;
+    let whole = report.is_whole() && access.faults.is_empty();
+    let answer = json!({ "whole": whole, "audit": report, "access": access });
     context.print(&answer, |_| {
-        let mut text = format!("{} records, last hash {}\n", report.records, report.head);
+        let mut text = format!("audit: {} records, last hash {}\n", report.records, report.head);
+        text += &format!("access: {} records in {} chunks\n", access.records, access.chunks);
         for fault in &report.faults {
-            text.push_str(&format!("{fault}\n"));
+            text += &format!("audit: {fault}\n");
         }
-        text + if report.is_whole() { "the chain is whole" } else { "the chain is broken" }
+        for fault in &access.faults {
+            text += &format!("access: {fault}\n");
+        }
+        text + if whole { "the chains are whole" } else { "a chain is broken" }
     })?;
-    Ok(if report.is_whole() { Answer::Yes } else { Answer::No })
+    Ok(if whole { Answer::Yes } else { Answer::No })
 }
 
 fn list(context: &Context, limit: u32) -> Result<Answer, Failure> {
     let store = context.store()?;
-    let last = store.verify_audit().map_err(Failure::could_not)?.records;
+    let (last, _) = store.audit_end().map_err(Failure::could_not)?;
     let records = store.audit(last.saturating_sub(u64::from(limit)), limit).map_err(Failure::could_not)?;
     context.print(&records, |records| {
         let rows: Vec<[String; 5]> = records.iter().map(row).collect();

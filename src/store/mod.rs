@@ -5,6 +5,7 @@
 //!
 //! Must never: know what a sync or a control is, hold a secret in clear, or lose an audit record silently.
 
+pub mod access;
 pub mod audit;
 pub mod error;
 pub mod lock;

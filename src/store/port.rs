@@ -178,6 +178,9 @@ pub trait Store: Send + Sync + Debug {
     /// The chain after number `after`, oldest first.
     fn audit(&self, after: u64, limit: u32) -> Result<Vec<AuditRecord>, StoreError>;
 
+    /// The number and hash of the last record; 0 and 64 zeros when there is none.
+    fn audit_end(&self) -> Result<(u64, String), StoreError>;
+
     /// Reads the whole chain and reports every change, gap and truncation.
     fn verify_audit(&self) -> Result<AuditReport, StoreError>;
 

@@ -1,1 +1,6 @@
-//! Starts tracing and owns the metrics registry; knows no metric by name.
+//! Starts tracing and owns the metrics registry.
+//!
+//! Must never: know a metric by name.
+
+pub mod logging;
+pub mod registry;

@@ -46,6 +46,12 @@ fn head(connection: &Connection) -> Result<(i64, String), StoreError> {
         .ok_or_else(|| StoreError::Damaged("the mark of the audit chain's end is missing".to_owned()))
 }
 
+/// The number and hash of the last record.
+pub fn end(connection: &Connection) -> Result<(u64, String), StoreError> {
+    let (number, hash) = head(connection)?;
+    Ok((unsigned(number)?, hash))
+}
+
 /// A row as it lies in the table, before it is believed.
 struct Row {
     seq: u64,

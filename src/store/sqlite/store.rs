@@ -308,6 +308,10 @@ impl Store for SqliteStore {
         self.read(|connection| audit::read(connection, after, limit))
     }
 
+    fn audit_end(&self) -> Result<(u64, String), StoreError> {
+        self.read(audit::end)
+    }
+
     fn verify_audit(&self) -> Result<AuditReport, StoreError> {
         let mut connection = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         audit::verify(&mut connection)

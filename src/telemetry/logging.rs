@@ -1,0 +1,29 @@
+//! Logging to standard error, for machines (JSON) or for people.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+
+/// Logging could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    #[error(
+        "the log filter `{filter}` is not one: {reason}; write for example `info,portcullis::sync=debug`"
+    )]
+    Filter { filter: String, reason: String },
+    #[error("logging was started already")]
+    Twice,
+}
+
+/// Starts logging for the whole process. `filter` is as in `info,portcullis::sync=debug`.
+pub fn start(json: bool, filter: &str) -> Result<(), LoggingError> {
+    let wanted = EnvFilter::try_new(filter)
+        .map_err(|error| LoggingError::Filter { filter: filter.to_owned(), reason: error.to_string() })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(wanted).with_writer(std::io::stderr);
+    let started = if json {
+        builder.json().flatten_event(true).try_init()
+    } else {
+        builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
+    };
+    started.map_err(|_| LoggingError::Twice)
+}
