@@ -21,12 +21,15 @@ shows() { local what=$1 pattern=$2; shift 2; "$@" > "$out" 2>&1 && grep -qiE -- 
 counts() { local what=$1 least=$2; shift 2; "$@" > "$out" 2>&1 && [ "$(grep -c '^dn:' "$out")" -ge "$least" ]; report $? "$what"; }
 # refused CODE: by exactly that LDAP result, and without a single entry
 refused() { local what=$1 code=$2; shift 2; "$@" > "$out" 2>&1; local got=$?; [[ $got =~ ^($code)$ ]] && ! grep -q '^dn:' "$out"; report $? "$what (result $got)"; }
-no_session() { local what=$1; shift; if "$@" > "$out" 2>&1; then report 1 "$what"; else ! grep -q '^dn:' "$out"; report $? "$what"; fi; }
+# no session at all; a door that is simply down must not pass for a refusal
+alive() { as $mail ldapwhoami > /dev/null 2>&1; }
+no_session() { local what=$1; shift; alive || { report 1 "$what (the door is down)"; return; }; if "$@" > "$out" 2>&1; then report 1 "$what"; else ! grep -q '^dn:' "$out"; report $? "$what"; fi; }
 
 mail=good/client-mail alice=good/sc-rxa-alice connector=good/connector-rxa
 rxa=ou=RXA,o=federation rxb=ou=RXB,o=federation national=ou=national,o=federation
 find_alice='(uid=alice)'
 
+alive || { echo "FAIL  the front door does not answer on $door"; as $mail ldapwhoami; exit 1; }
 shows "rootDSE names the tree" 'namingContexts: o=federation' as $mail ldapsearch -LLL -s base -b '' namingContexts
 shows "rootDSE offers EXTERNAL" 'supportedSASLMechanisms: EXTERNAL' as $mail ldapsearch -LLL -s base -b '' supportedSASLMechanisms
 succeeds "who am I, as an application" as $mail ldapwhoami
