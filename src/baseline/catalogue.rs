@@ -19,6 +19,22 @@ pub const ETYPES: &[&str] = &[
     "aes256-cts-hmac-sha384-192",
 ];
 
+/// Signature algorithms of certificates.
+pub const SIGNATURES: &[&str] = &[
+    "md5-rsa",
+    "sha1-rsa",
+    "sha1-ecdsa",
+    "rsa-pss",
+    "sha256-rsa",
+    "sha384-rsa",
+    "sha512-rsa",
+    "sha256-ecdsa",
+    "sha384-ecdsa",
+    "sha512-ecdsa",
+    "ed25519",
+    "other",
+];
+
 /// Where a fact comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Origin {
@@ -64,12 +80,18 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
         ("tls.name_matches", Type::Boolean, "every controller's certificate names the controller"),
         ("tls.self_signed", Type::Boolean, "some controller's certificate is signed by itself"),
         ("tls.key_bits", Type::Integer, "the smallest key of a controller's certificate, in bits"),
-        ("tls.key_algorithm", Type::Word(words(&["rsa", "ec", "ed25519", "other"])), "kind of that key"),
+        ("tls.chain_problem", Type::Text, "why a chain is not trusted"),
+        (
+            "tls.key_algorithm",
+            Type::Word(words(&["rsa", "ec", "ed25519", "ed448", "dsa", "gost", "other"])),
+            "kind of that key",
+        ),
         (
             "tls.signature_algorithm",
-            Type::Word(words(&["sha256", "sha384", "sha512", "ed25519", "sha1", "md5", "other"])),
-            "weakest signature hash of a controller's certificate",
+            Type::Word(words(SIGNATURES)),
+            "weakest signature of a controller's certificate",
         ),
+        ("tls.remaining", Type::Duration, "how long the first controller's certificate still lasts"),
         ("tls.not_after", Type::Instant, "when the first controller's certificate ends"),
         ("ldap.cleartext_simple_bind", Type::Boolean, "a simple bind without TLS is accepted for checking"),
         ("ldap.anonymous_search", Type::Boolean, "a search without a bind is answered with entries"),
@@ -85,9 +107,12 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
         ("kerberos.pkinit_advertised", Type::Boolean, "the KDC says that it knows PKINIT (proves nothing)"),
         ("kerberos.clock_skew", Type::Duration, "how far the KDC's clock is from ours"),
         ("smartcard.card_logon_works", Type::Boolean, "the monitoring card gets a ticket"),
+        ("smartcard.card_logon_problem", Type::Text, "why the monitoring card got no ticket"),
         ("smartcard.password_logon_works", Type::Boolean, "the monitoring account's password gets a ticket"),
         ("smartcard.simple_bind_works", Type::Boolean, "the monitoring account's password binds"),
         ("rights.write", Type::Boolean, "our account could write to an object that was looked at"),
+        ("rights.write_places", Type::Set(Element::Dn), "objects that our account could write to"),
+        ("rights.get_changes", Type::Boolean, "our account may read directory changes"),
         ("rights.get_changes_all", Type::Boolean, "our account could replicate password hashes"),
         ("rights.filtered_set", Type::Boolean, "our account could replicate the filtered attribute set"),
         ("rights.laps_read", Type::Boolean, "our account could read LAPS passwords"),
@@ -99,8 +124,10 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
 
 /// Facts that the collector works out for the records of a declared collection.
 fn computed(collection: &str) -> Vec<(&'static str, Type, &'static str)> {
-    let mut out =
-        vec![("dn", Type::Dn, "the distinguished name"), ("name", Type::Text, "the name that reports show")];
+    let mut out = vec![
+        ("dn", Type::Text, "the distinguished name"),
+        ("name", Type::Text, "the name that reports show"),
+    ];
     if collection == "users" {
         out.push(("privileged", Type::Boolean, "a member, however nested, of a group that rules the domain"));
     }

@@ -1,9 +1,9 @@
 //! The decision: a pure function of membership, assessments, settings and time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::baseline::assessment::Assessment;
 use crate::policy::terms::{Grant, Membership, OdsCode};
@@ -98,7 +98,7 @@ pub struct GateSettings {
 }
 
 /// What was decided.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateOutcome {
     /// One decision for every grant.
     pub grants: BTreeMap<Grant, GateDecision>,
@@ -106,20 +106,171 @@ pub struct GateOutcome {
     pub denied_since: BTreeMap<String, OffsetDateTime>,
 }
 
+/// Evidence from a clock that is further ahead than this is not relied on.
+const AHEAD_MAX: Duration = Duration::minutes(5);
+
 /// Decides. Every doubt closes.
+///
+/// A gate that passes closes at once when something denies it, unless the denial has a grace that still runs; a closed
+/// gate opens after `reopen_after` clean assessments of different evidence, and a grace never opens it.
 pub fn decide(input: &GateInput<'_>) -> GateOutcome {
-    let decision = GateDecision {
-        state: GateState::Closed,
-        reasons: vec![GateReason {
-            code: "no_evidence".into(),
-            control: None,
-            text: format!("{} has no evidence", input.member),
-        }],
-        assessment: None,
-        valid_until: None,
-    };
-    GateOutcome {
-        grants: Grant::ALL.into_iter().map(|grant| (grant, decision.clone())).collect(),
-        denied_since: BTreeMap::new(),
+    let newest = input.assessments.first();
+    if let Some(reason) = obstacle(input, newest) {
+        let assessment = newest.map(|n| n.assessment.id.clone());
+        let closed = |_| GateDecision {
+            state: GateState::Closed,
+            reasons: vec![reason.clone()],
+            assessment: assessment.clone(),
+            valid_until: None,
+        };
+        return GateOutcome {
+            grants: Grant::ALL.into_iter().map(|grant| (grant, closed(grant))).collect(),
+            // a grace goes on running while nothing can be told
+            denied_since: input.denied_since.clone(),
+        };
     }
+    let Some(newest) = newest else { return GateOutcome::default() };
+    let denied_since = denied_since(input, newest.assessment);
+    let grants = Grant::ALL
+        .into_iter()
+        .map(|grant| (grant, decide_grant(input, newest.assessment, grant, &denied_since)))
+        .collect();
+    GateOutcome { grants, denied_since }
 }
+
+fn because(code: &str, text: String) -> GateReason {
+    GateReason { code: code.to_owned(), control: None, text }
+}
+
+/// What closes every gate of the member, whatever its assessment says.
+fn obstacle(input: &GateInput<'_>, newest: Option<&Assessed<'_>>) -> Option<GateReason> {
+    let member = input.member;
+    if input.membership == Membership::Suspended {
+        return Some(because("suspended", format!("{member} is suspended by an officer")));
+    }
+    if !input.membership.may_federate() {
+        let text =
+            format!("{member} is {}: only piloting and federated members have open gates", input.membership);
+        return Some(because("membership", text));
+    }
+    let Some(policy_hash) = input.policy_hash else {
+        return Some(because("policy", "no policy set that checks is in force".into()));
+    };
+    let Some(newest) = newest else {
+        return Some(because("no_evidence", format!("{member} was never assessed")));
+    };
+    let assessment = newest.assessment;
+    if assessment.member != *member || !newest.evidence_valid {
+        let text = "the evidence does not match its hash, its signature or the evidence before it";
+        return Some(because("broken_evidence", text.into()));
+    }
+    let age = input.now - assessment.collected_at;
+    if age < -AHEAD_MAX {
+        return Some(because("broken_evidence", "the evidence comes from a time that lies ahead".into()));
+    }
+    if age.whole_seconds() >= input.settings.evidence_valid_for {
+        let text = format!(
+            "the newest evidence is {} s old and counts for {} s",
+            age.whole_seconds(),
+            input.settings.evidence_valid_for
+        );
+        return Some(because("stale_evidence", text));
+    }
+    if assessment.policy_hash != policy_hash {
+        let text = "the newest assessment was made with another policy set than the one in force";
+        return Some(because("policy", text.into()));
+    }
+    None
+}
+
+fn denied_since(input: &GateInput<'_>, assessment: &Assessment) -> BTreeMap<String, OffsetDateTime> {
+    let denials = assessment.grants.values().flat_map(|verdict| &verdict.denials);
+    denials
+        .map(|denial| {
+            let known = input.denied_since.get(&denial.control).copied();
+            let since = known.unwrap_or(assessment.assessed_at).min(input.now);
+            (denial.control.clone(), since)
+        })
+        .collect()
+}
+
+fn decide_grant(
+    input: &GateInput<'_>,
+    assessment: &Assessment,
+    grant: Grant,
+    denied_since: &BTreeMap<String, OffsetDateTime>,
+) -> GateDecision {
+    let decision = |state, reasons, valid_until| GateDecision {
+        state,
+        reasons,
+        assessment: Some(assessment.id.clone()),
+        valid_until,
+    };
+    let Some(verdict) = assessment.grants.get(&grant) else {
+        let text = format!("the baseline does not say what `{grant}` requires");
+        return decision(GateState::Closed, vec![because("policy", text)], None);
+    };
+    let passes = input.previous.get(&grant).is_some_and(|state| state.passes());
+    let mut denying = Vec::new();
+    let mut borne: Vec<(OffsetDateTime, GateReason)> = Vec::new();
+    for denial in &verdict.denials {
+        let since = denied_since.get(&denial.control).copied().unwrap_or(input.now);
+        let until = since.checked_add(Duration::seconds(denial.grace.max(0))).unwrap_or(since);
+        let reason = |code: &str| GateReason {
+            code: code.to_owned(),
+            control: Some(denial.control.clone()),
+            text: denial.reason.clone(),
+        };
+        if passes && denial.grace > 0 && input.now < until {
+            borne.push((until, reason("grace")));
+        } else {
+            denying.push(reason("control"));
+        }
+    }
+    if !denying.is_empty() || (verdict.denials.is_empty() && !verdict.would_open) {
+        if denying.is_empty() {
+            denying.push(because("policy", "the assessment denies without a reason".into()));
+        }
+        return decision(GateState::Closed, denying, None);
+    }
+    let valid_until = good_until(input, assessment);
+    if let Some(until) = borne.iter().map(|(until, _)| *until).min() {
+        borne.sort_by_key(|(until, _)| *until);
+        let reasons = borne.into_iter().map(|(_, reason)| reason).collect();
+        return decision(GateState::Held { until }, reasons, Some(valid_until.min(until)));
+    }
+    let clean = clean_run(input, grant);
+    let wanted = input.settings.reopen_after.max(1);
+    if !passes && clean < wanted {
+        let text = format!("{clean} of {wanted} clean assessments that open it");
+        return decision(GateState::Closed, vec![because("reopening", text)], None);
+    }
+    let text = format!("nothing denies `{grant}`");
+    decision(GateState::Open, vec![because("clean", text)], Some(valid_until))
+}
+
+/// How many assessments of different evidence were clean in a row, newest first.
+fn clean_run(input: &GateInput<'_>, grant: Grant) -> u32 {
+    let mut seen = BTreeSet::new();
+    input
+        .assessments
+        .iter()
+        .take_while(|a| {
+            let clean = a.assessment.grants.get(&grant).is_some_and(|v| v.would_open && v.denials.is_empty());
+            a.evidence_valid && clean && a.assessment.member == *input.member
+        })
+        .for_each(|a| {
+            seen.insert(a.assessment.evidence_hash.as_str());
+        });
+    u32::try_from(seen.len()).unwrap_or(u32::MAX)
+}
+
+/// Until when an open gate may stay open without another decision: the evidence or an exception ends.
+fn good_until(input: &GateInput<'_>, assessment: &Assessment) -> OffsetDateTime {
+    let evidence = assessment.collected_at.checked_add(Duration::seconds(input.settings.evidence_valid_for));
+    let exceptions = assessment.findings.iter().filter_map(|f| f.exception.as_ref().map(|e| e.until));
+    exceptions.chain(evidence).min().unwrap_or(input.now)
+}
+
+#[cfg(test)]
+mod tests;
