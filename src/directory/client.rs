@@ -138,13 +138,14 @@ impl Directory {
             if let Some(size) = search.page_size {
                 controls.push(paged_control(size.max(1), &cookie));
             }
+            let before = done.entries;
             self.page(search, &filter, controls, most, &mut done, &mut on_entry).await?;
             done.pages += 1;
             let paged = search.page_size.is_some() && done.code == 0 && !done.stopped;
             match if paged { next_cookie(&done.controls)? } else { None } {
-                // a directory that never moves on would keep us for ever
-                Some(next) if next == cookie => {
-                    return Err(DirectoryError::Malformed("the same page cookie twice".to_owned()));
+                // a directory that never moves on would keep us for ever (Samba keeps the cookie, but brings entries)
+                Some(next) if next == cookie && done.entries == before => {
+                    return Err(DirectoryError::Malformed("an empty page that leads to itself".to_owned()));
                 }
                 Some(next) => cookie = next,
                 None => return Ok(done),

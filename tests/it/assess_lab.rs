@@ -1,0 +1,153 @@
+//! A whole pass over the lab's hardened and weak members.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis::ambient::clock::Clock;
+use portcullis::assess::collect::collect;
+use portcullis::assess::settings::Settings;
+use portcullis::assess::target::Target;
+use portcullis::baseline::compile::{Read, Requirements};
+use portcullis::baseline::facts::{Evidence, Fact};
+use portcullis::baseline::value::Value;
+use portcullis::directory::endpoint::Endpoint;
+use portcullis::policy::documents::{AttributeFact, Decode, SearchScope, Shape};
+use portcullis::policy::fault::Place;
+use portcullis::secret::reference::SecretReference;
+use portcullis::store::member::Card;
+
+use crate::lab::Lab;
+
+const PASSWORD: &str = "Gateway-Svc-Acc0unt-2026!";
+
+fn target(lab: &Lab, member: &str, folder: &std::path::Path) -> Target {
+    let password = folder.join("password");
+    std::fs::write(&password, PASSWORD).unwrap();
+    let lower = member.to_lowercase();
+    let address = lab.address(member);
+    let controller = Endpoint::ldaps(&address, 636, Some(&format!("dc1.{lower}.trust.test")));
+    Target::new(
+        member.parse().unwrap(),
+        vec![controller],
+        &format!("DC={lower},DC=trust,DC=test"),
+        &format!("svc-portcullis@{lower}.trust.test"),
+        SecretReference::File(password),
+        &std::fs::read_to_string(lab.pki("good/ca.crt")).unwrap(),
+    )
+    .unwrap()
+}
+
+fn requirements() -> Requirements {
+    let attribute = |from: &str, decode| AttributeFact {
+        at: Place::nowhere(),
+        from: from.to_owned(),
+        decode,
+        default: None,
+        mandatory: false,
+        title: None,
+    };
+    let read = |name: &str,
+                shape,
+                scope,
+                filter: &str,
+                attributes: Vec<(&str, AttributeFact)>,
+                computed: &[&str]| Read {
+        name: name.to_owned(),
+        shape,
+        base: "{domain}".to_owned(),
+        scope,
+        filter: Some(filter.to_owned()),
+        attributes: attributes.into_iter().map(|(n, a)| (n.to_owned(), a)).collect::<BTreeMap<_, _>>(),
+        computed: computed.iter().map(|n| (*n).to_owned()).collect::<BTreeSet<_>>(),
+    };
+    Requirements {
+        reads: vec![
+            read(
+                "domain",
+                Shape::Record,
+                SearchScope::Base,
+                "(objectClass=*)",
+                vec![("machine_account_quota", attribute("ms-DS-MachineAccountQuota", Decode::Integer))],
+                &[],
+            ),
+            read(
+                "users",
+                Shape::Collection,
+                SearchScope::Subtree,
+                "(&(objectCategory=person)(objectClass=user))",
+                vec![("smartcard_required", attribute("userAccountControl", Decode::Flag(0x4_0000)))],
+                &["privileged"],
+            ),
+        ],
+        probes: BTreeSet::new(),
+    }
+}
+
+async fn evidence(lab: &Lab, member: &str) -> Evidence {
+    let folder = tempfile::tempdir().unwrap();
+    let mut target = target(lab, member, folder.path());
+    if member == "RXA" {
+        let pki = |f: &str| lab.pki(f).display().to_string();
+        target.card = Some(Card {
+            principal: "card-monitor@RXA.TRUST.TEST".to_owned(),
+            identity: format!("FILE:{},{}", pki("good/sc-rxa-monitor.crt"), pki("good/sc-rxa-monitor.key")),
+            anchors: None,
+            pin: None,
+            password: None,
+        });
+    }
+    let evidence = collect(&target, &requirements(), &Settings::default(), &Clock::system(), None).await;
+    if std::env::var_os("PORTCULLIS_SHOW").is_some() {
+        for (name, record) in &evidence.facts.records {
+            for (short, fact) in record {
+                eprintln!("{member} {name}.{short} = {fact:?}");
+            }
+        }
+        for (name, collection) in &evidence.facts.collections {
+            let privileged =
+                collection.records.iter().filter(|r| r.get("privileged") == Some(&Fact::boolean(true)));
+            let privileged: Vec<_> = privileged.filter_map(|r| r.get("name")).collect();
+            eprintln!(
+                "{member} {name}: {} {:?} privileged {privileged:?}",
+                collection.records.len(),
+                collection.complete
+            );
+        }
+        for p in &evidence.provenance {
+            eprintln!("{member} {} {} ms {} entries: {}", p.facts, p.took_ms, p.entries, p.by);
+        }
+    }
+    evidence
+}
+
+fn names(fact: &Fact) -> Vec<String> {
+    match fact.known() {
+        Some(Value::Set(names)) => names.iter().cloned().collect(),
+        _ => panic!("{fact:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hardened_and_weak_members_differ_where_they_should() {
+    let Some(lab) = Lab::of("hardened_and_weak_members_differ_where_they_should") else { return };
+    let (hardened, weak) = tokio::join!(evidence(&lab, "RXA"), evidence(&lab, "RXB"));
+    let (hardened, weak) = (hardened.facts, weak.facts);
+    assert_eq!(names(&hardened.get("tls.versions")), ["tls1.2", "tls1.3"]);
+    assert!(names(&weak.get("tls.versions")).contains(&"tls1.0".to_owned()));
+    for (fact, good, bad) in [
+        ("tls.chain_valid", true, true),
+        ("tls.name_matches", true, true),
+        ("ldap.cleartext_simple_bind", false, true),
+        ("rights.write", false, false),
+        ("rights.get_changes_all", false, false),
+        ("canary.readable", true, true),
+        ("kerberos.preauth_required", true, true),
+    ] {
+        assert_eq!(hardened.get(fact), Fact::boolean(good), "{fact} of the hardened member");
+        assert_eq!(weak.get(fact), Fact::boolean(bad), "{fact} of the weak member");
+    }
+    let rc4 = "rc4-hmac".to_owned();
+    assert!(!names(&hardened.get("kerberos.etypes")).contains(&rc4));
+    assert!(names(&weak.get("kerberos.etypes")).contains(&rc4));
+    assert_eq!(hardened.get("users.complete"), Fact::boolean(true));
+    assert!(hardened.collections["users"].records.len() > 1_000);
+}
