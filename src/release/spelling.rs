@@ -1,6 +1,9 @@
 //! One spelling per attribute: every name, OID and Active Directory name that a client may write, brought to the one
 //! federated name before anything is decided.
 
+use crate::ldap::attribute;
+use crate::ldap::schema;
+
 /// How values of an attribute are compared; decides which filter items mean anything on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Syntax {
@@ -148,7 +151,23 @@ pub fn known(name: &str) -> Option<&'static Known> {
 
 /// Why `name` can never be released; `None` when it can.
 pub fn never(name: &str) -> Option<&'static str> {
-    NEVER.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, why)| *why)
+    let canonical = attribute::canonical_name(name);
+    NEVER
+        .iter()
+        .find(|(n, _)| n.eq_ignore_ascii_case(name) || n.eq_ignore_ascii_case(&canonical))
+        .map(|(_, why)| *why)
+}
+
+/// The syntax of an attribute that is not in [`KNOWN`]: by the table of all attributes, else text.
+pub fn syntax(name: &str) -> Syntax {
+    match attribute::syntax(name) {
+        schema::Syntax::Integer => Syntax::Integer,
+        schema::Syntax::Octets => Syntax::Octets,
+        schema::Syntax::Dn => Syntax::Name,
+        schema::Syntax::Boolean => Syntax::Boolean,
+        schema::Syntax::Time => Syntax::Time,
+        _ => Syntax::Text,
+    }
 }
 
 /// The name without an `OID.` prefix (RFC 2251 wrote it so, AD still takes it) and the options after it, split off.

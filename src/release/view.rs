@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::ldap::attribute;
 use crate::release::spelling::{self, Syntax};
 
 /// Longest attribute name that is looked up; longer ones are unknown.
@@ -56,7 +57,14 @@ impl View {
                 }
                 Visible { name: known.name.to_owned(), syntax: known.syntax, anr: known.anr }
             }
-            None => Visible { name: name.to_owned(), syntax: Syntax::Text, anr: false },
+            None => {
+                let spelled = attribute::known(name);
+                for other in spelled.into_iter().flat_map(|k| [k.canonical.as_str(), k.oid]) {
+                    self.spellings.insert(other.into(), at);
+                }
+                let name = spelled.map_or(name, |k| k.name).to_owned();
+                Visible { syntax: spelling::syntax(&name), name, anr: false }
+            }
         };
         self.spellings.insert(attribute.name.to_ascii_lowercase().into(), at);
         self.attributes.push(attribute);

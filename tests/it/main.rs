@@ -20,3 +20,4 @@ mod ldap_properties;
 mod ldap_strategies;
 mod store_conformance;
 mod store_faults;
+mod two_worlds;

@@ -1,1 +1,78 @@
-//! Tests.
+use super::*;
+
+fn asked(filter: &str) -> (String, bool) {
+    let mapping = Mapping::active_directory("ou=RXA,o=federation", "DC=rxa,DC=test").unwrap();
+    let filter = Filter::parse(filter).unwrap();
+    let question = filter_to_local(&filter, &mapping);
+    (question.filter.map_or_else(|| "-".to_owned(), |f| f.to_string()), question.needs_recheck)
+}
+
+fn exact(filter: &str) -> String {
+    let (text, recheck) = asked(filter);
+    assert!(!recheck, "{filter}");
+    text
+}
+
+fn wide(filter: &str) -> String {
+    let (text, recheck) = asked(filter);
+    assert!(recheck, "{filter}");
+    text
+}
+
+#[test]
+fn what_may_pass_is_asked_exactly() {
+    assert_eq!(exact("(&(uid=jo)(!(mail=*)))"), "(&(sAMAccountName=jo)(!(mail=*)))");
+    assert_eq!(exact("(ou=x*)"), "(department=x*)");
+    assert_eq!(exact("(manager=cn=A,ou=RXA,o=federation)"), "(manager=cn=A,DC=rxa,DC=test)");
+    assert_eq!(exact("(!(manager=cn=A,ou=RXA,o=federation))"), "(!(manager=cn=A,DC=rxa,DC=test))");
+    assert_eq!(exact("(description=x)"), "(description=x)");
+    assert_eq!(exact("(objectClass=inetOrgPerson)"), "(&(objectClass=user)(!(objectClass=computer)))");
+    assert_eq!(exact("(&)"), "(objectClass=*)");
+}
+
+#[test]
+fn what_lies_outside_is_not_asked() {
+    assert_eq!(exact("(manager=cn=A,ou=RXB,o=federation)"), "-");
+    assert_eq!(exact("(manager=CN=A,DC=rxa,DC=test)"), "-");
+    assert_eq!(exact("(!(manager=CN=A,DC=rxa,DC=test))"), "(objectClass=*)");
+    assert_eq!(exact("(|(uid=a)(manager=cn=A,ou=RXB,o=federation))"), "(sAMAccountName=a)");
+    assert_eq!(exact("(description=in DC=rxa, DC=test)"), "-");
+    assert_eq!(exact("(objectClass=msSecretClass)"), "-");
+    assert_eq!(exact("(entryUUID=nonsense)"), "-");
+}
+
+#[test]
+fn where_values_may_be_withheld_the_question_is_wider() {
+    assert_eq!(wide("(manager=*)"), "(manager=*)");
+    assert_eq!(wide("(&(uid=a)(!(manager=*)))"), "(sAMAccountName=a)");
+    assert_eq!(wide("(!(manager=*))"), "(objectClass=*)");
+    assert_eq!(wide("(!(description=a*))"), "(objectClass=*)");
+    assert_eq!(wide("(description>=a)"), "(description>=a)");
+    assert_eq!(wide("(|(uid=a)(!(memberOf=*)))"), "(objectClass=*)");
+}
+
+#[test]
+fn entry_filters_keep_their_meaning() {
+    let mapping = Mapping::active_directory("ou=RXA,o=federation", "DC=rxa,DC=test").unwrap();
+    let filter =
+        Filter::parse("(&(objectClass=person)(!(notListed=TRUE))(!(manager=*))(manager=cn=x,o=other))")
+            .unwrap();
+    assert_eq!(
+        entry_filter_to_local(&filter, &mapping).to_string(),
+        "(&(&(objectClass=person)(!(objectClass=computer)))(!(notListed=TRUE))(!(manager=*))(!(objectClass=*)))"
+    );
+}
+
+#[test]
+fn the_national_directory_is_asked_in_its_own_words() {
+    let mapping = Mapping::standard("ou=national,o=federation", "dc=national,dc=test").unwrap();
+    let filter = Filter::parse(
+        "(&(uid=a)(objectClass=inetOrgPerson)(manager=uid=b,ou=people,ou=national,o=federation))",
+    )
+    .unwrap();
+    let question = filter_to_local(&filter, &mapping);
+    assert_eq!(
+        question.filter.unwrap().to_string(),
+        "(&(uid=a)(objectClass=inetOrgPerson)(manager=uid=b,ou=people,dc=national,dc=test))"
+    );
+}
