@@ -12,7 +12,7 @@ use crate::baseline::facts::Evidence;
 use crate::policy::documents::Exception;
 use crate::policy::fault::Place;
 use crate::policy::set::PolicySet;
-use crate::policy::terms::Stage;
+use crate::policy::terms::{OdsCode, Stage};
 use crate::store::record::ExceptionRecord;
 
 /// The baseline that decides: the one that is rolled out furthest; of several, the first by id. Drafts never count.
@@ -24,12 +24,13 @@ pub fn baseline_id(set: &PolicySet) -> Option<&str> {
         .map(|baseline| baseline.id.as_str())
 }
 
-/// The baseline for a member called `who` (for messages), with its profile's tailoring.
-pub fn compile(set: &PolicySet, profile: Option<&str>, who: &str) -> Result<Compiled, AssessError> {
-    let fail = |cause: String| AssessError::NoBaseline { member: who.to_owned(), cause };
+/// The baseline for a member, with the tailoring of `profile`, or of the profile that names the member.
+pub fn compile(set: &PolicySet, profile: Option<&str>, member: &OdsCode) -> Result<Compiled, AssessError> {
+    let fail = |cause: String| AssessError::NoBaseline { member: member.to_string(), cause };
     let id = baseline_id(set).ok_or_else(|| fail("no baseline is past its draft".to_owned()))?;
+    let profile = profile.or_else(|| Compiled::profile_for(set, id, member, None));
     Compiled::compile(set, id, profile).map_err(|faults| {
-        let shown: Vec<String> = faults.iter().take(3).map(|fault| format!("{fault:?}")).collect();
+        let shown: Vec<String> = faults.iter().take(3).map(ToString::to_string).collect();
         fail(shown.join("; "))
     })
 }
@@ -42,7 +43,7 @@ pub fn judge(
     granted: &[ExceptionRecord],
     now: OffsetDateTime,
 ) -> Result<Assessment, AssessError> {
-    let compiled = compile(set, profile, evidence.member.as_str())?;
+    let compiled = compile(set, profile, &evidence.member)?;
     let exceptions: Vec<Exception> =
         set.exceptions.iter().cloned().chain(granted.iter().filter_map(|g| exception(g, now))).collect();
     Ok(evaluate(&compiled, evidence, &exceptions, now))

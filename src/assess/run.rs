@@ -93,7 +93,7 @@ impl Assessor {
         let member = self.member(ods).await?;
         let target = Target::of(&member)?;
         let set = (self.policies)().ok_or(AssessError::NoPolicy)?;
-        let compiled = compile(&set, member.profile.as_deref(), ods.as_str())?;
+        let compiled = compile(&set, member.profile.as_deref(), ods)?;
         let evidence = collect(&target, compiled.requirements(), &self.settings, &self.clock, None).await;
         let this = self.clone();
         tokio::task::spawn_blocking(move || this.keep(&member, &set, evidence))

@@ -8,7 +8,7 @@ use crate::ambient::clock::Clock;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::command as member;
-use crate::cli::{audit, config, exception, gate, store};
+use crate::cli::{assess, audit, config, exception, gate, store};
 
 /// A directory federation gateway: lets a member's Active Directory federate only while it meets the national security baseline.
 #[derive(Debug, Parser)]
@@ -39,6 +39,10 @@ pub enum Command {
     /// Controls set aside for one member, always with an end.
     #[command(subcommand)]
     Exception(exception::Command),
+    /// Measure a member's directory now and judge it, or judge recorded evidence again.
+    Assess(assess::Assess),
+    /// Measure a directory without a store or a gateway: would it be admitted?
+    Check(assess::Check),
     /// The audit chain.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -59,6 +63,8 @@ pub fn run(arguments: Arguments) -> Result<Answer, Failure> {
         Command::Member(command) => member::run(command, &context),
         Command::Gate(command) => gate::run(command, &context),
         Command::Exception(command) => exception::run(command, &context),
+        Command::Assess(command) => assess::assess(command, &context),
+        Command::Check(command) => assess::check(command, &context),
         Command::Audit(command) => audit::run(command, &context),
         Command::Config(command) => config::run(command, &context),
         Command::Store(command) => store::run(command, &context),

@@ -5,6 +5,7 @@
 //! Must never: hold logic of its own.
 
 pub mod arguments;
+pub mod assess;
 pub mod audit;
 pub mod config;
 pub mod context;

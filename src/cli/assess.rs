@@ -1,0 +1,242 @@
+//! `portcullis assess` and `portcullis check`: measure a member directory, or judge evidence again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::ambient::clock::Clock;
+use crate::assess::collect::collect;
+use crate::assess::error::AssessError;
+use crate::assess::judge::{compile, judge};
+use crate::assess::report::{csv, history, html, text};
+use crate::assess::run::{Assessor, sign};
+use crate::assess::settings::Settings;
+use crate::assess::target::Target;
+use crate::baseline::assessment::{Assessment, Verdict};
+use crate::baseline::facts::Evidence;
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::directory::endpoint::Endpoint;
+use crate::policy::set::PolicySet;
+use crate::policy::terms::{OdsCode, Party};
+use crate::secret::reference::SecretReference;
+use crate::secret::signing::Signer;
+
+/// The signing key's file in the data directory.
+pub const SIGNING_KEY: &str = "signing.key";
+/// How many assessments back "since when" looks.
+const HISTORY: u32 = 1000;
+
+/// Measure a member's directory now and judge it, or judge recorded evidence again.
+#[derive(Debug, Args)]
+pub struct Assess {
+    /// The member to measure.
+    #[arg(required_unless_present = "evidence", conflicts_with = "evidence")]
+    member: Option<OdsCode>,
+    /// Judge this evidence document instead; nothing is asked of any directory and nothing is kept.
+    #[arg(long, requires = "policy")]
+    evidence: Option<PathBuf>,
+    /// The policy folder to judge by, with --evidence.
+    #[arg(long)]
+    policy: Option<PathBuf>,
+    /// The profile to judge by, with --evidence.
+    #[arg(long, requires = "evidence")]
+    profile: Option<String>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// Measure a directory from here without a store or a gateway: would it be admitted? Nothing leaves this machine.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// A domain controller, as HOST or HOST:PORT.
+    host: String,
+    /// The name that its certificate must have, when it is not HOST.
+    #[arg(long)]
+    tls_name: Option<String>,
+    /// The account to read with: a DN or a user principal name.
+    #[arg(long)]
+    bind_dn: String,
+    /// The file with that account's password.
+    #[arg(long)]
+    password_file: PathBuf,
+    /// The domain's DN; without it, from the account's principal name.
+    #[arg(long)]
+    base_dn: Option<String>,
+    /// The policy folder.
+    #[arg(long)]
+    policy: PathBuf,
+    /// The profile to judge by.
+    #[arg(long)]
+    profile: Option<String>,
+    /// PEM file of the certificates that the controller's certificate must chain to.
+    #[arg(long)]
+    anchors: PathBuf,
+    /// The code of the organisation, for the report.
+    #[arg(long, default_value = "CHECK")]
+    member: OdsCode,
+    /// Keep the evidence document in this file.
+    #[arg(long, value_name = "FILE")]
+    evidence: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
+}
+
+/// How the report comes out.
+#[derive(Debug, Args)]
+struct Output {
+    /// Write an HTML report to this file, too.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Print the offenders as CSV.
+    #[arg(long)]
+    csv: bool,
+}
+
+/// `portcullis assess`.
+pub fn assess(command: Assess, context: &Context) -> Result<Answer, Failure> {
+    let (assessment, before) = match (&command.member, &command.evidence, &command.policy) {
+        (_, Some(evidence), Some(policy)) => {
+            let evidence = read_evidence(evidence)?;
+            let set = load(policy)?;
+            // judged as of its own time, so that the same document gives the same bytes whenever it is asked
+            let at = evidence.collected_at;
+            let assessment = judge(&set, command.profile.as_deref(), &evidence, &[], at).map_err(failure)?;
+            (assessment, Vec::new())
+        }
+        (Some(member), _, _) => measure(member, context)?,
+        _ => return Err(Failure::could_not("name a member, or --evidence FILE with --policy FOLDER")),
+    };
+    show(&assessment, &before, &command.output, context)
+}
+
+/// `portcullis check`.
+pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
+    let set = load(&command.policy)?;
+    let anchors = std::fs::read_to_string(&command.anchors)
+        .map_err(|error| Failure::could_not(format!("cannot read {}: {error}", command.anchors.display())))?;
+    let endpoint = Endpoint::parse(&command.host, command.tls_name.as_deref())
+        .ok_or_else(|| Failure::could_not(format!("`{}` is not HOST or HOST:PORT", command.host)))?;
+    let base = command
+        .base_dn
+        .clone()
+        .or_else(|| base_of(&command.bind_dn))
+        .ok_or_else(|| Failure::could_not("give the domain's DN with --base-dn"))?;
+    let password = SecretReference::File(command.password_file.clone());
+    let target =
+        Target::new(command.member.clone(), vec![endpoint], &base, &command.bind_dn, password, &anchors)
+            .map_err(failure)?;
+    let profile = command.profile.as_deref();
+    let compiled = compile(&set, profile, &command.member).map_err(failure)?;
+    let settings = Settings::default();
+    let collected = collect(&target, compiled.requirements(), &settings, &context.clock, None);
+    let evidence = runtime()?.block_on(collected);
+    let evidence = sign(evidence, &Signer::ephemeral().map_err(Failure::could_not)?);
+    if let Some(path) = &command.evidence {
+        write(path, &evidence.to_json())?;
+    }
+    let assessment = judge(&set, profile, &evidence, &[], context.clock.now()).map_err(failure)?;
+    show(&assessment, &[], &command.output, context)
+}
+
+/// Measures a member of the store; its assessments before this one come with it, newest first.
+fn measure(member: &OdsCode, context: &Context) -> Result<(Assessment, Vec<Assessment>), Failure> {
+    let config = context.config()?;
+    let store = context.store()?;
+    let set = Arc::new(load(&config.policies)?);
+    let signer = Signer::load_or_create(&config.data_dir.join(SIGNING_KEY)).map_err(Failure::could_not)?;
+    let before: Vec<Assessment> = store
+        .recent_assessments(member, HISTORY)
+        .map_err(Failure::could_not)?
+        .iter()
+        .filter_map(|record| serde_json::from_slice(&record.document).ok())
+        .collect();
+    let assessor = Assessor {
+        store: Arc::clone(store),
+        policies: Arc::new(move || Some(Arc::clone(&set))),
+        signer: Arc::new(signer),
+        settings: Settings::default(),
+        clock: Clock::clone(&context.clock),
+        actor: context.actor.clone(),
+        metrics: None,
+        on_assessed: None,
+    };
+    let assessed = runtime()?.block_on(assessor.assess(member)).map_err(failure)?;
+    Ok((assessed.assessment, before))
+}
+
+fn show(
+    assessment: &Assessment,
+    before: &[Assessment],
+    output: &Output,
+    context: &Context,
+) -> Result<Answer, Failure> {
+    let since = history::since(assessment, before);
+    if let Some(path) = &output.html {
+        write(path, html::render(assessment, &since).as_bytes())?;
+    }
+    if output.csv {
+        context.line(csv::render(assessment).trim_end())?;
+    } else {
+        let colour = context.is_terminal();
+        context.print(assessment, |assessment| text::render(assessment, &since, colour))?;
+    }
+    Ok(answer(assessment))
+}
+
+/// Yes when every grant would open; could not tell when nothing but unknown verdicts deny.
+fn answer(assessment: &Assessment) -> Answer {
+    let mut denials = assessment.grants.values().flat_map(|grant| &grant.denials).peekable();
+    if assessment.grants.is_empty() {
+        return Answer::Unknown;
+    }
+    if assessment.grants.values().all(|grant| grant.would_open) {
+        return Answer::Yes;
+    }
+    let only_unknown = denials.peek().is_some() && denials.all(|denial| denial.verdict == Verdict::Unknown);
+    if only_unknown { Answer::Unknown } else { Answer::No }
+}
+
+fn load(folder: &Path) -> Result<PolicySet, Failure> {
+    PolicySet::load(folder).map_err(|faults| {
+        let shown: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        Failure::could_not(format!("the policy does not check:\n{}", shown.join("\n")))
+    })
+}
+
+fn read_evidence(path: &Path) -> Result<Evidence, Failure> {
+    let bytes = std::fs::read(path)
+        .map_err(|error| Failure::could_not(format!("cannot read {}: {error}", path.display())))?;
+    Evidence::from_json(&bytes).map_err(|error| Failure::could_not(format!("{}: {error}", path.display())))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, bytes)
+        .map_err(|error| Failure::could_not(format!("cannot write {}: {error}", path.display())))
+}
+
+/// `svc@rxa.trust.test` to `DC=rxa,DC=trust,DC=test`; a DN to its domain components.
+fn base_of(bind_dn: &str) -> Option<String> {
+    if let Some((_, domain)) = bind_dn.split_once('@') {
+        let parts: Vec<String> = domain.split('.').map(|label| format!("DC={label}")).collect();
+        return Some(parts.join(","));
+    }
+    let components: Vec<&str> = bind_dn
+        .split(',')
+        .map(str::trim)
+        .filter(|part| part.get(..3).is_some_and(|name| name.eq_ignore_ascii_case("dc=")))
+        .collect();
+    (!components.is_empty()).then(|| components.join(","))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::could_not)
+}
+
+fn failure(error: AssessError) -> Failure {
+    match error.party() {
+        Party::Requester => Failure::refused(error),
+        _ => Failure::could_not(error),
+    }
+}
