@@ -200,7 +200,9 @@ impl<'t> Parser<'t> {
             next = pieces.next();
         }
         let good = |name: &&str| attribute::is_plain_description(name.as_bytes());
-        let well = attribute.iter().all(good) && next.iter().all(good) && pieces.next().is_none();
+        // As on the wire: a rule of this name would read as the flag.
+        let flag = next.is_some_and(|rule| rule.eq_ignore_ascii_case("dn"));
+        let well = !flag && attribute.iter().all(good) && next.iter().all(good) && pieces.next().is_none();
         if !well || (attribute.is_none() && next.is_none()) {
             return Err(fault);
         }
@@ -281,6 +283,7 @@ mod tests {
             "(:=a)",
             "(:dn:=a)",
             "(cn:a:b:=c)",
+            "(cn:dn:dn:=a)",
             "(c n=a)",
             "(cn>=a*)",
             "(cn:=a*)",

@@ -3,8 +3,6 @@
 //! Known laxities and habits of the other one, allowed for here: it sorts the members of And, Or and value sets when it
 //! writes, refuses result codes and scopes that it does not know, takes indefinite lengths, and ignores bytes at the end.
 
-use std::borrow::Cow;
-
 use portcullis::ldap::codec;
 use portcullis::ldap::entry::WireAttribute;
 use portcullis::ldap::filter::Filter;
@@ -27,7 +25,7 @@ fn sort_filter(filter: &mut Filter<'_>) {
 }
 
 fn sort_values(attribute: &mut WireAttribute<'_>) {
-    attribute.values.sort_by(|left: &Cow<'_, [u8]>, right| left.cmp(right));
+    attribute.values.sort();
 }
 
 /// What does not depend on the order in sets.
