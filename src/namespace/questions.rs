@@ -194,6 +194,11 @@ impl<'a> Translator<'a> {
         match pair.translation {
             Translation::Copy => Meaning::Exact(Filter::Equality(named(name, a))),
             Translation::Screen if names::mentions(&a.value, mapping.local_suffix()) => Meaning::Nothing,
+            // directories fold accents, widths and ignorable characters, each in its own way: what could meet a withheld
+            // value after such folding is asked widely
+            Translation::Screen if a.value.iter().any(|b| *b == b'=' || !b.is_ascii()) => {
+                Meaning::Wide(Filter::Equality(named(name, a)))
+            }
             Translation::Screen => Meaning::Exact(Filter::Equality(named(name, a))),
             Translation::Name => {
                 match std::str::from_utf8(&a.value).ok().and_then(|v| mapping.dn_to_local(v)) {

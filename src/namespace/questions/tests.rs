@@ -47,6 +47,8 @@ fn where_values_may_be_withheld_the_question_is_wider() {
     assert_eq!(wide("(&(uid=a)(!(manager=*)))"), "(sAMAccountName=a)");
     assert_eq!(wide("(!(manager=*))"), "(objectClass=*)");
     assert_eq!(wide("(!(description=a*))"), "(objectClass=*)");
+    assert_eq!(wide("(description=in DC=rx\u{e1}, DC=test)"), "(description=in DC=rx\u{e1}, DC=test)");
+    assert_eq!(wide("(!(description=x\u{ff1d}))"), "(objectClass=*)");
     assert_eq!(wide("(description>=a)"), "(description>=a)");
     assert_eq!(wide("(|(uid=a)(!(memberOf=*)))"), "(objectClass=*)");
 }
