@@ -93,11 +93,17 @@ async fn pass(
     at: OffsetDateTime,
 ) -> Gathered {
     let bound = settings.pass_timeout();
+    let tls_names: Vec<&str> = tls::NAMES.into_iter().chain(tls::CERTIFICATE_FACTS).collect();
     // the probes without a logon wait on the network, not on each other
     let (tls_facts, ldap_facts, card_facts, reading) = tokio::join!(
-        bounded(bound, "tls", &[], tls::probe(target, reachable, settings, clock)),
-        bounded(bound, "ldap", &[], ldap::probe(target, reachable, config, settings, clock)),
-        bounded(bound, "smartcard", &[], smartcard::probe(target, reachable, config, settings, clock)),
+        bounded(bound, "tls", &tls_names, tls::probe(target, reachable, settings, clock)),
+        bounded(bound, "ldap", &ldap::NAMES, ldap::probe(target, reachable, config, settings, clock)),
+        bounded(
+            bound,
+            "smartcard",
+            &smartcard::NAMES,
+            smartcard::probe(target, reachable, config, settings, clock)
+        ),
         read(target, reachable, config, searches, settings, clock, at),
     );
     let mut gathered = reading;
@@ -124,12 +130,18 @@ async fn read(
         Err(_) => return without_session(target, searches, settings, clock, "the logon took too long").await,
     };
     let account = session.account.name.clone();
-    let mut gathered =
-        bounded(bound, "kerberos", &[], encryption::probe(target, Some(&account), settings, clock)).await;
+    let mut gathered = bounded(
+        bound,
+        "kerberos",
+        &encryption::NAMES,
+        encryption::probe(target, Some(&account), settings, clock),
+    )
+    .await;
     gathered.absorb(
         bounded(bound, "canary", &["canary.readable"], canary::probe(&mut session, target, clock)).await,
     );
-    gathered.absorb(bounded(bound, "rights", &[], rights::probe(&mut session, settings, clock)).await);
+    gathered
+        .absorb(bounded(bound, "rights", &rights::NAMES, rights::probe(&mut session, settings, clock)).await);
     gathered.absorb(searched(&mut session, searches, settings, clock, at).await);
     session.directory.unbind().await;
     gathered

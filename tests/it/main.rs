@@ -9,6 +9,7 @@
     clippy::print_stderr,
     reason = "a test fails by panicking, and its helpers are tests too"
 )]
+mod assess_hostile;
 mod assess_lab;
 mod config_faults;
 mod enrol_life;

@@ -10,7 +10,8 @@ use crate::assess::target::Target;
 use crate::baseline::facts::Fact;
 use crate::baseline::value::Value;
 
-const NAMES: [&str; 4] =
+/// What it finds.
+pub const NAMES: [&str; 4] =
     ["kerberos.etypes", "kerberos.preauth_required", "kerberos.pkinit_advertised", "kerberos.clock_skew"];
 
 /// The facts `kerberos.*`, asked about `account` (`sAMAccountName`).

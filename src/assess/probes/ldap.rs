@@ -18,7 +18,9 @@ use crate::directory::error::DirectoryError;
 use crate::directory::request::{Scope, Search};
 use crate::ldap::filter::Filter;
 
-const NAMES: [&str; 3] = ["ldap.cleartext_simple_bind", "ldap.anonymous_search", "ldap.unauthenticated_bind"];
+/// What it finds.
+pub const NAMES: [&str; 3] =
+    ["ldap.cleartext_simple_bind", "ldap.anonymous_search", "ldap.unauthenticated_bind"];
 
 /// Result codes (RFC 4511 appendix A) with which a directory refuses before it looks at the password.
 const REFUSED_BEFORE_LOOKING: [u32; 2] = [8, 13];

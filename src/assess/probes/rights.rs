@@ -15,7 +15,8 @@ use crate::baseline::value::Value;
 use crate::directory::request::{RawControl, Scope, Search};
 use crate::ldap::filter::Filter;
 
-const NAMES: [&str; 6] = [
+/// What it finds.
+pub const NAMES: [&str; 6] = [
     "rights.write",
     "rights.write_places",
     "rights.get_changes",

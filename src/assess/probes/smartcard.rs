@@ -22,6 +22,8 @@ const CARD_LOGON: &str = "smartcard.card_logon_works";
 const CARD_PROBLEM: &str = "smartcard.card_logon_problem";
 const PASSWORD_LOGON: &str = "smartcard.password_logon_works";
 const SIMPLE_BIND: &str = "smartcard.simple_bind_works";
+/// What it finds.
+pub const NAMES: [&str; 4] = [CARD_LOGON, CARD_PROBLEM, PASSWORD_LOGON, SIMPLE_BIND];
 
 /// The facts `smartcard.*`.
 pub async fn probe(
@@ -34,7 +36,7 @@ pub async fn probe(
     let mut gathered = Gathered::default();
     let Some(card) = &target.card else {
         let fact = Fact::NotCollected("the member has no monitoring card configured".to_owned());
-        gathered.set_all(&[CARD_LOGON, CARD_PROBLEM, PASSWORD_LOGON, SIMPLE_BIND], &fact);
+        gathered.set_all(&NAMES, &fact);
         return gathered;
     };
     let watch = Stopwatch::start(clock);

@@ -17,7 +17,10 @@ use crate::baseline::value::Value;
 use crate::directory::dial;
 use crate::directory::endpoint::{Endpoint, Transport};
 
-const CERTIFICATE_FACTS: [&str; 9] = [
+/// What it finds, beside the certificate's facts.
+pub const NAMES: [&str; 3] = ["tls.versions", "tls.starttls_versions", "tls.weak_suites"];
+/// What it finds of certificates.
+pub const CERTIFICATE_FACTS: [&str; 9] = [
     "tls.chain_valid",
     "tls.chain_problem",
     "tls.name_matches",
@@ -57,7 +60,7 @@ pub async fn probe(target: &Target, reachable: &[Endpoint], settings: &Settings,
     }
     if seen.is_empty() {
         let fact = Fact::Failed("no controller could be reached".to_owned());
-        gathered.set_all(&["tls.versions", "tls.starttls_versions", "tls.weak_suites"], &fact);
+        gathered.set_all(&NAMES, &fact);
         gathered.set_all(&CERTIFICATE_FACTS, &fact);
         return gathered;
     }
