@@ -180,7 +180,7 @@ proptest! {
             let (newest, valid) = &case.assessments[0];
             prop_assert!(*valid);
             let age = (NOW - newest.collected_at).whole_seconds();
-            prop_assert!(age < DAY && age >= -300);
+            prop_assert!((-300..DAY).contains(&age));
             let denials = &newest.grants[&grant].denials;
             prop_assert!(denials.iter().all(|d| d.grace > 0), "a denial without grace closes");
             prop_assert!(denials.is_empty() || previous.passes(), "a grace opens nothing");
