@@ -14,6 +14,8 @@ mod assess_lab;
 mod config_faults;
 mod enrol_life;
 mod floors;
+mod front_door;
+mod front_stage;
 mod lab;
 mod ldap_corpus;
 mod ldap_differential;

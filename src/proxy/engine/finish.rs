@@ -1,0 +1,209 @@
+//! How operations end: answered, abandoned, out of time, or closed by a gate.
+
+use crate::ldap::codec;
+use crate::ldap::message::{Message, Operation as Wire, ResultCode};
+use crate::namespace::merge;
+use crate::policy::terms::Target;
+use crate::proxy::engine::answer::{self, Answer, Asked};
+use crate::proxy::engine::audit;
+use crate::proxy::engine::core::Engine;
+use crate::proxy::engine::operation::{At, Leg, Operation, Part, Question};
+use crate::proxy::engine::upstream::Stage;
+use crate::release::decide;
+
+impl Engine {
+    /// One directory has answered to the end.
+    pub(super) fn leg_done(&mut self, target: &Target, leg: Leg, code: ResultCode) {
+        let elapsed = self.now.saturating_sub(leg.sent);
+        let code = match leg.broken {
+            true => ResultCode::UNAVAILABLE,
+            false => merge::settle(leg.shape.scope, leg.shape.at_mount, code, u64::from(leg.released)),
+        };
+        self.pool.give(leg.request);
+        if let Some(mount) = self.mounts.get(target) {
+            mount.metrics.seconds.observe(elapsed as f64 / 1e6);
+            match code {
+                ResultCode::UNAVAILABLE => mount.metrics.unavailable.inc(),
+                ResultCode::TIME_LIMIT_EXCEEDED | ResultCode::ADMIN_LIMIT_EXCEEDED => {
+                    mount.metrics.limited.inc()
+                }
+                _ => mount.metrics.done.inc(),
+            }
+        }
+        let at = if code == ResultCode::UNAVAILABLE { At::Failed } else { At::Done };
+        self.settle(leg.operation, leg.serial, leg.part, at, code);
+    }
+
+    /// One directory will not answer.
+    pub(super) fn part_failed(&mut self, key: usize, serial: u64, part: usize) {
+        self.settle(key, serial, part, At::Failed, ResultCode::UNAVAILABLE);
+    }
+
+    pub(super) fn settle(&mut self, key: usize, serial: u64, part: usize, at: At, code: ResultCode) {
+        let Some(operation) = self.operations.get_mut(key) else { return };
+        if operation.serial == serial && operation.settle(part, at, code) {
+            let answer = operation.result();
+            self.end_operation(key, &answer);
+        }
+    }
+
+    /// A waiting part was sent.
+    pub(super) fn move_part(&mut self, key: usize, part: usize, at: At) {
+        if let Some(part) = self.operations.get_mut(key).and_then(|o| o.parts.get_mut(part)) {
+            part.at = at;
+        }
+    }
+
+    /// Ends an operation with `answer`, whatever its legs do; questions still open behind are abandoned.
+    pub(super) fn end_operation(&mut self, key: usize, answer: &Answer) {
+        let Some(operation) = self.take_out(key) else { return };
+        let asked = match operation.question {
+            Question::Search => Asked::Search,
+            Question::Compare { .. } => Asked::Compare,
+        };
+        let client_key = operation.client;
+        let id = operation.message_id;
+        self.pool_out(client_key, |out| answer::put(out, id, asked, answer));
+        self.conclude(operation, answer.code);
+        self.drain_client(client_key);
+    }
+
+    /// RFC 4511 section 4.11: no answer.
+    pub(super) fn abandon_request(&mut self, client: usize, message_id: i32) {
+        if let Some(key) = self.operation_of(client, message_id)
+            && let Some(operation) = self.take_out(key)
+        {
+            self.conclude(operation, ResultCode::CANCELED);
+        }
+    }
+
+    /// A rebind, or the connection ended: nobody waits for the answers any more.
+    pub(super) fn abandon_all(&mut self, client: usize) {
+        let keys = self.clients.get_mut(client).map(|c| std::mem::take(&mut c.in_flight)).unwrap_or_default();
+        for key in keys {
+            if let Some(operation) = self.take_out(key) {
+                self.conclude(operation, ResultCode::CANCELED);
+            }
+        }
+    }
+
+    /// The operation that a client sent under `message_id`, if it is still in flight.
+    pub(super) fn operation_of(&self, client: usize, message_id: i32) -> Option<usize> {
+        let mut keys = self.clients.get(client)?.in_flight.iter().copied();
+        keys.find(|key| self.operations.get(*key).is_some_and(|o| o.message_id == message_id))
+    }
+
+    /// Operations of `client` with a question on this upstream connection.
+    pub(super) fn operations_on(&self, upstream: usize, client: usize) -> Vec<usize> {
+        let on = |part: &Part| matches!(part.at, At::Sent { upstream: at, .. } if at == upstream);
+        let of = |operation: &Operation| operation.client == client && operation.parts.iter().any(on);
+        self.operations.iter().filter(|(_, o)| of(o)).map(|(key, _)| key).collect()
+    }
+
+    /// Takes an operation out of the table and abandons its questions behind.
+    fn take_out(&mut self, key: usize) -> Option<Operation> {
+        let operation = self.operations.try_remove(key)?;
+        for part in &operation.parts {
+            if let At::Sent { upstream, slot } = part.at {
+                self.abandon_question(upstream, slot, operation.serial);
+            }
+        }
+        if let Some(client) = self.clients.get_mut(operation.client) {
+            client.in_flight.retain(|at| *at != key);
+        }
+        Some(operation)
+    }
+
+    fn abandon_question(&mut self, upstream_key: usize, slot: u16, serial: u64) {
+        let Some(upstream) = self.upstreams.get_mut(upstream_key) else { return };
+        if upstream.stage != Stage::Ready || !upstream.holds(slot, serial) {
+            return;
+        }
+        let Some((id, leg)) = upstream.release(slot) else { return };
+        self.pool.give(leg.request);
+        upstream.bulk = false;
+        let number = id.next().message_id();
+        // An abandon needs an id of its own, and gets no answer: the slot's next one, which is skipped by its next user.
+        upstream.skip(slot);
+        self.pool.equip(&mut upstream.out);
+        codec::encode(&Message::new(number, Wire::AbandonRequest(id.message_id())), &mut upstream.out);
+        self.mark_upstream(upstream_key);
+    }
+
+    /// The record and the counters of an ended operation.
+    fn conclude(&mut self, operation: Operation, code: ResultCode) {
+        let microseconds = self.now.saturating_sub(operation.started);
+        self.metrics.seconds.observe(microseconds as f64 / 1e6);
+        for part in &operation.parts {
+            self.usage.give_back(&operation.requester.id, part.permit.agreement());
+        }
+        let end = audit::End {
+            code: code.0,
+            entries: operation.entries,
+            dropped: operation.dropped,
+            missing: operation.missing,
+            microseconds,
+        };
+        self.record(&operation.audit, &end);
+        self.pool.give(operation.audit);
+    }
+
+    /// Holds every operation in flight against gates, agreements and time as they are now.
+    pub(super) fn review(&mut self) {
+        const EVERY_MICROSECONDS: u64 = 50_000;
+        self.next_review = self.now + EVERY_MICROSECONDS;
+        let mut over: Vec<(usize, Answer)> = Vec::new();
+        for (key, operation) in &self.operations {
+            for part in &operation.parts {
+                let answer = self.reviewed(operation, part);
+                over.extend(answer.map(|answer| (key, answer)));
+                if over.last().is_some_and(|(last, _)| *last == key) {
+                    break;
+                }
+            }
+        }
+        for (key, answer) in over {
+            self.end_operation(key, &answer);
+        }
+    }
+
+    /// Why one part of an operation may not go on; None when it may. Of several directories one that closes is missing
+    /// from the answer, and the answer must say so.
+    fn reviewed(&self, operation: &Operation, part: &Part) -> Option<Answer> {
+        let target = part.permit.target();
+        let decided = decide::decide(
+            &operation.requester,
+            operation.kind,
+            target,
+            &self.gates,
+            &self.snapshot.agreements,
+            self.wall,
+        );
+        match decided {
+            Err(refusal) if !operation.whole_tree => {
+                Some(Answer::new(ResultCode(refusal.code), refusal.text))
+            }
+            Err(_) => Some(Answer::new(ResultCode::UNAVAILABLE, "a directory went away during the search")),
+            // What is released changed: what was sent already and what would follow do not belong together.
+            Ok(permit)
+                if permit.view() != part.permit.view()
+                    || permit.entry_filter() != part.permit.entry_filter() =>
+            {
+                Some(Answer::new(ResultCode::UNAVAILABLE, "the release agreement changed; ask again"))
+            }
+            Ok(_) if self.snapshot.mounts.contains_key(target) => None,
+            Ok(_) => Some(Answer::new(ResultCode::UNAVAILABLE, "the directory is not mounted any more")),
+        }
+    }
+
+    /// Counts a hung directory with every open question of an operation that ran out of our own time.
+    pub(super) fn count_hung(&mut self, key: usize) {
+        let Some(operation) = self.operations.get(key) else { return };
+        for part in operation.parts.iter().filter(|part| matches!(part.at, At::Waiting | At::Sent { .. })) {
+            if let Some(mount) = self.mounts.get(part.permit.target()) {
+                mount.metrics.fault("no_answer");
+                mount.metrics.unavailable.inc();
+            }
+        }
+    }
+}

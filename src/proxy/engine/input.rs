@@ -1,0 +1,85 @@
+//! From bytes of a client to requests: framing, strict decoding, and what happens to those who send anything else.
+
+use crate::ldap::codec;
+use crate::ldap::limits::Limits;
+use crate::ldap::message::ResultCode;
+use crate::proxy::engine::answer::Answer;
+use crate::proxy::engine::core::Engine;
+
+impl Engine {
+    /// Bytes came from a client, decrypted. Requests are read straight from `data`; only an unfinished one is kept.
+    pub fn client_bytes(&mut self, key: usize, data: &[u8]) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        if !client.is_open() || data.is_empty() {
+            return;
+        }
+        let mut own = std::mem::take(&mut client.inbound);
+        let had_tail = !own.is_empty();
+        if had_tail {
+            own.extend_from_slice(data);
+        }
+        let whole: &[u8] = if had_tail { &own } else { data };
+        let taken = self.requests(key, whole);
+        let keep = self.clients.get(key).is_some_and(|client| client.is_open()) && taken < whole.len();
+        if had_tail {
+            own.drain(..taken.min(own.len()));
+        } else if keep {
+            self.pool.equip(&mut own);
+            own.extend_from_slice(data.get(taken..).unwrap_or_default());
+        }
+        if !keep {
+            self.pool.give(own);
+            return;
+        }
+        let now = self.now;
+        if let Some(client) = self.clients.get_mut(key) {
+            if !had_tail || taken > 0 {
+                client.tail_since = now;
+            }
+            client.inbound = own;
+        }
+    }
+
+    /// Handles every whole request in `data`; returns how many bytes they took.
+    fn requests(&mut self, key: usize, data: &[u8]) -> usize {
+        let mut taken = 0;
+        loop {
+            let Some(client) = self.clients.get(key).filter(|client| client.is_open()) else { return taken };
+            let limits = if client.bound.is_some() { self.bound } else { self.before_bind };
+            let rest = data.get(taken..).unwrap_or_default();
+            match codec::frame(rest, &limits) {
+                Ok(Some(length)) => {
+                    self.one(key, rest.get(..length).unwrap_or_default(), &limits);
+                    taken += length;
+                }
+                Ok(None) => return taken,
+                Err(error) => {
+                    tracing::debug!(%error, "a client sent something that is no LDAP message");
+                    self.malformed(key);
+                    return taken;
+                }
+            }
+        }
+    }
+
+    fn one(&mut self, key: usize, bytes: &[u8], limits: &Limits) {
+        let now = self.now;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.last_message = now;
+            client.spoke = true;
+        }
+        match codec::decode(bytes, limits) {
+            Ok(message) => self.request(key, &message),
+            Err(error) => {
+                tracing::debug!(%error, "a client sent a malformed request");
+                self.malformed(key);
+            }
+        }
+    }
+
+    /// RFC 4511 section 4.1.1: a message that cannot be understood ends the session.
+    fn malformed(&mut self, key: usize) {
+        let why = Answer::new(ResultCode::PROTOCOL_ERROR, "malformed or oversized message");
+        self.disconnect(key, &why, "malformed");
+    }
+}

@@ -1,0 +1,24 @@
+//! The I/O-free shard engine: clients, upstream connections, operations. Bytes, events and time in; bytes and wishes
+//! out. It knows no socket and no clock, so it is tested without either.
+
+pub mod answer;
+pub mod audit;
+pub mod client;
+pub mod core;
+pub mod entry;
+pub mod finish;
+pub mod input;
+pub mod key;
+pub mod launch;
+pub mod operation;
+pub mod output;
+pub mod pool;
+pub mod request;
+pub mod root;
+pub mod search;
+pub mod timers;
+pub mod tree;
+pub mod upstream;
+pub mod upstream_input;
+pub mod usage;
+pub mod wish;

@@ -1,0 +1,168 @@
+//! An operation of a client that waits for directories behind.
+
+use std::sync::Arc;
+
+use crate::ldap::filter::Filter;
+use crate::ldap::message::{ResultCode, Scope};
+use crate::namespace::projection::{Projection, Selection};
+use crate::proxy::engine::answer::Answer;
+use crate::release::permit::Permit;
+use crate::release::requester::Operation as Kind;
+use crate::release::requester::Requester;
+
+/// What is asked, as far as the answers still need it.
+#[derive(Debug)]
+pub enum Question {
+    Search,
+    /// The base entry is read and compared here, so that the rules for hidden attributes are those of a search.
+    Compare {
+        /// The concealed assertion; None when its attribute does not exist for the requester.
+        filter: Option<Filter<'static>>,
+        /// None until the entry came.
+        outcome: Option<ResultCode>,
+    },
+}
+
+/// How far one directory's part of an operation is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// It waits for a connection to its mount.
+    Waiting,
+    /// It is a question on an upstream connection.
+    Sent { upstream: usize, slot: u16 },
+    /// Answered to the end.
+    Done,
+    /// Will not be answered.
+    Failed,
+}
+
+/// One directory's part of an operation.
+#[derive(Debug)]
+pub struct Part {
+    pub permit: Arc<Permit>,
+    pub at: At,
+}
+
+/// One operation of one client.
+#[derive(Debug)]
+pub struct Operation {
+    /// Different for every operation of the shard; legs carry it, so that a reused key is noticed.
+    pub serial: u64,
+    pub client: usize,
+    pub message_id: i32,
+    pub requester: Arc<Requester>,
+    pub kind: Kind,
+    pub question: Question,
+    /// Microseconds.
+    pub started: u64,
+    pub deadline: u64,
+    /// Whether the deadline is the client's or the agreement's, not ours.
+    pub deadline_is_theirs: bool,
+    pub size_limit: u32,
+    /// Whether the whole tree is searched: then a directory without an answer is missing from the result.
+    pub whole_tree: bool,
+    pub parts: Vec<Part>,
+    /// Parts that are waiting or sent.
+    pub open: usize,
+    /// Directories that should have answered and did not.
+    pub missing: u32,
+    pub entries: u32,
+    pub dropped: u32,
+    /// The result so far; the first error stays.
+    pub code: ResultCode,
+    /// The first half of the audit record.
+    pub audit: Vec<u8>,
+}
+
+impl Operation {
+    /// Notes how part number `part` ended; true when it was the last.
+    pub fn settle(&mut self, part: usize, at: At, code: ResultCode) -> bool {
+        let Some(part) = self.parts.get_mut(part) else { return false };
+        if matches!(part.at, At::Done | At::Failed) {
+            return false;
+        }
+        part.at = at;
+        self.open = self.open.saturating_sub(1);
+        if at == At::Failed {
+            self.missing += 1;
+        }
+        if self.code == ResultCode::SUCCESS {
+            self.code = code;
+        }
+        self.open == 0
+    }
+
+    /// The final answer, when no part is open.
+    pub fn result(&self) -> Answer {
+        if self.missing > 0 {
+            return if self.whole_tree {
+                let (missing, asked) = (self.missing, self.parts.len());
+                Answer::new(
+                    ResultCode::UNAVAILABLE,
+                    format!("{missing} of {asked} directories did not answer; the result is not complete"),
+                )
+            } else {
+                Answer::new(
+                    ResultCode::UNAVAILABLE,
+                    "the directory behind cannot be reached; try again later",
+                )
+            };
+        }
+        match &self.question {
+            Question::Search => Answer::plain(self.code),
+            Question::Compare { outcome, .. } if self.code == ResultCode::SUCCESS => {
+                Answer::plain(outcome.unwrap_or(ResultCode::NO_SUCH_OBJECT))
+            }
+            Question::Compare { .. } => Answer::plain(self.code),
+        }
+    }
+}
+
+/// A question to one directory.
+#[derive(Debug)]
+pub struct Leg {
+    /// Key and serial of the operation, and which of its parts this is.
+    pub operation: usize,
+    pub serial: u64,
+    pub part: usize,
+    pub shape: Shape,
+    /// The encoded request operation, kept when further pages may have to be asked for.
+    pub request: Vec<u8>,
+    pub sent: u64,
+    /// Entries that came, and those that were passed on.
+    pub entries: u32,
+    pub released: u32,
+    /// An entry did not check.
+    pub broken: bool,
+}
+
+impl Leg {
+    /// A question that was not sent yet.
+    pub fn new(operation: usize, serial: u64, part: usize, shape: Shape) -> Self {
+        Leg {
+            operation,
+            serial,
+            part,
+            shape,
+            request: Vec::new(),
+            sent: 0,
+            entries: 0,
+            released: 0,
+            broken: false,
+        }
+    }
+}
+
+/// What entries must be to be shown, and how they are shown.
+#[derive(Debug)]
+pub struct Shape {
+    pub projection: Arc<Projection>,
+    pub selection: Selection,
+    /// The concealed filter, when the directory may answer with more than matches.
+    pub recheck: Option<Filter<'static>>,
+    /// What the directory was asked below; entries elsewhere are dropped.
+    pub base: String,
+    pub scope: Scope,
+    /// The base is the mount point itself.
+    pub at_mount: bool,
+}

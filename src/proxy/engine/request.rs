@@ -1,0 +1,240 @@
+//! What each kind of request leads to.
+
+use std::borrow::Cow;
+
+use crate::ldap::control::Control;
+use crate::ldap::message::{
+    Authentication, Bind, CANCEL, Extended, Message, Operation, ResultCode, START_TLS, WHO_AM_I,
+};
+use crate::proxy::engine::answer::{self, Answer, Asked};
+use crate::proxy::engine::audit;
+use crate::proxy::engine::client::Bound;
+use crate::proxy::engine::core::Engine;
+
+/// ManageDsaIT (RFC 3296): there are no referrals here, so it is obeyed by doing nothing.
+pub const MANAGE_DSA_IT: &str = "2.16.840.1.113730.3.4.2";
+
+const READ_ONLY: &str = "nobody writes through this gateway; write to the directory that owns the entry";
+
+impl Engine {
+    /// One decoded request.
+    pub(super) fn request(&mut self, key: usize, message: &Message<'_>) {
+        let Some(client) = self.clients.get(key) else { return };
+        let id = message.id;
+        // RFC 4511 section 4.1.1.1: 0 is the server's, and an id that is still in use says that the peer is confused.
+        let in_use = client
+            .in_flight
+            .iter()
+            .any(|at| self.operations.get(*at).is_some_and(|operation| operation.message_id == id));
+        if id <= 0 || in_use {
+            let why = Answer::new(ResultCode::PROTOCOL_ERROR, "the message id is 0 or still in use");
+            self.disconnect(key, &why, "message_id");
+            return;
+        }
+        let unknown = unknown_critical(&message.controls);
+        match &message.operation {
+            // Controls on these are ignored, critical or not: nothing can be answered (RFC 4511 section 4.1.11).
+            Operation::UnbindRequest => self.close_client(key, None),
+            Operation::AbandonRequest(target) => self.abandon_request(key, *target),
+            Operation::BindRequest(_) if unknown => self.refuse_control(key, id, Asked::Bind),
+            Operation::BindRequest(bind) => self.bind(key, id, bind),
+            Operation::ExtendedRequest(_) if unknown => self.refuse_control(key, id, Asked::Extended),
+            Operation::ExtendedRequest(extended) => self.extended(key, id, extended),
+            Operation::SearchRequest(_) if unknown => self.refuse_control(key, id, Asked::Search),
+            Operation::SearchRequest(search) => self.search(key, id, search),
+            Operation::CompareRequest(_) if unknown => self.refuse_control(key, id, Asked::Compare),
+            Operation::CompareRequest(compare) => self.compare(key, id, compare),
+            Operation::AddRequest(_) => self.refuse_write(key, id, Asked::Add),
+            Operation::DeleteRequest(_) => self.refuse_write(key, id, Asked::Delete),
+            Operation::ModifyRequest(_) => self.refuse_write(key, id, Asked::Modify),
+            Operation::ModifyDnRequest(_) => self.refuse_write(key, id, Asked::ModifyDn),
+            _ => {
+                let why = Answer::new(ResultCode::PROTOCOL_ERROR, "a client sends requests, not answers");
+                self.disconnect(key, &why, "not_a_request");
+            }
+        }
+    }
+
+    fn refuse_control(&mut self, key: usize, id: i32, asked: Asked) {
+        if asked == Asked::Bind {
+            // Even a bind that fails leaves nobody bound (RFC 4513 section 4).
+            self.forget_identity(key);
+        }
+        let text = "a critical control is not supported; see supportedControl of the root entry";
+        self.respond(key, id, asked, &Answer::new(ResultCode::UNAVAILABLE_CRITICAL_EXTENSION, text));
+    }
+
+    fn refuse_write(&mut self, key: usize, id: i32, asked: Asked) {
+        self.respond(key, id, asked, &Answer::new(ResultCode::UNWILLING_TO_PERFORM, READ_ONLY));
+    }
+
+    /// RFC 4511 section 4.2.1 and RFC 4513 section 4: whatever comes of it, the earlier identity is gone and what was
+    /// asked under it is abandoned.
+    fn bind(&mut self, key: usize, id: i32, bind: &Bind<'_>) {
+        self.abandon_all(key);
+        self.forget_identity(key);
+        let (mechanism, answer) = match &bind.authentication {
+            _ if bind.version != 3 => {
+                ("other", Answer::new(ResultCode::PROTOCOL_ERROR, "only LDAP version 3 is spoken here"))
+            }
+            Authentication::Simple(password) if password.is_empty() && bind.name.is_empty() => {
+                ("anonymous", Answer::plain(ResultCode::SUCCESS))
+            }
+            // RFC 4513 section 5.1.2: a name without a password proves nothing.
+            Authentication::Simple(password) if password.is_empty() => (
+                "simple",
+                Answer::new(ResultCode::UNWILLING_TO_PERFORM, "a bind with a name needs a proof of it"),
+            ),
+            Authentication::Simple(_) => (
+                "simple",
+                Answer::new(
+                    ResultCode::AUTH_METHOD_NOT_SUPPORTED,
+                    "passwords are not taken; show a client certificate and bind with SASL EXTERNAL",
+                ),
+            ),
+            Authentication::Sasl { mechanism, credentials } if mechanism == "EXTERNAL" => {
+                ("external", self.bind_external(key, credentials.as_deref()))
+            }
+            Authentication::Sasl { .. } => (
+                "other",
+                Answer::new(ResultCode::AUTH_METHOD_NOT_SUPPORTED, "the only SASL mechanism is EXTERNAL"),
+            ),
+            Authentication::Other { .. } => {
+                ("other", Answer::new(ResultCode::AUTH_METHOD_NOT_SUPPORTED, "bind with SASL EXTERNAL"))
+            }
+        };
+        let outcome = if answer.code == ResultCode::SUCCESS { "done" } else { "refused" };
+        self.metrics.binds.with_label_values(&[mechanism, outcome]).inc();
+        self.respond(key, id, Asked::Bind, &answer);
+    }
+
+    fn bind_external(&mut self, key: usize, credentials: Option<&[u8]>) -> Answer {
+        let (snapshot, wall) = (&self.snapshot, self.wall);
+        let Some(client) = self.clients.get_mut(key) else { return Answer::plain(ResultCode::OTHER) };
+        let Some(certificate) = client.certificate.as_deref() else {
+            return Answer::new(
+                ResultCode::INAPPROPRIATE_AUTHENTICATION,
+                "no client certificate was shown; connect again with one",
+            );
+        };
+        let Some(identified) = snapshot.requesters.identify(certificate, wall) else {
+            return Answer::new(
+                ResultCode::INVALID_CREDENTIALS,
+                "the certificate is good, but stands for nobody who may ask here",
+            );
+        };
+        // An authorization identity may be named (RFC 4513 section 5.2.3), but only one's own.
+        if credentials.is_some_and(|name| !name.is_empty() && name != identified.authorization.as_bytes()) {
+            return Answer::plain(ResultCode::INVALID_CREDENTIALS);
+        }
+        client.bound = Some(Bound {
+            requester: identified.requester,
+            authorization: identified.authorization.into_boxed_str(),
+        });
+        Answer::plain(ResultCode::SUCCESS)
+    }
+
+    fn forget_identity(&mut self, key: usize) {
+        if let Some(client) = self.clients.get_mut(key) {
+            client.bound = None;
+        }
+    }
+
+    fn extended(&mut self, key: usize, id: i32, extended: &Extended<'_>) {
+        match extended.name.as_ref() {
+            WHO_AM_I if extended.value.is_none() => {
+                let who = self.clients.get(key).and_then(|client| client.bound.as_ref());
+                let who = who.map(|bound| bound.authorization.to_string()).unwrap_or_default();
+                self.pool_out(key, |out| answer::put_who_am_i(out, id, &who));
+                self.note(key, "who_am_i", ResultCode::SUCCESS);
+            }
+            // RFC 4511 section 4.14.2: TLS is in place already.
+            START_TLS => self.respond(
+                key,
+                id,
+                Asked::Extended,
+                &Answer::new(ResultCode::OPERATIONS_ERROR, "this connection is protected by TLS already"),
+            ),
+            CANCEL => self.cancel(key, id, extended.value.as_ref()),
+            _ => self.respond(
+                key,
+                id,
+                Asked::Extended,
+                &Answer::new(ResultCode::PROTOCOL_ERROR, "unknown extended operation"),
+            ),
+        }
+    }
+
+    /// RFC 3909: like abandon, but both requests are answered.
+    fn cancel(&mut self, key: usize, id: i32, value: Option<&Cow<'_, [u8]>>) {
+        let Some(target) = value.and_then(|value| cancel_id(value)) else {
+            let answer = Answer::new(ResultCode::PROTOCOL_ERROR, "malformed cancel request");
+            return self.respond(key, id, Asked::Extended, &answer);
+        };
+        let code = match self.operation_of(key, target) {
+            Some(operation) => {
+                self.end_operation(operation, &Answer::plain(ResultCode::CANCELED));
+                ResultCode::SUCCESS
+            }
+            None => ResultCode::NO_SUCH_OPERATION,
+        };
+        self.respond(key, id, Asked::Extended, &Answer::plain(code));
+    }
+
+    /// Answers a request that asked no directory, and records it.
+    pub(super) fn respond(&mut self, key: usize, id: i32, asked: Asked, answer: &Answer) {
+        self.pool_out(key, |out| answer::put(out, id, asked, answer));
+        self.note(key, asked.as_str(), answer.code);
+    }
+
+    /// Lets `write` append to a client's output and has it sent with this turn.
+    pub(super) fn pool_out(&mut self, key: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        self.pool.equip(&mut client.out);
+        write(&mut client.out);
+        self.mark_client(key, true);
+    }
+
+    fn note(&mut self, key: usize, operation: &'static str, code: ResultCode) {
+        let outcome = if code == ResultCode::SUCCESS { "done" } else { "refused" };
+        self.metrics.answered_here.with_label_values(&[operation, outcome]).inc();
+        let serial = self.next_serial();
+        let mut head = std::mem::take(&mut self.scratch);
+        head.clear();
+        if let Some(client) = self.clients.get(key) {
+            audit::head(
+                &mut head,
+                &audit::Head {
+                    shard: self.shard,
+                    serial,
+                    connection: client.serial,
+                    at: self.wall,
+                    requester: client.bound.as_ref().map(|bound| bound.requester.as_ref()),
+                    operation,
+                    target: None,
+                },
+            );
+            self.record(
+                &head,
+                &audit::End { code: code.0, entries: 0, dropped: 0, missing: 0, microseconds: 0 },
+            );
+        }
+        self.scratch = head;
+    }
+}
+
+/// Whether a control is there that must be obeyed and cannot be.
+fn unknown_critical(controls: &[Control<'_>]) -> bool {
+    controls.iter().any(|control| control.critical && control.oid != MANAGE_DSA_IT)
+}
+
+/// `cancelRequestValue ::= SEQUENCE { cancelID MessageID }` (RFC 3909 section 2.1).
+fn cancel_id(value: &[u8]) -> Option<i32> {
+    use crate::ldap::ber::{INTEGER, Reader, SEQUENCE};
+    let mut outer = Reader::new(value);
+    let mut inner = outer.nested(SEQUENCE).ok()?;
+    outer.end().ok()?;
+    let id = inner.integer(INTEGER).ok()?;
+    inner.end().ok()?;
+    Some(id)
+}

@@ -1,0 +1,118 @@
+//! Deadlines, by a coarse scan: precise to its interval, which is far below every limit.
+
+use crate::ldap::message::ResultCode;
+use crate::proxy::engine::answer::Answer;
+use crate::proxy::engine::client::{Client, Phase};
+use crate::proxy::engine::core::Engine;
+use crate::proxy::engine::upstream::Stage;
+use crate::proxy::settings::Settings;
+
+/// While operations are in flight or connections are being made.
+const BUSY_MICROSECONDS: u64 = 20_000;
+const QUIET_MICROSECONDS: u64 = 250_000;
+
+impl Engine {
+    /// Ends everything whose time is over.
+    pub(super) fn scan(&mut self) {
+        self.scan_operations();
+        self.scan_clients();
+        self.scan_upstreams();
+        self.release_held_up();
+        let busy = !self.operations.is_empty() || self.upstreams.iter().any(|(_, u)| u.stage != Stage::Ready);
+        self.next_scan = self.now + if busy { BUSY_MICROSECONDS } else { QUIET_MICROSECONDS };
+    }
+
+    /// Something with a short deadline began: do not sleep through it.
+    pub(super) fn scan_soon(&mut self) {
+        self.next_scan = self.next_scan.min(self.now + BUSY_MICROSECONDS);
+    }
+
+    fn scan_operations(&mut self) {
+        let now = self.now;
+        let over: Vec<usize> =
+            self.operations.iter().filter(|(_, o)| o.deadline <= now).map(|(key, _)| key).collect();
+        for key in over {
+            let Some(operation) = self.operations.get(key) else { continue };
+            // A limit that the client or the agreement set is reported as such; ours means that a directory hangs.
+            let answer = if operation.deadline_is_theirs {
+                Answer::plain(ResultCode::TIME_LIMIT_EXCEEDED)
+            } else {
+                Answer::new(ResultCode::UNAVAILABLE, "the directory behind did not answer in time")
+            };
+            let hung = !operation.deadline_is_theirs;
+            if hung {
+                self.count_hung(key);
+            }
+            self.end_operation(key, &answer);
+        }
+    }
+
+    fn scan_clients(&mut self) {
+        let now = self.now;
+        let settings = self.settings.clone();
+        let over: Vec<(usize, &'static str)> = self
+            .clients
+            .iter()
+            .filter_map(|(key, client)| overdue(client, &settings, now).map(|reason| (key, reason)))
+            .collect();
+        for (key, reason) in over {
+            let why = match reason {
+                "idle" => Answer::new(ResultCode::UNAVAILABLE, "the connection was idle for too long"),
+                _ => {
+                    Answer::new(ResultCode::UNAVAILABLE, "the connection waited for the client for too long")
+                }
+            };
+            if reason == "handshake" || reason == "write_stall" {
+                self.close_client(key, Some(reason));
+            } else {
+                self.disconnect(key, &why, reason);
+            }
+        }
+    }
+
+    fn scan_upstreams(&mut self) {
+        let now = self.now;
+        let dial = self.settings.dial_milliseconds * 1_000;
+        let idle = self.settings.upstream_idle_milliseconds * 1_000;
+        let mut over = Vec::new();
+        for (key, upstream) in &self.upstreams {
+            let quiet = now.saturating_sub(upstream.active);
+            match upstream.stage {
+                Stage::Dialling | Stage::Binding if quiet >= dial => over.push((key, Some("dial_time"))),
+                Stage::Ready if upstream.live() == 0 && (quiet >= idle || upstream.retired) => {
+                    over.push((key, None));
+                }
+                _ => {}
+            }
+        }
+        for (key, fault) in over {
+            match fault {
+                Some(reason) => self.lose_upstream(key, reason),
+                None => self.close_upstream(key),
+            }
+        }
+        self.drop_stale_waiting();
+    }
+}
+
+/// Which limit of time a client has passed.
+fn overdue(client: &Client, settings: &Settings, now: u64) -> Option<&'static str> {
+    let longer = |since: u64, milliseconds: u64| now.saturating_sub(since) >= milliseconds * 1_000;
+    match client.phase {
+        Phase::Closing => None,
+        Phase::Handshake => longer(client.opened, settings.handshake_milliseconds).then_some("handshake"),
+        Phase::Open => {
+            if client.blocked && longer(client.last_written, settings.write_stall_milliseconds) {
+                return Some("write_stall");
+            }
+            if !client.inbound.is_empty() && longer(client.tail_since, settings.message_milliseconds) {
+                return Some("message");
+            }
+            if !client.spoke && longer(client.last_message, settings.message_milliseconds) {
+                return Some("first_message");
+            }
+            let idle = client.in_flight.is_empty() && client.out.is_empty();
+            (idle && longer(client.last_message, settings.idle_milliseconds)).then_some("idle")
+        }
+    }
+}

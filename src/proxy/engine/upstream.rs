@@ -1,0 +1,200 @@
+//! One connection to a directory behind, and what the shard knows of each mount.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::namespace::mapping::Mapping;
+use crate::namespace::projection::Projection;
+use crate::policy::terms::Target;
+use crate::proxy::engine::key::{SLOTS, UpstreamId};
+use crate::proxy::engine::operation::Leg;
+use crate::proxy::metrics::MemberMetrics;
+use crate::proxy::snapshot::Endpoint;
+use crate::release::view::View;
+
+/// How far an upstream connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// TCP and TLS.
+    Dialling,
+    /// Our own bind was sent.
+    Binding,
+    Ready,
+    /// Closed or about to be; it takes nothing any more.
+    Lost,
+}
+
+/// A question on the connection, or the memory of one.
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    leg: Option<Leg>,
+}
+
+/// A connection to a directory behind.
+#[derive(Debug)]
+pub struct Upstream {
+    pub mount: Target,
+    pub endpoint: Arc<Endpoint>,
+    pub stage: Stage,
+    /// Takes no new questions: its endpoint is no longer the mount's.
+    pub retired: bool,
+    pub inbound: Vec<u8>,
+    pub out: Vec<u8>,
+    pub dirty: bool,
+    pub blocked: bool,
+    /// A long result streams in.
+    pub bulk: bool,
+    /// Reading is paused since then, because this client does not take its output.
+    pub paused: Option<Paused>,
+    /// The last byte from it, or when it was dialled.
+    pub active: u64,
+    slots: Vec<Slot>,
+    free: Vec<u16>,
+    live: u32,
+}
+
+/// See [`Upstream::paused`].
+#[derive(Debug, Clone, Copy)]
+pub struct Paused {
+    pub client: usize,
+    pub serial: u64,
+    pub since: u64,
+}
+
+impl Upstream {
+    pub fn new(mount: Target, endpoint: Arc<Endpoint>, now: u64) -> Self {
+        Upstream {
+            mount,
+            endpoint,
+            stage: Stage::Dialling,
+            retired: false,
+            inbound: Vec::new(),
+            out: Vec::new(),
+            dirty: false,
+            blocked: false,
+            bulk: false,
+            paused: None,
+            active: now,
+            slots: Vec::new(),
+            free: Vec::new(),
+            live: 0,
+        }
+    }
+
+    /// Questions without a final answer.
+    pub fn live(&self) -> u32 {
+        self.live
+    }
+
+    /// Takes a leg in; gives it back when all slots are taken.
+    pub fn occupy(&mut self, leg: Leg) -> Result<UpstreamId, Box<Leg>> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.slots.len() < SLOTS => {
+                self.slots.push(Slot { generation: 0, leg: None });
+                u16::try_from(self.slots.len() - 1).unwrap_or(u16::MAX)
+            }
+            None => return Err(Box::new(leg)),
+        };
+        let Some(place) = self.slots.get_mut(usize::from(slot)) else { return Err(Box::new(leg)) };
+        let id = UpstreamId { slot, generation: place.generation }.next();
+        place.generation = id.generation;
+        place.leg = Some(leg);
+        self.live += 1;
+        Ok(id)
+    }
+
+    /// The leg that `id` asks for; None for a late answer or an id that was never given out.
+    pub fn leg(&mut self, id: UpstreamId) -> Option<&mut Leg> {
+        let slot = self.slots.get_mut(usize::from(id.slot))?;
+        (slot.generation == id.generation).then_some(())?;
+        slot.leg.as_mut()
+    }
+
+    /// Whether `id` was ever given out: a late answer to an abandoned question is no fault, an unknown id is one.
+    pub fn gave_out(&self, id: UpstreamId) -> bool {
+        self.slots.get(usize::from(id.slot)).is_some_and(|slot| {
+            let behind = slot.generation.wrapping_sub(id.generation);
+            slot.generation > 0 && behind < 1 << 16
+        })
+    }
+
+    /// Takes the leg out and frees its slot.
+    pub fn release(&mut self, slot: u16) -> Option<(UpstreamId, Leg)> {
+        let place = self.slots.get_mut(usize::from(slot))?;
+        let leg = place.leg.take()?;
+        self.live = self.live.saturating_sub(1);
+        self.free.push(slot);
+        Some((UpstreamId { slot, generation: place.generation }, leg))
+    }
+
+    /// Whether a question of the operation `serial` is in this slot.
+    pub fn holds(&self, slot: u16, serial: u64) -> bool {
+        let leg = self.slots.get(usize::from(slot)).and_then(|slot| slot.leg.as_ref());
+        leg.is_some_and(|leg| leg.serial == serial)
+    }
+
+    /// The slot's next id was used for an abandon: no question gets it.
+    pub fn skip(&mut self, slot: u16) {
+        if let Some(place) = self.slots.get_mut(usize::from(slot)) {
+            place.generation = UpstreamId { slot, generation: place.generation }.next().generation;
+        }
+    }
+
+    /// Takes every leg out, in no order.
+    pub fn release_all(&mut self) -> Vec<Leg> {
+        self.live = 0;
+        self.free.clear();
+        let mut legs = Vec::new();
+        for slot in self.slots.drain(..) {
+            legs.extend(slot.leg);
+        }
+        legs
+    }
+
+    /// Whether all live questions belong to operations of one client, as `of` tells.
+    pub fn serves_only(&self, mut of: impl FnMut(&Leg) -> bool) -> bool {
+        self.slots.iter().filter_map(|slot| slot.leg.as_ref()).all(&mut of)
+    }
+}
+
+/// A leg that waits for a connection, with its encoded request operation.
+#[derive(Debug)]
+pub struct Waiting {
+    pub leg: Leg,
+    pub request: Vec<u8>,
+}
+
+/// What the shard knows of one mount.
+pub struct Mount {
+    pub upstreams: Vec<usize>,
+    pub waiting: VecDeque<Waiting>,
+    /// Connections lost in a row, without one that became ready in between.
+    pub failures: u32,
+    /// No dialling before this.
+    pub retry_at: u64,
+    pub metrics: MemberMetrics,
+    /// The mapping seen through each view that was needed: compiled once, kept until the next snapshot.
+    pub projections: Vec<Compiled>,
+}
+
+/// See [`Mount::projections`].
+pub struct Compiled {
+    pub mapping: Arc<Mapping>,
+    pub view: Arc<View>,
+    pub projection: Arc<Projection>,
+}
+
+impl Mount {
+    pub fn new(metrics: MemberMetrics) -> Self {
+        Mount {
+            upstreams: Vec::new(),
+            waiting: VecDeque::new(),
+            failures: 0,
+            retry_at: 0,
+            metrics,
+            projections: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! From bytes of a directory behind to entries and results. A directory that breaks the protocol loses this
+//! connection, and only questions on it suffer.
+
+use crate::ldap::ber::{self, Reader};
+use crate::ldap::codec;
+use crate::ldap::control::Control;
+use crate::ldap::entry::SEARCH_ENTRY;
+use crate::ldap::message::{Message, Operation, ResultCode};
+use crate::proxy::engine::core::Engine;
+use crate::proxy::engine::key::UpstreamId;
+use crate::proxy::engine::launch::{BIND_ID, PAGED};
+use crate::proxy::engine::upstream::Stage;
+
+impl Engine {
+    /// Bytes came from a directory behind, decrypted.
+    pub fn upstream_bytes(&mut self, key: usize, data: &[u8]) {
+        let now = self.now;
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        if matches!(upstream.stage, Stage::Lost | Stage::Dialling) {
+            return;
+        }
+        upstream.active = now;
+        let mut own = std::mem::take(&mut upstream.inbound);
+        let had_tail = !own.is_empty();
+        if had_tail {
+            own.extend_from_slice(data);
+        }
+        let whole: &[u8] = if had_tail { &own } else { data };
+        let taken = match self.answers(key, whole) {
+            Ok(taken) => taken,
+            Err(reason) => {
+                self.pool.give(own);
+                self.lose_upstream(key, reason);
+                return;
+            }
+        };
+        if had_tail {
+            own.drain(..taken.min(own.len()));
+        } else if taken < data.len() {
+            self.pool.equip(&mut own);
+            own.extend_from_slice(data.get(taken..).unwrap_or_default());
+        }
+        match self.upstreams.get_mut(key) {
+            Some(upstream) if !own.is_empty() && upstream.stage != Stage::Lost => upstream.inbound = own,
+            _ => self.pool.give(own),
+        }
+    }
+
+    /// Handles every whole message; how many bytes they took, or the fault.
+    fn answers(&mut self, key: usize, data: &[u8]) -> Result<usize, &'static str> {
+        let mut taken = 0;
+        loop {
+            let stage = self.upstreams.get(key).map_or(Stage::Lost, |upstream| upstream.stage);
+            if stage == Stage::Lost {
+                return Ok(taken);
+            }
+            let rest = data.get(taken..).unwrap_or_default();
+            let Some(length) = codec::frame(rest, &self.behind).map_err(|_| "framing")? else {
+                return Ok(taken);
+            };
+            let message = rest.get(..length).unwrap_or_default();
+            taken += length;
+            match stage {
+                Stage::Binding => self.bind_answer(key, message)?,
+                _ => self.answer(key, message)?,
+            }
+        }
+    }
+
+    /// Only resultCode 0 binds (RFC 4511 section 4.2.2).
+    fn bind_answer(&mut self, key: usize, message: &[u8]) -> Result<(), &'static str> {
+        let message = codec::decode(message, &self.behind).map_err(|_| "malformed")?;
+        let Operation::BindResponse(bound) = message.operation else { return Err("no_bind_answer") };
+        if message.id != BIND_ID || bound.outcome.code != ResultCode::SUCCESS {
+            return Err("bind_refused");
+        }
+        self.upstream_ready(key);
+        Ok(())
+    }
+
+    fn answer(&mut self, key: usize, bytes: &[u8]) -> Result<(), &'static str> {
+        let (number, tag) = codec::peek(bytes).map_err(|_| "malformed")?;
+        if number == 0 {
+            return Err("disconnected");
+        }
+        let id = UpstreamId::from_message_id(number).ok_or("unknown_id")?;
+        let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
+        if upstream.leg(id).is_none() {
+            // Late, for a question that was abandoned; an id that was never given out is a fault.
+            return if upstream.gave_out(id) { Ok(()) } else { Err("unknown_id") };
+        }
+        if tag == SEARCH_ENTRY {
+            return self.entry(key, id, bytes);
+        }
+        let message = codec::decode(bytes, &self.behind).map_err(|_| "malformed")?;
+        match &message.operation {
+            // Continuations name servers of the member's network: never followed, never shown.
+            Operation::SearchReference(_) => Ok(()),
+            Operation::SearchDone(outcome) => self.done(key, id, outcome.code, &message),
+            _ => Err("unexpected_operation"),
+        }
+    }
+
+    fn done(
+        &mut self,
+        key: usize,
+        id: UpstreamId,
+        code: ResultCode,
+        message: &Message<'_>,
+    ) -> Result<(), &'static str> {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
+        let Some((_, leg)) = upstream.release(id.slot) else { return Ok(()) };
+        upstream.bulk = false;
+        self.streaming = false;
+        if code == ResultCode::SUCCESS
+            && !leg.request.is_empty()
+            && let Some(cookie) = next_page(&message.controls)?
+        {
+            return self.next_page(key, leg, &cookie);
+        }
+        let target = upstream.mount.clone();
+        self.leg_done(&target, leg, translated(code));
+        Ok(())
+    }
+
+    fn next_page(
+        &mut self,
+        key: usize,
+        mut leg: crate::proxy::engine::operation::Leg,
+        cookie: &[u8],
+    ) -> Result<(), &'static str> {
+        let (operation, serial, part) = (leg.operation, leg.serial, leg.part);
+        let request = std::mem::take(&mut leg.request);
+        let sent = self.send(key, leg, &request, cookie);
+        self.pool.give(request);
+        match sent {
+            Some(at) => self.move_part(operation, part, at),
+            None => self.part_failed(operation, serial, part),
+        }
+        Ok(())
+    }
+}
+
+/// What a client is told for a result code of a directory. Codes that speak of the directory's own trouble, of its
+/// referrals or of our account's rights there are one and the same to a client.
+fn translated(code: ResultCode) -> ResultCode {
+    match code {
+        ResultCode::SUCCESS
+        | ResultCode::TIME_LIMIT_EXCEEDED
+        | ResultCode::SIZE_LIMIT_EXCEEDED
+        | ResultCode::ADMIN_LIMIT_EXCEEDED
+        | ResultCode::NO_SUCH_OBJECT => code,
+        _ => ResultCode::UNAVAILABLE,
+    }
+}
+
+/// The cookie of a paged result that goes on.
+fn next_page(controls: &[Control<'_>]) -> Result<Option<Vec<u8>>, &'static str> {
+    let Some(control) = controls.iter().find(|control| control.oid == PAGED) else { return Ok(None) };
+    let read = |value: &[u8]| {
+        let mut outer = Reader::new(value);
+        let mut inner = outer.nested(ber::SEQUENCE)?;
+        outer.end()?;
+        inner.integer(ber::INTEGER)?;
+        let cookie = inner.octets()?.to_vec();
+        inner.end()?;
+        Ok::<_, crate::ldap::error::DecodeError>(cookie)
+    };
+    let cookie = read(control.value.as_deref().unwrap_or_default()).map_err(|_| "page_control")?;
+    Ok((!cookie.is_empty()).then_some(cookie))
+}

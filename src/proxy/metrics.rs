@@ -1,0 +1,182 @@
+//! What the front door counts. Labels are members and fixed words only; never a name, an address or a value.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+/// All counters; `app` registers them once, shards share them. Clones share the same counters.
+#[derive(Clone)]
+pub struct Metrics {
+    /// Client connections now open.
+    pub connections: IntGauge,
+    /// Client connections ever accepted.
+    pub accepted: IntCounter,
+    /// Client connections closed by us, by reason.
+    pub closed: IntCounterVec,
+    /// Binds, by mechanism and outcome.
+    pub binds: IntCounterVec,
+    /// Operations answered without asking a directory, by outcome.
+    pub answered_here: IntCounterVec,
+    /// Seconds from request to result of operations that asked a directory.
+    pub seconds: Histogram,
+    per_member: PerMember,
+}
+
+#[derive(Clone)]
+struct PerMember {
+    operations: IntCounterVec,
+    seconds: HistogramVec,
+    entries: IntCounterVec,
+    dropped: IntCounterVec,
+    connections: IntGaugeVec,
+    dials: IntCounterVec,
+    faults: IntCounterVec,
+}
+
+/// The counters of one member (or of the national directory), looked up once and kept with its connections.
+#[derive(Clone)]
+pub struct MemberMetrics {
+    pub done: IntCounter,
+    pub refused: IntCounter,
+    pub unavailable: IntCounter,
+    pub limited: IntCounter,
+    pub seconds: Histogram,
+    pub entries: IntCounter,
+    pub dropped: IntCounter,
+    pub connections: IntGauge,
+    pub dials_done: IntCounter,
+    pub dials_failed: IntCounter,
+    faults: IntCounterVec,
+    label: String,
+}
+
+impl MemberMetrics {
+    /// Counts a fault of the directory's side, by a fixed word.
+    pub fn fault(&self, reason: &'static str) {
+        self.faults.with_label_values(&[self.label.as_str(), reason]).inc();
+    }
+}
+
+const SECONDS: &[f64] =
+    &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0];
+
+impl Metrics {
+    /// Makes the counters and registers them.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Metrics {
+            connections: IntGauge::new("portcullis_front_connections", "Client connections now open.")?,
+            accepted: IntCounter::new(
+                "portcullis_front_connections_accepted_total",
+                "Client connections accepted.",
+            )?,
+            closed: counters(
+                "portcullis_front_connections_closed_total",
+                "Client connections that the gateway closed, by reason.",
+                &["reason"],
+            )?,
+            binds: counters(
+                "portcullis_front_binds_total",
+                "Binds, by mechanism and outcome.",
+                &["mechanism", "outcome"],
+            )?,
+            answered_here: counters(
+                "portcullis_front_answered_here_total",
+                "Operations answered without asking a directory, by operation and outcome.",
+                &["operation", "outcome"],
+            )?,
+            seconds: Histogram::with_opts(
+                HistogramOpts::new(
+                    "portcullis_front_operation_seconds",
+                    "From request to result of operations that asked a directory.",
+                )
+                .buckets(SECONDS.to_vec()),
+            )?,
+            per_member: PerMember::new()?,
+        };
+        let m = metrics.per_member.clone();
+        let all: [Box<dyn Collector>; 13] = [
+            Box::new(metrics.connections.clone()),
+            Box::new(metrics.accepted.clone()),
+            Box::new(metrics.closed.clone()),
+            Box::new(metrics.binds.clone()),
+            Box::new(metrics.answered_here.clone()),
+            Box::new(metrics.seconds.clone()),
+            Box::new(m.operations),
+            Box::new(m.seconds),
+            Box::new(m.entries),
+            Box::new(m.dropped),
+            Box::new(m.connections),
+            Box::new(m.dials),
+            Box::new(m.faults),
+        ];
+        for collector in all {
+            registry.register(collector)?;
+        }
+        Ok(metrics)
+    }
+
+    /// The counters of the directory that `label` names: an ODS code, or `national`.
+    pub fn member(&self, label: &str) -> MemberMetrics {
+        let m = &self.per_member;
+        let operations = |outcome| m.operations.with_label_values(&[label, outcome]);
+        MemberMetrics {
+            done: operations("done"),
+            refused: operations("refused"),
+            unavailable: operations("unavailable"),
+            limited: operations("limited"),
+            seconds: m.seconds.with_label_values(&[label]),
+            entries: m.entries.with_label_values(&[label]),
+            dropped: m.dropped.with_label_values(&[label]),
+            connections: m.connections.with_label_values(&[label]),
+            dials_done: m.dials.with_label_values(&[label, "done"]),
+            dials_failed: m.dials.with_label_values(&[label, "failed"]),
+            faults: m.faults.clone(),
+            label: label.to_owned(),
+        }
+    }
+}
+
+impl PerMember {
+    fn new() -> Result<Self, prometheus::Error> {
+        Ok(PerMember {
+            operations: counters(
+                "portcullis_front_operations_total",
+                "Questions to a directory behind, by member and outcome.",
+                &["member", "outcome"],
+            )?,
+            seconds: HistogramVec::new(
+                HistogramOpts::new(
+                    "portcullis_front_upstream_seconds",
+                    "From question to final answer of a directory behind, by member.",
+                )
+                .buckets(SECONDS.to_vec()),
+                &["member"],
+            )?,
+            entries: counters("portcullis_front_entries_total", "Entries released, by member.", &["member"])?,
+            dropped: counters(
+                "portcullis_front_entries_dropped_total",
+                "Entries of a directory behind that were not released, by member.",
+                &["member"],
+            )?,
+            connections: IntGaugeVec::new(
+                Opts::new("portcullis_front_upstream_connections", "Connections to a directory behind."),
+                &["member"],
+            )?,
+            dials: counters(
+                "portcullis_front_upstream_dials_total",
+                "Attempts to connect to a directory behind, by member and outcome.",
+                &["member", "outcome"],
+            )?,
+            faults: counters(
+                "portcullis_front_upstream_faults_total",
+                "Faults of a directory behind (the member's side), by member and reason.",
+                &["member", "reason"],
+            )?,
+        })
+    }
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    IntCounterVec::new(Opts::new(name, help), labels)
+}

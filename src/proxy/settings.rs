@@ -1,0 +1,97 @@
+//! What operators may set about the front door. Every limit has a name and a safe default.
+
+use serde::Deserialize;
+
+/// Settings of the front door. `Default` is safe for production.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Threads that serve clients; 0 means half the cores, at least 1.
+    pub shards: usize,
+    /// Connections from one address, counted by each shard.
+    pub connections_per_address: u32,
+    /// Connections of one shard.
+    pub connections: usize,
+    /// Operations in flight on one connection; more are answered `busy`.
+    pub in_flight: u32,
+    /// Bytes of one request before a bind.
+    pub message_bytes_before_bind: usize,
+    /// Bytes of one request after a bind.
+    pub message_bytes: usize,
+    /// Bytes of one message of a directory behind.
+    pub upstream_message_bytes: usize,
+    /// Output that may wait for one client before what feeds it is paused.
+    pub output_pause_bytes: usize,
+    /// Output that may wait for one client at all; beyond it its operations end with `adminLimitExceeded`.
+    pub output_bytes: usize,
+    /// Entries of one search when neither the client nor the agreement says less.
+    pub size_limit: u32,
+    /// Mounts that one search over the whole tree may ask at once; more is `adminLimitExceeded`.
+    pub fan_out: usize,
+    /// From accept to the end of the TLS handshake.
+    pub handshake_milliseconds: u64,
+    /// From the handshake to the first message, and for a message that has begun to arrive.
+    pub message_milliseconds: u64,
+    /// Without any operation in flight and without a message.
+    pub idle_milliseconds: u64,
+    /// Output waits and the client takes none of it.
+    pub write_stall_milliseconds: u64,
+    /// One operation, from its request to its result, when the agreement does not say less.
+    pub operation_milliseconds: u64,
+    /// To connect to a directory behind, with TLS and our own bind.
+    pub dial_milliseconds: u64,
+    /// An upstream connection without operations is closed after this.
+    pub upstream_idle_milliseconds: u64,
+    /// Operations on one upstream connection before another is opened.
+    pub upstream_depth: u32,
+    /// Upstream connections per mount and shard.
+    pub upstreams: usize,
+    /// Operations that may wait for a connection of one mount.
+    pub waiting: usize,
+    /// The first pause after a lost upstream; it doubles, with jitter, up to `back_off_max_milliseconds`.
+    pub back_off_milliseconds: u64,
+    pub back_off_max_milliseconds: u64,
+    /// Entries wait for their final result up to this many bytes, so that both go out in one write.
+    pub hold_bytes: usize,
+    /// A pause before polling while a long result streams in; 0 means none.
+    pub bulk_pause_microseconds: u64,
+    /// A slow reader may hold up others on the same upstream connection for this long before its search ends with
+    /// `adminLimitExceeded`.
+    pub hold_up_milliseconds: u64,
+    /// Audit records leave in chunks of this size, or after 50 milliseconds.
+    pub audit_chunk_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            shards: 0,
+            connections_per_address: 256,
+            connections: 10_000,
+            in_flight: 64,
+            message_bytes_before_bind: 8 * 1024,
+            message_bytes: 256 * 1024,
+            upstream_message_bytes: 8 * 1024 * 1024,
+            output_pause_bytes: 512 * 1024,
+            output_bytes: 4 * 1024 * 1024,
+            size_limit: 2_000,
+            fan_out: 64,
+            handshake_milliseconds: 10_000,
+            message_milliseconds: 30_000,
+            idle_milliseconds: 900_000,
+            write_stall_milliseconds: 30_000,
+            operation_milliseconds: 15_000,
+            dial_milliseconds: 5_000,
+            upstream_idle_milliseconds: 300_000,
+            upstream_depth: 64,
+            upstreams: 4,
+            waiting: 1_024,
+            back_off_milliseconds: 200,
+            back_off_max_milliseconds: 15_000,
+            hold_bytes: 16 * 1024,
+            bulk_pause_microseconds: 100,
+            hold_up_milliseconds: 250,
+            audit_chunk_bytes: 32 * 1024,
+        }
+    }
+}

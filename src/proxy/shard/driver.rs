@@ -1,0 +1,479 @@
+//! The loop of one shard: sockets and time on one side, the engine on the other.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
+
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use rustls::{ClientConnection, Connection, ServerConnection};
+
+use crate::proxy::engine::core::{Engine, Moment};
+use crate::proxy::engine::wish::Wish;
+use crate::proxy::shard::resolve::{Resolved, Resolver};
+use crate::proxy::shard::shared::{Phase, Shared};
+use crate::proxy::shard::stream::{Progress, Stream};
+use crate::proxy::snapshot::Endpoint;
+use crate::tls::identity::ClientIdentity;
+
+/// One read buffer serves all connections of a shard.
+const READ_BYTES: usize = 64 * 1024;
+const EVENTS: usize = 512;
+/// Reads of one connection before others have their turn.
+const READS_PER_TURN: usize = 16;
+/// Clients accepted before others have their turn.
+const ACCEPTS_PER_TURN: usize = 64;
+
+pub const WAKE: Token = Token(0);
+const LISTEN: Token = Token(1);
+const UPSTREAM: usize = 2;
+const CLIENT: usize = 1 << 32;
+
+/// An upstream connection that is being made or stands.
+struct Upstream {
+    stream: Stream,
+    /// TCP is connected; with TLS the handshake may still run.
+    connected: bool,
+    opened: bool,
+}
+
+/// One shard with its sockets.
+pub struct Driver {
+    poll: Poll,
+    engine: Engine,
+    shared: Arc<Shared>,
+    listener: Option<TcpListener>,
+    accept_more: bool,
+    clients: Vec<Option<Stream>>,
+    upstreams: Vec<Option<Upstream>>,
+    resolver: Resolver,
+    resolved: Receiver<Resolved>,
+    audit: SyncSender<Vec<u8>>,
+    started: Instant,
+    scratch: Vec<u8>,
+    plain: Vec<u8>,
+    due: Vec<usize>,
+    again: Vec<Again>,
+}
+
+/// A connection whose reading stopped before its socket was empty: no new edge will come.
+#[derive(Clone, Copy)]
+enum Again {
+    Client(usize),
+    Upstream(usize),
+}
+
+/// What a driver is made of.
+pub struct Parts {
+    pub poll: Poll,
+    pub engine: Engine,
+    pub shared: Arc<Shared>,
+    pub listener: TcpListener,
+    pub resolver: Resolver,
+    pub resolved: Receiver<Resolved>,
+    pub audit: SyncSender<Vec<u8>>,
+}
+
+impl Driver {
+    pub fn new(mut parts: Parts) -> std::io::Result<Self> {
+        parts.poll.registry().register(&mut parts.listener, LISTEN, Interest::READABLE)?;
+        Ok(Driver {
+            poll: parts.poll,
+            engine: parts.engine,
+            shared: parts.shared,
+            listener: Some(parts.listener),
+            accept_more: false,
+            clients: Vec::new(),
+            upstreams: Vec::new(),
+            resolver: parts.resolver,
+            resolved: parts.resolved,
+            audit: parts.audit,
+            started: Instant::now(),
+            scratch: vec![0; READ_BYTES],
+            plain: Vec::with_capacity(READ_BYTES),
+            due: Vec::new(),
+            again: Vec::new(),
+        })
+    }
+
+    /// Runs until it is told to stop. Whatever ends it, audit records that were made are handed over first.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS);
+        let _ended = Ended(Arc::clone(&self.shared));
+        loop {
+            let pause = self.shared.settings.bulk_pause_microseconds;
+            if self.engine.take_streaming() && pause > 0 {
+                std::thread::sleep(Duration::from_micros(pause));
+            }
+            let timeout = self.timeout();
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != std::io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "polling failed; the shard ends");
+                break;
+            }
+            let phase = Phase::from_number(self.shared.phase.load(Ordering::Acquire));
+            self.turn(&events, phase);
+            if !self.hand_over_audit(phase == Phase::Stopping) {
+                tracing::error!(
+                    "nobody takes the audit records; the shard ends rather than serve without a record"
+                );
+                break;
+            }
+            if phase == Phase::Stopping || (phase == Phase::Draining && self.engine.is_drained()) {
+                break;
+            }
+        }
+        self.hand_over_audit(true);
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if self.accept_more || !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        self.engine.next_wake().map(Duration::from_micros)
+    }
+
+    fn moment(&self) -> Moment {
+        let microseconds = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Moment { microseconds, wall: self.shared.clock.now() }
+    }
+
+    fn turn(&mut self, events: &Events, phase: Phase) {
+        let snapshot = self.shared.snapshot.load_full();
+        let gates = self.shared.gates.snapshot();
+        self.engine.begin(self.moment(), &snapshot, &gates);
+        if phase != Phase::Serving && self.listener.is_some() {
+            // Closing the listener first: another instance may take the address over.
+            self.listener = None;
+            self.engine.drain();
+        }
+        let idle = events.is_empty() && self.again.is_empty();
+        for again in std::mem::take(&mut self.again) {
+            match again {
+                Again::Client(key) => self.read_client(key, true),
+                Again::Upstream(key) => self.read_upstream(key, true),
+            }
+        }
+        for event in events {
+            match event.token() {
+                WAKE => {}
+                LISTEN => self.accept_more = true,
+                Token(at) if at >= CLIENT => self.client_event(at - CLIENT, event),
+                Token(at) => self.upstream_event(at - UPSTREAM, event),
+            }
+        }
+        if self.accept_more {
+            self.accept();
+        }
+        while let Ok(resolved) = self.resolved.try_recv() {
+            self.connect(resolved.upstream, &resolved.endpoint, resolved.server, resolved.address);
+        }
+        self.flush(idle);
+        // A wish that cannot be fulfilled makes answers, and those may make wishes.
+        while self.fulfil() {
+            self.flush(false);
+        }
+    }
+
+    /// Blocks while the channel is full: no operation without a record. False when nobody listens any more.
+    fn hand_over_audit(&mut self, force: bool) -> bool {
+        match self.engine.take_audit(force) {
+            Some(chunk) => self.audit.send(chunk).is_ok(),
+            None => true,
+        }
+    }
+
+    fn accept(&mut self) {
+        self.accept_more = false;
+        let Some(listener) = &self.listener else { return };
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Ok((socket, address)) = listener.accept() else { return };
+            let Some(key) = self.engine.client_opened(address.ip()) else { continue };
+            let config = self.shared.tls.load_full();
+            let stream = ServerConnection::new(config)
+                .map(|tls| Stream::new(socket, Some(Connection::Server(tls))))
+                .map_err(std::io::Error::other)
+                .and_then(|mut stream| {
+                    stream.socket.set_nodelay(true)?;
+                    let both = Interest::READABLE | Interest::WRITABLE;
+                    self.poll.registry().register(&mut stream.socket, Token(CLIENT + key), both)?;
+                    Ok(stream)
+                });
+            match stream {
+                Ok(stream) => put(&mut self.clients, key, stream),
+                Err(error) => {
+                    tracing::debug!(%error, "a client could not be taken in");
+                    self.engine.client_ended(key);
+                }
+            }
+        }
+        self.accept_more = true;
+    }
+
+    fn client_event(&mut self, key: usize, event: &Event) {
+        if event.is_writable() && slot(&mut self.clients, key).is_some_and(|stream| stream.blocked) {
+            self.write_client(key);
+        }
+        if event.is_readable() {
+            self.read_client(key, event.is_read_closed());
+        }
+    }
+
+    /// `to_the_end`: the event also said that the peer has ended, so a short read does not mean that nothing follows.
+    fn read_client(&mut self, key: usize, to_the_end: bool) {
+        for _ in 0..READS_PER_TURN {
+            if self.engine.client_paused(key) && !self.handshaking(key) {
+                return;
+            }
+            let Some(stream) = slot(&mut self.clients, key) else { return };
+            let was_handshaking = stream.is_handshaking();
+            let progress = stream.read(&mut self.scratch, &mut self.plain);
+            let secured = was_handshaking && !stream.is_handshaking();
+            let identity = if secured { certificate(stream) } else { Ok(None) };
+            let wants_write = stream.wants_write();
+            if secured {
+                match identity {
+                    Ok(identity) => self.engine.client_secured(key, identity),
+                    Err(()) => return self.engine.client_ended(key),
+                }
+            }
+            if !self.plain.is_empty() {
+                self.engine.client_bytes(key, &self.plain);
+            }
+            if wants_write {
+                self.write_client(key);
+            }
+            match progress {
+                Ok(Progress::More) => {}
+                Ok(Progress::Short) if to_the_end => {}
+                Ok(Progress::Short | Progress::Drained) => return,
+                Ok(Progress::Ended) | Err(_) => return self.engine.client_ended(key),
+            }
+        }
+        self.again.push(Again::Client(key));
+    }
+
+    fn handshaking(&mut self, key: usize) -> bool {
+        slot(&mut self.clients, key).is_some_and(|stream| stream.is_handshaking())
+    }
+
+    fn write_client(&mut self, key: usize) {
+        let (Some(stream), Some(out)) = (slot(&mut self.clients, key), self.engine.client_output(key)) else {
+            return;
+        };
+        match stream.write(out) {
+            Ok(taken) => {
+                let blocked = stream.blocked;
+                self.engine.client_written(key, taken, blocked);
+            }
+            Err(_) => self.engine.client_ended(key),
+        }
+    }
+
+    fn upstream_event(&mut self, key: usize, event: &Event) {
+        let Some(upstream) = slot(&mut self.upstreams, key) else { return };
+        if !upstream.connected {
+            if !event.is_writable() && !event.is_error() {
+                return;
+            }
+            let failed = event.is_error() || !matches!(upstream.stream.socket.take_error(), Ok(None));
+            if failed || upstream.stream.socket.peer_addr().is_err() {
+                return self.engine.upstream_ended(key);
+            }
+            upstream.connected = true;
+            self.advance_upstream(key);
+            return;
+        }
+        if event.is_writable() && upstream.stream.blocked {
+            self.write_upstream(key);
+        }
+        if event.is_readable() {
+            self.read_upstream(key, event.is_read_closed());
+        }
+    }
+
+    /// After progress on a new connection: tells the engine once it is usable, and sends what TLS wants to send.
+    fn advance_upstream(&mut self, key: usize) {
+        let Some(upstream) = slot(&mut self.upstreams, key) else { return };
+        if !upstream.opened && !upstream.stream.is_handshaking() {
+            upstream.opened = true;
+            self.engine.upstream_opened(key);
+        }
+        self.write_upstream(key);
+    }
+
+    fn read_upstream(&mut self, key: usize, to_the_end: bool) {
+        for _ in 0..READS_PER_TURN {
+            if self.engine.upstream_paused(key) {
+                return;
+            }
+            let Some(upstream) = slot(&mut self.upstreams, key) else { return };
+            let progress = upstream.stream.read(&mut self.scratch, &mut self.plain);
+            if !upstream.opened || upstream.stream.wants_write() {
+                self.advance_upstream(key);
+            }
+            if !self.plain.is_empty() {
+                self.engine.upstream_bytes(key, &self.plain);
+            }
+            match progress {
+                Ok(Progress::More) => {}
+                Ok(Progress::Short) if to_the_end => {}
+                Ok(Progress::Short | Progress::Drained) => return,
+                Ok(Progress::Ended) => return self.engine.upstream_ended(key),
+                Err(error) => {
+                    tracing::info!(%error, "reading from a directory behind failed");
+                    return self.engine.upstream_ended(key);
+                }
+            }
+        }
+        self.again.push(Again::Upstream(key));
+    }
+
+    fn write_upstream(&mut self, key: usize) {
+        let (Some(upstream), Some(out)) = (slot(&mut self.upstreams, key), self.engine.upstream_output(key))
+        else {
+            return;
+        };
+        if !upstream.connected {
+            return;
+        }
+        match upstream.stream.write(out) {
+            Ok(_) => {
+                let blocked = upstream.stream.blocked;
+                self.engine.upstream_written(key, blocked);
+            }
+            Err(_) => self.engine.upstream_ended(key),
+        }
+    }
+
+    /// One write per connection and turn; directories first, so that they begin to work.
+    fn flush(&mut self, idle: bool) {
+        let mut due = std::mem::take(&mut self.due);
+        self.engine.due_upstreams(&mut due);
+        for key in &due {
+            if slot(&mut self.upstreams, *key).is_some_and(|upstream| !upstream.stream.blocked) {
+                self.write_upstream(*key);
+            }
+        }
+        self.engine.due_clients(idle, &mut due);
+        for key in &due {
+            if slot(&mut self.clients, *key).is_some_and(|stream| !stream.blocked) {
+                self.write_client(*key);
+            }
+        }
+        self.due = due;
+    }
+
+    fn fulfil(&mut self) -> bool {
+        let wishes = self.engine.take_wishes();
+        let any = !wishes.is_empty();
+        for wish in wishes {
+            match wish {
+                Wish::Dial { upstream, endpoint, server } => self.dial(upstream, endpoint, server),
+                Wish::CloseClient { client } => {
+                    // What was said goes out before the goodbye.
+                    self.write_client(client);
+                    if let Some(stream) = slot(&mut self.clients, client) {
+                        stream.close_notify();
+                    }
+                    self.write_client(client);
+                    self.close_client(client);
+                }
+                Wish::CloseUpstream { upstream } => {
+                    if let Some(Some(mut open)) = self.upstreams.get_mut(upstream).map(Option::take) {
+                        let _ = self.poll.registry().deregister(&mut open.stream.socket);
+                    }
+                    self.engine.forget_upstream(upstream);
+                }
+                Wish::ReadClient { client } => self.again.push(Again::Client(client)),
+                Wish::ReadUpstream { upstream } => self.again.push(Again::Upstream(upstream)),
+            }
+        }
+        any
+    }
+
+    fn close_client(&mut self, key: usize) {
+        if let Some(Some(mut stream)) = self.clients.get_mut(key).map(Option::take) {
+            let _ = self.poll.registry().deregister(&mut stream.socket);
+        }
+        self.engine.forget_client(key);
+    }
+
+    fn dial(&mut self, upstream: usize, endpoint: Arc<Endpoint>, server: usize) {
+        let Some(at) = endpoint.servers.get(server) else { return self.engine.upstream_ended(upstream) };
+        match at.address.parse::<SocketAddr>() {
+            Ok(address) => self.connect(upstream, &endpoint, server, Some(address)),
+            Err(_) => {
+                if !self.resolver.ask(upstream, endpoint, server) {
+                    self.engine.upstream_ended(upstream);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, key: usize, endpoint: &Arc<Endpoint>, server: usize, address: Option<SocketAddr>) {
+        // A name that took long to resolve: the engine may have given up meanwhile, and the key be another's.
+        if !self.engine.is_dialling(key, endpoint) || slot(&mut self.upstreams, key).is_some() {
+            return;
+        }
+        let tls = endpoint.servers.get(server).and_then(|server| server.tls.clone());
+        let made =
+            address.ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound)).and_then(|address| {
+                let mut socket = TcpStream::connect(address)?;
+                socket.set_nodelay(true)?;
+                let both = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().register(&mut socket, Token(UPSTREAM + key), both)?;
+                let tls = match tls {
+                    Some(tls) => {
+                        let tls =
+                            ClientConnection::new(tls.config, tls.name).map_err(std::io::Error::other)?;
+                        Some(Connection::Client(tls))
+                    }
+                    None => None,
+                };
+                Ok(Stream::new(socket, tls))
+            });
+        match made {
+            Ok(stream) => put(&mut self.upstreams, key, Upstream { stream, connected: false, opened: false }),
+            Err(error) => {
+                tracing::info!(%error, "a directory behind cannot be dialled");
+                self.engine.upstream_ended(key);
+            }
+        }
+    }
+}
+
+/// Counts the shard out, however it ends.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn slot<T>(list: &mut [Option<T>], key: usize) -> Option<&mut T> {
+    list.get_mut(key).and_then(Option::as_mut)
+}
+
+fn put<T>(list: &mut Vec<Option<T>>, key: usize, value: T) {
+    if list.len() <= key {
+        list.resize_with(key + 1, || None);
+    }
+    if let Some(place) = list.get_mut(key) {
+        *place = Some(value);
+    }
+}
+
+/// Who the client's certificate says it is; an error when there is one that cannot be read.
+fn certificate(stream: &Stream) -> Result<Option<ClientIdentity>, ()> {
+    let Some(tls) = &stream.tls else { return Ok(None) };
+    match tls.peer_certificates().and_then(<[_]>::first) {
+        Some(leaf) => ClientIdentity::read(leaf).map(Some).map_err(|_| ()),
+        None => Ok(None),
+    }
+}

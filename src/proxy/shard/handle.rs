@@ -1,0 +1,187 @@
+//! Starting, steering and stopping the shards.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use mio::{Poll, Waker};
+use rustls::ServerConfig;
+
+use crate::ambient::chance;
+use crate::ambient::clock::Clock;
+use crate::gate::table::GateTable;
+use crate::proxy::error::ProxyError;
+use crate::proxy::listener;
+use crate::proxy::metrics::Metrics;
+use crate::proxy::settings::Settings;
+use crate::proxy::shard::driver::{self, Driver, WAKE};
+use crate::proxy::shard::resolve;
+use crate::proxy::shard::shared::{Phase, Shared};
+use crate::proxy::snapshot::Snapshot;
+
+/// What the front door is started with.
+pub struct Start {
+    pub settings: Settings,
+    /// Where LDAPS is served. Port 0 chooses a free one.
+    pub address: SocketAddr,
+    pub tls: Arc<ServerConfig>,
+    pub snapshot: Arc<Snapshot>,
+    /// The live gates; the shards watch them by themselves.
+    pub gates: Arc<GateTable>,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    /// Takes access audit records: each message is one or more whole lines of JSON. While it is full the shards stand
+    /// still; when its receiver is gone they end.
+    pub audit: SyncSender<Vec<u8>>,
+}
+
+/// The running front door. Dropping it stops the shards without a word to the clients; see [`Handle::drain`].
+pub struct Handle {
+    shared: Arc<Shared>,
+    wakers: Arc<Vec<Arc<Waker>>>,
+    address: SocketAddr,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Opens the sockets and starts the shards, each in a thread of its own.
+///
+/// # Errors
+///
+/// When the address cannot be listened on or a thread not started; nothing runs then.
+pub fn start(start: Start) -> Result<Handle, ProxyError> {
+    let count = shard_count(start.settings.shards);
+    let listeners = listener::listen(start.address, count)?;
+    let address = listeners.first().and_then(|l| l.local_addr().ok()).unwrap_or(start.address);
+    let shared = Arc::new(Shared {
+        settings: Arc::new(start.settings),
+        snapshot: ArcSwap::new(start.snapshot),
+        gates: start.gates,
+        tls: ArcSwap::new(start.tls),
+        clock: start.clock,
+        metrics: start.metrics,
+        phase: AtomicU8::new(Phase::Serving.number()),
+        running: AtomicUsize::new(0),
+    });
+    let mut prepared = Vec::new();
+    let mut wakers = Vec::new();
+    for (shard, listener) in listeners.into_iter().enumerate() {
+        let poll = Poll::new().map_err(ProxyError::Shard)?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE).map_err(ProxyError::Shard)?);
+        let (resolver, resolved) = resolve::start(shard, Arc::clone(&waker)).map_err(ProxyError::Shard)?;
+        wakers.push(waker);
+        let engine = crate::proxy::engine::core::Engine::new(crate::proxy::engine::core::Parts {
+            settings: Arc::clone(&shared.settings),
+            shard,
+            metrics: shared.metrics.clone(),
+            snapshot: shared.snapshot.load_full(),
+            gates: shared.gates.snapshot(),
+            chance: u64::from_le_bytes(chance::bytes().map_err(|_| ProxyError::Chance)?),
+            wall: shared.clock.now(),
+        });
+        let shared = Arc::clone(&shared);
+        let audit = start.audit.clone();
+        let parts = driver::Parts { poll, engine, shared, listener, resolver, resolved, audit };
+        prepared.push(Driver::new(parts).map_err(ProxyError::Shard)?);
+    }
+    let handle = Handle { shared, wakers: Arc::new(wakers), address, threads: Mutex::new(Vec::new()) };
+    handle.watch_gates();
+    for (shard, driver) in prepared.into_iter().enumerate() {
+        handle.shared.running.fetch_add(1, Ordering::AcqRel);
+        let thread = std::thread::Builder::new()
+            .name(format!("front-{shard}"))
+            .spawn(move || driver.run())
+            .map_err(ProxyError::Shard)?;
+        handle.threads().push(thread);
+    }
+    Ok(handle)
+}
+
+impl Handle {
+    /// Where LDAPS is served.
+    pub fn local_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Swaps everything but gates and server TLS, from the next turn of each shard on. Operations in flight that would
+    /// no longer be permitted end within a turn.
+    pub fn reload(&self, snapshot: Arc<Snapshot>) {
+        self.shared.snapshot.store(snapshot);
+        self.wake();
+    }
+
+    /// Swaps the server's TLS settings for new connections.
+    pub fn reload_tls(&self, tls: Arc<ServerConfig>) {
+        self.shared.tls.store(tls);
+    }
+
+    /// Takes no new connections, lets operations in flight end, tells every client with a Notice of Disconnection, and
+    /// returns when all are gone or after `limit`. Blocks: call it from a thread that may.
+    pub fn drain(&self, limit: Duration) -> bool {
+        self.shared.phase.store(Phase::Draining.number(), Ordering::Release);
+        self.wake();
+        let end = Instant::now() + limit;
+        while self.is_running() {
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        true
+    }
+
+    /// Ends the shards now; audit records that were made are handed over first. Blocks until they are gone.
+    pub fn stop(&self) {
+        self.shared.phase.store(Phase::Stopping.number(), Ordering::Release);
+        self.wake();
+        for thread in std::mem::take(&mut *self.threads()) {
+            if thread.join().is_err() {
+                tracing::error!("a shard ended by a panic");
+            }
+        }
+    }
+
+    /// Whether any shard still runs. All of them end when the audit receiver is gone.
+    pub fn is_running(&self) -> bool {
+        self.shared.running.load(Ordering::Acquire) > 0
+    }
+
+    fn threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self) {
+        wake(&self.wakers);
+    }
+
+    fn watch_gates(&self) {
+        let wakers = Arc::clone(&self.wakers);
+        self.shared.gates.watch(Box::new(move |_, _| wake(&wakers)));
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn wake(wakers: &[Arc<Waker>]) {
+    for waker in wakers {
+        // A shard that cannot be woken still has a turn at least every quarter of a second while it has clients.
+        if let Err(error) = waker.wake() {
+            tracing::warn!(%error, "a shard could not be woken");
+        }
+    }
+}
+
+/// One shard batches best; more than half the cores leaves none for the rest.
+fn shard_count(wanted: usize) -> usize {
+    match wanted {
+        0 => (std::thread::available_parallelism().map_or(1, |n| n.get()) / 2).max(1),
+        n => n,
+    }
+}

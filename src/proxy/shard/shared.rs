@@ -1,0 +1,53 @@
+//! What all shards and their handle share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize};
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+
+use crate::ambient::clock::Clock;
+use crate::gate::table::GateTable;
+use crate::proxy::metrics::Metrics;
+use crate::proxy::settings::Settings;
+use crate::proxy::snapshot::Snapshot;
+
+/// How far the life of the front door has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    Serving,
+    Draining,
+    Stopping,
+}
+
+impl Phase {
+    pub(super) fn number(self) -> u8 {
+        match self {
+            Phase::Serving => 0,
+            Phase::Draining => 1,
+            Phase::Stopping => 2,
+        }
+    }
+
+    /// Anything unknown means stopping.
+    pub(super) fn from_number(number: u8) -> Self {
+        match number {
+            0 => Phase::Serving,
+            1 => Phase::Draining,
+            _ => Phase::Stopping,
+        }
+    }
+}
+
+/// What shards see besides their own sockets. A turn takes the swappable parts once.
+pub struct Shared {
+    pub settings: Arc<Settings>,
+    pub snapshot: ArcSwap<Snapshot>,
+    pub gates: Arc<GateTable>,
+    /// A connection keeps the settings it began with.
+    pub tls: ArcSwap<ServerConfig>,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    pub(super) phase: AtomicU8,
+    pub(super) running: AtomicUsize,
+}
