@@ -92,7 +92,7 @@ async fn evidence(lab: &Lab, member: &str) -> Evidence {
             identity: format!("FILE:{},{}", pki("good/sc-rxa-monitor.crt"), pki("good/sc-rxa-monitor.key")),
             anchors: None,
             pin: None,
-            password: None,
+            password: Some(SecretReference::File(folder.path().join("password"))),
         });
     }
     let evidence = collect(&target, &requirements(), &Settings::default(), &Clock::system(), None).await;
@@ -145,9 +145,34 @@ async fn hardened_and_weak_members_differ_where_they_should() {
         assert_eq!(hardened.get(fact), Fact::boolean(good), "{fact} of the hardened member");
         assert_eq!(weak.get(fact), Fact::boolean(bad), "{fact} of the weak member");
     }
+    // the monitoring account's card logs on; a password, though not its own, proves only that it is refused
+    assert_eq!(hardened.get("smartcard.card_logon_works"), Fact::boolean(true));
+    assert_eq!(hardened.get("smartcard.password_logon_works"), Fact::boolean(false));
+    assert_eq!(hardened.get("smartcard.simple_bind_works"), Fact::boolean(false));
+    assert!(matches!(weak.get("smartcard.card_logon_works"), Fact::NotCollected(_)));
     let rc4 = "rc4-hmac".to_owned();
     assert!(!names(&hardened.get("kerberos.etypes")).contains(&rc4));
     assert!(names(&weak.get("kerberos.etypes")).contains(&rc4));
     assert_eq!(hardened.get("users.complete"), Fact::boolean(true));
     assert!(hardened.collections["users"].records.len() > 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cards_of_nobody_do_not_log_on() {
+    let Some(lab) = Lab::of("cards_of_nobody_do_not_log_on") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut target = target(&lab, "RXA", folder.path());
+    let requirements = Requirements { probes: BTreeSet::new(), ..Requirements::default() };
+    for card in ["rogue/sc-rxa-rogue", "good/sc-rxa-expired", "good/sc-rxa-alice"] {
+        let part = |end: &str| lab.pki(&format!("{card}.{end}")).display().to_string();
+        target.card = Some(Card {
+            principal: "card-monitor@RXA.TRUST.TEST".to_owned(),
+            identity: format!("FILE:{},{}", part("crt"), part("key")),
+            anchors: None,
+            pin: None,
+            password: None,
+        });
+        let evidence = collect(&target, &requirements, &Settings::default(), &Clock::system(), None).await;
+        assert_eq!(evidence.facts.get("smartcard.card_logon_works"), Fact::boolean(false), "{card}");
+    }
 }

@@ -121,6 +121,10 @@ fn record(read: &Read, entry: &Entry, privileged: &Result<Privileged, String>, a
         .attributes
         .iter()
         .map(|(name, attribute)| {
+            if is_cut(entry, &attribute.from) {
+                let reason = format!("`{}` has more values than the directory gives at once", attribute.from);
+                return (name.clone(), Fact::Failed(reason));
+            }
             let values: Vec<Vec<u8>> = entry.values(&attribute.from).map(<[u8]>::to_vec).collect();
             (name.clone(), decode(attribute, &values, at))
         })
@@ -140,6 +144,15 @@ fn record(read: &Read, entry: &Entry, privileged: &Result<Privileged, String>, a
         record.insert(name.clone(), fact);
     }
     record
+}
+
+/// Whether only a range of the values came ([MS-ADTS] section 3.1.1.3.1.3.3). A part is never taken for the whole.
+fn is_cut(entry: &Entry, attribute: &str) -> bool {
+    entry.attributes.iter().any(|found| {
+        let mut parts = found.description.split(';');
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case(attribute))
+            && parts.any(|option| option.to_ascii_lowercase().starts_with("range=") && !option.ends_with('*'))
+    })
 }
 
 fn completeness(done: &SearchDone, overflow: bool) -> Fact {
@@ -204,4 +217,23 @@ fn by(planned: &PlannedSearch, search: &Search) -> String {
         Scope::Subtree => "subtree",
     };
     format!("search {scope} of `{}` for {}", search.base, planned.filter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ldap::entry::Attribute;
+
+    #[test]
+    fn a_range_is_not_the_whole() {
+        let entry = |description: &str| Entry {
+            dn: "CN=g".to_owned(),
+            attributes: vec![Attribute { description: description.to_owned(), values: Vec::new() }],
+        };
+        assert!(is_cut(&entry("member;range=0-1499"), "member"));
+        assert!(is_cut(&entry("Member;Range=0-1499"), "member"));
+        assert!(!is_cut(&entry("member;range=0-*"), "member"));
+        assert!(!is_cut(&entry("member"), "member"));
+        assert!(!is_cut(&entry("memberOf;range=0-1"), "member"));
+    }
 }
