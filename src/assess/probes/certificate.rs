@@ -10,7 +10,6 @@ use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
-use x509_parser::signature_algorithm::SignatureAlgorithm;
 
 /// A verifier that keeps the chain and refuses it, whatever it is: the handshake ends there, and nothing is ever sent to a
 /// server that was not verified.
@@ -85,7 +84,7 @@ pub struct Appraisal {
     /// `rsa`, `ec`, `ed25519` or `other`.
     pub key_algorithm: String,
     pub key_bits: i64,
-    /// The hash, for example `sha256`; `ed25519` or `other`.
+    /// For example `sha256-rsa`.
     pub signature_algorithm: String,
     pub not_after: OffsetDateTime,
     pub self_signed: bool,
@@ -117,7 +116,7 @@ pub fn appraise(
         name_matches,
         key_algorithm,
         key_bits,
-        signature_algorithm: signature_hash(&parsed).to_owned(),
+        signature_algorithm: signature_name(&parsed.signature_algorithm.algorithm.to_id_string()).to_owned(),
         not_after: parsed.validity().not_after.to_datetime(),
         self_signed,
     })
@@ -156,19 +155,19 @@ fn key(certificate: &X509Certificate<'_>) -> (String, i64) {
     }
 }
 
-/// The hash of a signature algorithm: RFC 8017 appendix C, RFC 5758, RFC 8410.
-fn signature_hash(certificate: &X509Certificate<'_>) -> &'static str {
-    let algorithm = &certificate.signature_algorithm;
-    let hash = match SignatureAlgorithm::try_from(algorithm) {
-        Ok(SignatureAlgorithm::RSASSA_PSS(parameters)) => parameters.hash_algorithm_oid().to_id_string(),
-        _ => algorithm.algorithm.to_id_string(),
-    };
-    match hash.as_str() {
-        "1.2.840.113549.1.1.4" => "md5",
-        "1.2.840.113549.1.1.5" | "1.2.840.10045.4.1" | "1.3.14.3.2.26" => "sha1",
-        "1.2.840.113549.1.1.11" | "1.2.840.10045.4.3.2" | "2.16.840.1.101.3.4.2.1" => "sha256",
-        "1.2.840.113549.1.1.12" | "1.2.840.10045.4.3.3" | "2.16.840.1.101.3.4.2.2" => "sha384",
-        "1.2.840.113549.1.1.13" | "1.2.840.10045.4.3.4" | "2.16.840.1.101.3.4.2.3" => "sha512",
+/// RFC 8017 appendix C, RFC 5758, RFC 8410.
+fn signature_name(oid: &str) -> &'static str {
+    match oid {
+        "1.2.840.113549.1.1.4" => "md5-rsa",
+        "1.2.840.113549.1.1.5" => "sha1-rsa",
+        "1.2.840.113549.1.1.10" => "rsa-pss",
+        "1.2.840.113549.1.1.11" => "sha256-rsa",
+        "1.2.840.113549.1.1.12" => "sha384-rsa",
+        "1.2.840.113549.1.1.13" => "sha512-rsa",
+        "1.2.840.10045.4.1" => "sha1-ecdsa",
+        "1.2.840.10045.4.3.2" => "sha256-ecdsa",
+        "1.2.840.10045.4.3.3" => "sha384-ecdsa",
+        "1.2.840.10045.4.3.4" => "sha512-ecdsa",
         "1.3.101.112" => "ed25519",
         _ => "other",
     }

@@ -202,8 +202,8 @@ fn strength(appraisal: &Appraisal) -> i64 {
 
 fn signature_rank(name: &str) -> u8 {
     match name {
-        "md5" => 0,
-        "sha1" => 1,
+        "md5-rsa" => 0,
+        "sha1-rsa" | "sha1-ecdsa" => 1,
         "other" => 2,
         _ => 3,
     }
