@@ -1,1 +1,15 @@
-//! Builds everything once, reloads, drains, stops.
+//! Builds everything once, decides gates, reloads, drains, stops.
+//!
+//! One value, [`core::Core`], is shared by everything that runs. [`gates`] is the only place that moves a gate: it closes
+//! first and records after, and opens only what is recorded. [`watch`] notices what other processes write and a store that
+//! cannot be written; [`policies`] keeps the last good policy set; [`run`] starts and ends it all.
+
+pub mod access;
+pub mod core;
+pub mod error;
+pub mod evidence;
+pub mod gates;
+pub mod metrics;
+pub mod policies;
+pub mod run;
+pub mod watch;

@@ -32,7 +32,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
 
 fn verify(context: &Context) -> Result<Answer, Failure> {
     let report = context.store()?.verify_audit().map_err(Failure::could_not)?;
-    let folder = context.config()?.data_dir.join("access");
+    let folder = context.config()?.access_audit();
     let access = access::verify(&folder).map_err(Failure::could_not)?;
     let whole = report.is_whole() && access.faults.is_empty();
     let answer = json!({ "whole": whole, "audit": report, "access": access });

@@ -142,3 +142,15 @@ impl Field for Unlisted {
         }
     }
 }
+
+impl Config {
+    /// The gateway's signing key (Ed25519, PKCS#8), made when first needed.
+    pub fn signing_key(&self) -> PathBuf {
+        self.data_dir.join("signing.key")
+    }
+
+    /// The folder of the access audit.
+    pub fn access_audit(&self) -> PathBuf {
+        self.data_dir.join("access")
+    }
+}

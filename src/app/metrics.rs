@@ -1,0 +1,103 @@
+//! What operators see of the gateway as a whole. Labels are ODS codes and fixed words.
+
+use prometheus::core::Collector;
+use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+
+/// Registered once. Clones share the same metrics.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// 1 when requests may pass.
+    pub gate_open: IntGaugeVec,
+    /// Changes of gates, by the state that they changed to.
+    pub gate_transitions: IntCounterVec,
+    /// Seconds since the evidence of the latest assessment was collected.
+    pub assessment_age: GaugeVec,
+    /// Findings of the latest assessment, by verdict.
+    pub findings: IntGaugeVec,
+    /// 1 for the state that the membership is in.
+    pub membership: IntGaugeVec,
+    /// Loads of the policy documents, by outcome.
+    pub policy_loads: IntCounterVec,
+    /// 1 when the documents on the disk are the ones in force.
+    pub policy_good: IntGauge,
+    /// 1 when everything can be recorded.
+    pub recording: IntGaugeVec,
+    /// Access audit records handed over and not yet written, in chunks.
+    pub access_chunks: IntGauge,
+}
+
+impl Metrics {
+    /// Makes the metrics and registers them with `registry`.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Metrics {
+            gate_open: gauges(
+                "portcullis_gate_open",
+                "Whether requests may pass the gate.",
+                &["member", "grant"],
+            )?,
+            gate_transitions: IntCounterVec::new(
+                Opts::new("portcullis_gate_transitions_total", "Changes of gates, by new state."),
+                &["member", "grant", "state"],
+            )?,
+            assessment_age: GaugeVec::new(
+                Opts::new(
+                    "portcullis_assessment_age_seconds",
+                    "Seconds since the evidence of the latest assessment was collected.",
+                ),
+                &["member"],
+            )?,
+            findings: gauges(
+                "portcullis_assessment_findings",
+                "Findings of the latest assessment, by verdict.",
+                &["member", "verdict"],
+            )?,
+            membership: gauges(
+                "portcullis_membership",
+                "The state of the membership.",
+                &["member", "state"],
+            )?,
+            policy_loads: IntCounterVec::new(
+                Opts::new("portcullis_policy_loads_total", "Loads of the policy documents, by outcome."),
+                &["outcome"],
+            )?,
+            policy_good: IntGauge::new(
+                "portcullis_policy_good",
+                "Whether the policy documents on the disk are those in force.",
+            )?,
+            recording: gauges(
+                "portcullis_recording",
+                "Whether what happens can be recorded; when not, every gate is closed.",
+                &["part"],
+            )?,
+            access_chunks: IntGauge::new(
+                "portcullis_access_audit_waiting_chunks",
+                "Chunks of access audit records that wait to be written.",
+            )?,
+        };
+        let build = gauges("portcullis_build_info", "The version that runs.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        for outcome in ["done", "refused"] {
+            metrics.policy_loads.with_label_values(&[outcome]).inc_by(0);
+        }
+        let all: [Box<dyn Collector>; 10] = [
+            Box::new(build),
+            Box::new(metrics.gate_open.clone()),
+            Box::new(metrics.gate_transitions.clone()),
+            Box::new(metrics.assessment_age.clone()),
+            Box::new(metrics.findings.clone()),
+            Box::new(metrics.membership.clone()),
+            Box::new(metrics.policy_loads.clone()),
+            Box::new(metrics.policy_good.clone()),
+            Box::new(metrics.recording.clone()),
+            Box::new(metrics.access_chunks.clone()),
+        ];
+        for collector in all {
+            registry.register(collector)?;
+        }
+        Ok(metrics)
+    }
+}
+
+fn gauges(name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    IntGaugeVec::new(Opts::new(name, help), labels)
+}

@@ -1,0 +1,138 @@
+//! Notices what other processes write to the store, when it cannot be written, and when a decision's time is over.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use crate::app::core::Core;
+use crate::app::gates;
+use crate::app::policies;
+use crate::policy::terms::OdsCode;
+use crate::store::audit::AuditRecord;
+use crate::store::error::StoreError;
+
+/// How often the store is asked whether anything changed.
+pub const EVERY: Duration = Duration::from_millis(50);
+/// How often it is tried whether the store can be written.
+const PROBE: Duration = Duration::from_secs(2);
+/// How often decisions are looked at for their end.
+const EXPIRE: Duration = Duration::from_millis(500);
+/// Audit records that are read at once.
+const BATCH: u32 = 1_000;
+const PART: &str = "store";
+
+/// What was seen last.
+#[derive(Debug)]
+pub struct Watch {
+    generation: Option<u64>,
+    /// The audit record up to which changes were acted upon.
+    seen: u64,
+    probed: Option<Instant>,
+    expired: Instant,
+}
+
+/// What a look found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Members were added or changed: the front door must hear of it.
+    pub members: bool,
+}
+
+impl Watch {
+    /// Changes from now on.
+    pub fn new(core: &Core) -> Result<Self, StoreError> {
+        let (seen, _) = core.store.audit_end()?;
+        let generation = Some(core.store.generation()?);
+        Ok(Watch { generation, seen, probed: None, expired: Instant::now() })
+    }
+
+    /// One look. A store that fails closes every gate until it works again.
+    pub fn look(&mut self, core: &Core) -> Seen {
+        match self.try_look(core) {
+            Ok(seen) => seen,
+            Err(error) => {
+                if error.closes_gates() {
+                    gates::block(core, PART, &error.to_string());
+                } else {
+                    tracing::warn!(%error, "the store could not be read; trying again");
+                }
+                // whatever was missed is acted upon when it works again
+                self.generation = None;
+                Seen::default()
+            }
+        }
+    }
+
+    fn try_look(&mut self, core: &Core) -> Result<Seen, StoreError> {
+        if self.probed.is_none_or(|at| at.elapsed() >= PROBE) {
+            self.probed = Some(Instant::now());
+            core.store.probe_writable()?;
+            gates::unblock(core, PART)?;
+        }
+        let mut seen = Seen::default();
+        let generation = core.store.generation()?;
+        if self.generation != Some(generation) {
+            self.follow(core, &mut seen)?;
+            self.generation = Some(generation);
+        }
+        if self.expired.elapsed() >= EXPIRE {
+            self.expired = Instant::now();
+            expire(core)?;
+        }
+        Ok(seen)
+    }
+
+    /// Acts upon every audit record since the last look: each change of a member, its exceptions or its assessments has one.
+    fn follow(&mut self, core: &Core, seen: &mut Seen) -> Result<(), StoreError> {
+        let (mut decide, mut judge) = (BTreeSet::new(), BTreeSet::new());
+        let mut last = self.seen;
+        loop {
+            let records = core.store.audit(last, BATCH)?;
+            let Some(end) = records.last() else { break };
+            last = end.seq;
+            for record in &records {
+                note(record, seen, &mut decide, &mut judge);
+            }
+        }
+        for ods in &judge {
+            if let Some(member) = core.store.member(ods)? {
+                policies::judge_one(core, &member)?;
+            }
+        }
+        for ods in decide.union(&judge) {
+            gates::decide_one(core, ods)?;
+        }
+        self.seen = last;
+        Ok(())
+    }
+}
+
+fn note(
+    record: &AuditRecord,
+    seen: &mut Seen,
+    decide: &mut BTreeSet<OdsCode>,
+    judge: &mut BTreeSet<OdsCode>,
+) {
+    let Some(member) = &record.audit.member else { return };
+    let action = record.audit.action.as_str();
+    if action.starts_with("member.") {
+        seen.members = true;
+        decide.insert(member.clone());
+    } else if action.starts_with("exception.") {
+        judge.insert(member.clone());
+    } else if !action.starts_with("gate.") {
+        decide.insert(member.clone());
+    }
+}
+
+/// Decides anew where a decision's time is over.
+fn expire(core: &Core) -> Result<(), StoreError> {
+    let (snapshot, now) = (core.gates.snapshot(), core.clock.now());
+    for (member, decisions) in snapshot.members() {
+        let over =
+            decisions.values().any(|d| d.state.passes() && d.valid_until.is_none_or(|until| until <= now));
+        if over {
+            gates::decide_one(core, member)?;
+        }
+    }
+    Ok(())
+}
