@@ -22,16 +22,18 @@ use crate::store::record::GateRecord;
 /// The name of the note that keeps from when on each control denies.
 const DENIED_SINCE: &str = "gate.denied_since";
 /// Who moves gates, in the audit.
-const ACTOR: &str = "gateway";
+pub const ACTOR: &str = "gateway";
+/// Assessments that are read for each clean one that the baseline asks for: evidence may have been judged several times.
+const ASSESSMENTS_EACH: u32 = 4;
 /// Assessments that are read at most, whatever the baseline asks for.
-const ASSESSMENTS_MAX: u32 = 32;
+const ASSESSMENTS_MAX: u32 = 64;
 
 type Decisions = BTreeMap<Grant, GateDecision>;
 
 /// Decides the gates of every member anew.
 pub fn decide_all(core: &Core) -> Result<(), StoreError> {
     for member in core.store.members()? {
-        decide_member(core, &member)?;
+        decide_member(core, &mut core.deciding(), &member)?;
     }
     Ok(())
 }
@@ -39,16 +41,16 @@ pub fn decide_all(core: &Core) -> Result<(), StoreError> {
 /// Decides the gates of one member anew; a member that is not there has none.
 pub fn decide_one(core: &Core, ods: &OdsCode) -> Result<(), StoreError> {
     match core.store.member(ods)? {
-        Some(member) => decide_member(core, &member),
+        Some(member) => decide_member(core, &mut core.deciding(), &member),
         None => Ok(()),
     }
 }
 
-fn decide_member(core: &Core, member: &Member) -> Result<(), StoreError> {
-    let mut deciding = core.deciding();
-    flush(core, &mut deciding)?;
+/// Decides the gates of a member anew, by whoever holds the right to decide.
+pub fn decide_member(core: &Core, deciding: &mut Deciding, member: &Member) -> Result<(), StoreError> {
+    flush(core, deciding)?;
     let before = recorded(core, member)?;
-    let (outcome, latest) = outcome(core, &mut deciding, member, &before)?;
+    let (outcome, latest) = outcome(core, deciding, member, &before)?;
     show(core, member, latest.as_ref());
     let decisions = match deciding.blocked.values().next() {
         Some(reason) => closed("store", reason),
@@ -108,7 +110,7 @@ fn outcome(
             reopen_after: baseline.reopen_after.max(1),
             evidence_valid_for: baseline.evidence_valid_for.whole_seconds(),
         });
-    let count = settings.reopen_after.clamp(1, ASSESSMENTS_MAX);
+    let count = settings.reopen_after.saturating_mul(ASSESSMENTS_EACH).min(ASSESSMENTS_MAX);
     let mut read: Vec<(Assessment, bool)> = Vec::new();
     for record in core.store.recent_assessments(&member.ods, count)? {
         match serde_json::from_slice::<Assessment>(&record.document) {

@@ -11,5 +11,8 @@ pub mod evidence;
 pub mod gates;
 pub mod metrics;
 pub mod policies;
+pub mod reload;
 pub mod run;
+pub mod schedule;
+pub mod stop;
 pub mod watch;

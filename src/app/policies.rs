@@ -63,7 +63,9 @@ pub fn reload(core: &Core) -> Reload {
                 controls = policy.set.controls.len(),
                 "policy set in force"
             );
-            core.policy.store(Some(Arc::new(policy)));
+            if let Err(error) = enforce(core, policy) {
+                gates::block(core, "store", &error.to_string());
+            }
             Reload::Changed
         }
         Err(faults) => {
@@ -89,13 +91,16 @@ pub fn reload(core: &Core) -> Reload {
     }
 }
 
-/// Holds every member's latest evidence against the set in force, and decides its gates: after the set changed.
-pub fn judge_all(core: &Core) -> Result<(), StoreError> {
+/// Puts a new set in force: every member's latest evidence is held against it and its gates are decided, with nobody deciding
+/// in between, so that no gate moves for the change of the set alone.
+fn enforce(core: &Core, policy: Policy) -> Result<(), StoreError> {
+    let mut deciding = core.deciding();
+    core.policy.store(Some(Arc::new(policy)));
     for member in core.store.members()? {
         if member.state.is_measured() {
             judge_one(core, &member)?;
         }
-        gates::decide_one(core, &member.ods)?;
+        gates::decide_member(core, &mut deciding, &member)?;
     }
     Ok(())
 }

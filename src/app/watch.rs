@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::app::core::Core;
-use crate::app::gates;
+use crate::app::gates::{self, ACTOR};
 use crate::app::policies;
 use crate::policy::terms::OdsCode;
 use crate::store::audit::AuditRecord;
@@ -114,12 +114,16 @@ fn note(
 ) {
     let Some(member) = &record.audit.member else { return };
     let action = record.audit.action.as_str();
+    if record.audit.actor == ACTOR && (action.starts_with("gate.") || action.starts_with("assessment.")) {
+        // our own, decided when it was made
+        return;
+    }
     if action.starts_with("member.") {
         seen.members = true;
         decide.insert(member.clone());
     } else if action.starts_with("exception.") {
         judge.insert(member.clone());
-    } else if !action.starts_with("gate.") {
+    } else {
         decide.insert(member.clone());
     }
 }

@@ -8,7 +8,7 @@ use crate::ambient::clock::Clock;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::command as member;
-use crate::cli::{assess, audit, config, exception, gate, store};
+use crate::cli::{assess, audit, config, exception, gate, serve, store};
 
 /// A directory federation gateway: lets a member's Active Directory federate only while it meets the national security baseline.
 #[derive(Debug, Parser)]
@@ -30,6 +30,8 @@ pub struct Arguments {
 /// The command groups.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Run the gateway until a signal ends it.
+    Serve,
     /// Members and their life.
     #[command(subcommand)]
     Member(member::Command),
@@ -60,6 +62,7 @@ pub fn run(arguments: Arguments) -> Result<Answer, Failure> {
         arguments.actor.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "unknown".to_owned());
     let context = Context::new(arguments.config, arguments.json, actor, Clock::system());
     match arguments.command {
+        Command::Serve => serve::run(&context),
         Command::Member(command) => member::run(command, &context),
         Command::Gate(command) => gate::run(command, &context),
         Command::Exception(command) => exception::run(command, &context),

@@ -18,13 +18,12 @@ use crate::baseline::facts::Evidence;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::directory::endpoint::Endpoint;
+use crate::enrol::run::{self, By};
 use crate::policy::set::PolicySet;
 use crate::policy::terms::{OdsCode, Party};
 use crate::secret::reference::SecretReference;
 use crate::secret::signing::Signer;
 
-/// The signing key's file in the data directory.
-pub const SIGNING_KEY: &str = "signing.key";
 /// How many assessments back "since when" looks.
 const HISTORY: u32 = 1000;
 
@@ -145,7 +144,7 @@ fn measure(member: &OdsCode, context: &Context) -> Result<(Assessment, Vec<Asses
     let config = context.config()?;
     let store = context.store()?;
     let set = Arc::new(load(&config.policies)?);
-    let signer = Signer::load_or_create(&config.data_dir.join(SIGNING_KEY)).map_err(Failure::could_not)?;
+    let signer = Signer::load_or_create(&config.signing_key()).map_err(Failure::could_not)?;
     let before: Vec<Assessment> = store
         .recent_assessments(member, HISTORY)
         .map_err(Failure::could_not)?
@@ -163,6 +162,8 @@ fn measure(member: &OdsCode, context: &Context) -> Result<(Assessment, Vec<Asses
         on_assessed: None,
     };
     let assessed = runtime()?.block_on(assessor.assess(member)).map_err(failure)?;
+    let by = By { actor: &context.actor, reason: "its directory was measured", now: context.clock.now() };
+    run::measured(store.as_ref(), member, &by).map_err(Failure::could_not)?;
     Ok((assessed.assessment, before))
 }
 

@@ -13,5 +13,6 @@ pub mod exception;
 pub mod failure;
 pub mod gate;
 pub mod member;
+pub mod serve;
 pub mod store;
 pub mod table;

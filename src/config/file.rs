@@ -50,6 +50,7 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
     let national = top.section("national").and_then(national);
     let store = top.settings("store");
     let intervals = top.settings("intervals");
+    let assess = top.settings("assess");
     let log = top.settings("log");
     let applications = top
         .items("applications")
@@ -69,6 +70,7 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
         national: national?,
         store,
         intervals,
+        assess,
         log,
         applications,
     })

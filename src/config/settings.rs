@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::assess;
 use crate::config::read::{Field, Reader};
 use crate::config::source::{Node, Placed};
 use crate::policy::terms::OdsCode;
@@ -23,6 +24,8 @@ pub struct Config {
     pub national: National,
     pub store: store::settings::Settings,
     pub intervals: Intervals,
+    /// How member directories are measured.
+    pub assess: assess::settings::Settings,
     pub log: Log,
     /// National applications that may come to the front door, by certificate.
     pub applications: Vec<Application>,

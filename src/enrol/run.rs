@@ -7,6 +7,7 @@ use crate::enrol::error::EnrolError;
 use crate::enrol::lifecycle::{Step, next};
 use crate::policy::terms::{Membership, OdsCode};
 use crate::store::audit::NewAudit;
+use crate::store::error::StoreError;
 use crate::store::member::{Member, Transition};
 use crate::store::port::Store;
 
@@ -132,8 +133,17 @@ pub fn advance(
 
 /// Records that the member was measured, when that was what it waited for. Any later state stays as it is.
 pub fn measured(store: &dyn Store, ods: &OdsCode, by: &By<'_>) -> Result<Member, EnrolError> {
-    let member = store.member(ods)?.ok_or_else(|| EnrolError::NoMember(ods.clone()))?;
-    if member.state == Membership::Requested { take(store, ods, Step::Check, by) } else { Ok(member) }
+    loop {
+        let member = store.member(ods)?.ok_or_else(|| EnrolError::NoMember(ods.clone()))?;
+        if member.state != Membership::Requested {
+            return Ok(member);
+        }
+        match take(store, ods, Step::Check, by) {
+            // the gateway and a person may measure at the same time: one of them records it
+            Err(EnrolError::Store(StoreError::Conflict(_)) | EnrolError::Step { .. }) => {}
+            other => return other,
+        }
+    }
 }
 
 fn before_suspension(store: &dyn Store, ods: &OdsCode) -> Result<Option<Membership>, EnrolError> {

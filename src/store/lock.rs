@@ -1,7 +1,8 @@
 //! One gateway per store: an exclusive lock on `<data_dir>/gateway.lock`, held as long as the value lives. The operating
 //! system lets go of it when the process ends, however it ends.
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use crate::store::error::StoreError;
@@ -16,6 +17,7 @@ impl GatewayLock {
         let path = data_dir.join("gateway.lock");
         let open =
             |reason: std::io::Error| StoreError::Open { path: path.clone(), reason: reason.to_string() };
+        DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(open)?;
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(open)?;
         match file.try_lock() {
             Ok(()) => Ok(GatewayLock(file)),

@@ -1,0 +1,68 @@
+//! What happens again and again: assessments and sync runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+
+use crate::app::core::Core;
+use crate::app::error::AppError;
+use crate::app::gates::{self, ACTOR};
+use crate::app::stop::Stop;
+use crate::assess::metrics::Metrics;
+use crate::assess::run::{Assessor, OnAssessed};
+use crate::assess::schedule::Schedule;
+use crate::enrol::run::{self, By};
+use crate::store::member::Member;
+
+/// The tasks that run.
+#[derive(Debug)]
+pub struct Schedules(JoinSet<()>);
+
+impl Schedules {
+    /// Waits until they ended, at most `limit`.
+    pub async fn ended(mut self, limit: Duration) {
+        let all = async { while self.0.join_next().await.is_some() {} };
+        if tokio::time::timeout(limit, all).await.is_err() {
+            tracing::warn!("assessments or sync runs were given up");
+        }
+    }
+}
+
+/// Starts the schedules.
+pub fn start(runtime: &Runtime, core: &Arc<Core>, stop: &Stop) -> Result<Schedules, AppError> {
+    let mut tasks = JoinSet::new();
+    let metrics = Metrics::register(&core.registry)?;
+    let shared = Arc::clone(core);
+    let assessor = Assessor {
+        store: Arc::clone(&core.store),
+        policies: Arc::new(move || shared.policy.load().as_ref().map(|policy| Arc::clone(&policy.set))),
+        signer: Arc::clone(&core.signer),
+        settings: core.config.assess.clone(),
+        clock: core.clock.clone(),
+        actor: ACTOR.to_owned(),
+        metrics: Some(metrics),
+        on_assessed: Some(on_assessed(core)),
+    };
+    let interval = Duration::from_secs(u64::from(core.config.intervals.assess_seconds));
+    let (schedule, _demand) = Schedule::new(assessor, interval);
+    tasks.spawn_on(schedule.run(stop.watch()), runtime.handle());
+    Ok(Schedules(tasks))
+}
+
+/// After each assessment: the membership goes on if it waited for it, and the gates are decided.
+fn on_assessed(core: &Arc<Core>) -> OnAssessed {
+    let core = Arc::clone(core);
+    Arc::new(move |member: &Member, _| {
+        let by = By { actor: ACTOR, reason: "its directory was measured", now: core.clock.now() };
+        if let Err(error) = run::measured(core.store.as_ref(), &member.ods, &by) {
+            tracing::error!(member = %member.ods, %error, "that it was measured could not be recorded");
+        }
+        if let Err(error) = gates::decide_one(&core, &member.ods)
+            && error.closes_gates()
+        {
+            gates::block(&core, "store", &error.to_string());
+        }
+    })
+}

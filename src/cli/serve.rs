@@ -1,0 +1,18 @@
+//! `portcullis serve`: the gateway itself.
+
+use std::sync::Arc;
+
+use crate::app::run;
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::config::file;
+use crate::config::settings::LogFormat;
+use crate::telemetry::logging;
+
+/// Runs until a signal ends it: SIGTERM drains, SIGHUP reads policy documents and certificates again.
+pub fn run(context: &Context) -> Result<Answer, Failure> {
+    let config = file::check(context.config_path()).map_err(Failure::could_not)?;
+    logging::start(config.log.format == LogFormat::Json, &config.log.filter).map_err(Failure::could_not)?;
+    run::serve(Arc::new(config), context.clock.clone()).map_err(Failure::could_not)?;
+    Ok(Answer::Yes)
+}
