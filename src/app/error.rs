@@ -1,9 +1,11 @@
 //! Why the gateway did not start.
 
 use crate::config::fault::Faults;
+use crate::proxy::error::ProxyError;
 use crate::secret::signing::SigningError;
 use crate::store::error::StoreError;
 use crate::telemetry::logging::LoggingError;
+use crate::tls::error::TlsError;
 
 /// The gateway did not start, or had to end. Always ours.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,10 @@ pub enum AppError {
     Metrics(#[from] prometheus::Error),
     #[error("cannot listen on {address} for metrics: {cause}")]
     Listen { address: std::net::SocketAddr, cause: std::io::Error },
+    #[error(transparent)]
+    Front(#[from] ProxyError),
+    #[error("the front door's certificates: {0}")]
+    Tls(#[from] TlsError),
     #[error("{what} could not be started: {cause}")]
     Start { what: &'static str, cause: std::io::Error },
 }

@@ -9,6 +9,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use crate::app::core::Core;
 use crate::app::error::AppError;
+use crate::app::front::Front;
 use crate::app::policies::{self, Reload};
 use crate::app::stop::Stop;
 
@@ -47,15 +48,15 @@ impl Teller {
 
 impl Reloader {
     /// Starts the thread and watches the policy folder.
-    pub fn start(core: &Arc<Core>, stop: &Stop) -> Result<Self, AppError> {
+    pub fn start(core: &Arc<Core>, front: &Arc<Front>, stop: &Stop) -> Result<Self, AppError> {
         let (sender, receiver) = sync_channel(16);
         let watcher = watch(core, sender.clone());
-        let (core, stop) = (Arc::clone(core), stop.clone());
+        let (core, front, stop) = (Arc::clone(core), Arc::clone(front), stop.clone());
         let thread = std::thread::Builder::new()
             .name("reload".to_owned())
             .spawn(move || {
                 let _watcher = watcher;
-                turn(&core, &stop, &receiver);
+                turn(&core, &front, &stop, &receiver);
             })
             .map_err(|cause| AppError::Start { what: "the reloader", cause })?;
         Ok(Reloader { sender, thread })
@@ -102,7 +103,7 @@ fn watch(core: &Core, sender: SyncSender<Changed>) -> Option<RecommendedWatcher>
         .ok()
 }
 
-fn turn(core: &Core, stop: &Stop, receiver: &Receiver<Changed>) {
+fn turn(core: &Core, front: &Front, stop: &Stop, receiver: &Receiver<Changed>) {
     let mut quiet = Duration::ZERO;
     while !stop.is_set() {
         match receiver.recv_timeout(TURN) {
@@ -110,13 +111,13 @@ fn turn(core: &Core, stop: &Stop, receiver: &Receiver<Changed>) {
                 std::thread::sleep(SETTLE);
                 let mut all = vec![first];
                 all.extend(receiver.try_iter());
-                act(core, &all);
+                act(core, front, &all);
             }
             Err(RecvTimeoutError::Timeout) => {
                 quiet = quiet.saturating_add(TURN);
                 if quiet >= ANYWAY {
                     quiet = Duration::ZERO;
-                    act(core, &[Changed::Documents]);
+                    act(core, front, &[Changed::Documents]);
                 }
             }
             Err(RecvTimeoutError::Disconnected) => return,
@@ -124,10 +125,11 @@ fn turn(core: &Core, stop: &Stop, receiver: &Receiver<Changed>) {
     }
 }
 
-fn act(core: &Core, changed: &[Changed]) {
-    if changed.iter().any(|c| matches!(c, Changed::Documents | Changed::Everything)) {
-        let outcome = policies::reload(core);
-        tracing::debug!(?outcome, "policy documents read");
-        let _ = outcome == Reload::Changed;
+fn act(core: &Core, front: &Front, changed: &[Changed]) {
+    let any = |what: Changed| changed.iter().any(|c| *c == what || *c == Changed::Everything);
+    let policy = any(Changed::Documents) && policies::reload(core) == Reload::Changed;
+    if policy || any(Changed::Members) {
+        front.reload(core);
     }
+    front.reload_tls(core);
 }

@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::ambient::clock::Clock;
 use crate::app::core::Core;
 use crate::app::error::AppError;
+use crate::app::front::Front;
 use crate::app::reload::Reloader;
 use crate::app::stop::Stop;
 use crate::app::watch::{self, Watch};
@@ -47,21 +48,28 @@ fn with_runtime(runtime: &Runtime, core: &Arc<Core>) -> Result<(), AppError> {
     gates::decide_all(core)?;
     let (audit, audit_thread) = access::start(core)?;
     console(runtime, core, &stop)?;
+    let front = Arc::new(Front::start(core, audit)?);
     let schedules = schedule::start(runtime, core, &stop)?;
-    let reloader = Reloader::start(core, &stop)?;
+    let reloader = Reloader::start(core, &front, &stop)?;
     let watcher = store_watch(core, &stop, &reloader)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), metrics = %core.config.listen.metrics, "gateway runs");
     let parts = [("the store watch", &watcher), ("the reloader", reloader.thread())];
-    let why = runtime.block_on(until(&mut signals, &reloader, &parts));
+    let why = runtime.block_on(until(&mut signals, &reloader, &front, &parts));
     tracing::info!(why, "gateway stops");
     core.health.fail("stopping", "it takes nothing new and lets operations in flight end");
     stop.stop();
-    runtime.block_on(schedules.ended(Duration::from_secs(u64::from(core.config.intervals.drain_seconds))));
-    drop(audit);
-    for thread in [watcher, reloader.into_thread(), audit_thread] {
+    let limit = Duration::from_secs(u64::from(core.config.intervals.drain_seconds));
+    front.drain(limit);
+    runtime.block_on(schedules.ended(limit));
+    for thread in [watcher, reloader.into_thread()] {
         if thread.join().is_err() {
             tracing::error!("a thread ended by a panic");
         }
+    }
+    // the front door held the last sender of access records
+    drop(front);
+    if audit_thread.join().is_err() {
+        tracing::error!("the access audit ended by a panic");
     }
     Ok(())
 }
@@ -87,6 +95,7 @@ impl Signals {
 async fn until(
     signals: &mut Signals,
     reloader: &Reloader,
+    front: &Front,
     parts: &[(&'static str, &JoinHandle<()>)],
 ) -> &'static str {
     let mut alive = tokio::time::interval(ALIVE);
@@ -101,6 +110,10 @@ async fn until(
             _ = alive.tick() => {
                 if let Some((part, _)) = parts.iter().find(|(_, thread)| thread.is_finished()) {
                     tracing::error!(part, "a part of the gateway ended that should not");
+                    return "a part ended";
+                }
+                if !front.is_running() {
+                    tracing::error!(part = "the front door", "a part of the gateway ended that should not");
                     return "a part ended";
                 }
             }

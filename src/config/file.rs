@@ -50,6 +50,7 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
     let national = top.section("national").and_then(national);
     let store = top.settings("store");
     let intervals = top.settings("intervals");
+    let front = top.settings("front");
     let assess = top.settings("assess");
     let log = top.settings("log");
     let applications = top
@@ -70,6 +71,7 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
         national: national?,
         store,
         intervals,
+        front,
         assess,
         log,
         applications,

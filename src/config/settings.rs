@@ -9,6 +9,7 @@ use crate::assess;
 use crate::config::read::{Field, Reader};
 use crate::config::source::{Node, Placed};
 use crate::policy::terms::OdsCode;
+use crate::proxy;
 use crate::secret::reference::SecretReference;
 use crate::store;
 
@@ -24,6 +25,8 @@ pub struct Config {
     pub national: National,
     pub store: store::settings::Settings,
     pub intervals: Intervals,
+    /// The front door's limits and times.
+    pub front: proxy::settings::Settings,
     /// How member directories are measured.
     pub assess: assess::settings::Settings,
     pub log: Log,

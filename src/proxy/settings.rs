@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// Settings of the front door. `Default` is safe for production.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Threads that serve clients; 0 means half the cores, at least 1.

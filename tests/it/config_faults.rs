@@ -81,7 +81,7 @@ fn all_faults_come_at_once_in_the_order_of_the_file() {
             "21:3: unknown key `intervals.asess_seconds`; did you mean `intervals.assess_seconds`?",
             "23:5: unknown key `applications[0].nmae`; did you mean `applications[0].name`?",
             "25:1: unknown key `colour`; known here: version, data_dir, policies, listen, tls, national, store, intervals, \
-             assess, log, applications",
+             front, assess, log, applications",
         ]
     );
 }
