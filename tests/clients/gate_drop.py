@@ -19,8 +19,8 @@ bad = 0
 
 def connect():
     connection = ldap.initialize(f"ldaps://{GATEWAY}")
-    for option, value in ((ldap.OPT_X_TLS_CACERTFILE, os.environ["LAB_CA"]), (ldap.OPT_X_TLS_CERTFILE, f"{PKI}/good/sc-rxa-alice.crt"),
-                          (ldap.OPT_X_TLS_KEYFILE, f"{PKI}/good/sc-rxa-alice.key"), (ldap.OPT_X_TLS_NEWCTX, 0)):
+    for option, value in ((ldap.OPT_X_TLS_CACERTFILE, os.environ["LAB_CA"]), (ldap.OPT_X_TLS_CERTFILE, f"{PKI}/good/connector-rxa.crt"),
+                          (ldap.OPT_X_TLS_KEYFILE, f"{PKI}/good/connector-rxa.key"), (ldap.OPT_X_TLS_NEWCTX, 0)):
         connection.set_option(option, value)
     connection.network_timeout, connection.timeout = 10, 20
     connection.sasl_interactive_bind_s("", ldap.sasl.external())
