@@ -23,6 +23,7 @@ use crate::policy::set::PolicySet;
 use crate::policy::terms::{OdsCode, Party};
 use crate::secret::reference::SecretReference;
 use crate::secret::signing::Signer;
+use crate::store::member::Card;
 
 /// How many assessments back "since when" looks.
 const HISTORY: u32 = 1000;
@@ -75,6 +76,18 @@ pub struct Check {
     /// The code of the organisation, for the report.
     #[arg(long, default_value = "CHECK")]
     member: OdsCode,
+    /// The monitoring account's principal, to try its smartcard.
+    #[arg(long, requires = "card_identity")]
+    card_principal: Option<String>,
+    /// Its card as MIT Kerberos writes it: FILE:cert.pem,key.pem or PKCS11:...
+    #[arg(long, requires = "card_principal")]
+    card_identity: Option<String>,
+    /// The file with the card's PIN.
+    #[arg(long, requires = "card_identity")]
+    card_pin_file: Option<PathBuf>,
+    /// The file with a password of the monitoring account, which must be refused.
+    #[arg(long, requires = "card_identity")]
+    card_password_file: Option<PathBuf>,
     /// Keep the evidence document in this file.
     #[arg(long, value_name = "FILE")]
     evidence: Option<PathBuf>,
@@ -123,9 +136,10 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
         .or_else(|| base_of(&command.bind_dn))
         .ok_or_else(|| Failure::could_not("give the domain's DN with --base-dn"))?;
     let password = SecretReference::File(command.password_file.clone());
-    let target =
+    let mut target =
         Target::new(command.member.clone(), vec![endpoint], &base, &command.bind_dn, password, &anchors)
             .map_err(failure)?;
+    target.card = card(&command);
     let profile = command.profile.as_deref();
     let compiled = compile(&set, profile, &command.member).map_err(failure)?;
     let settings = Settings::default();
@@ -137,6 +151,17 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
     }
     let assessment = judge(&set, profile, &evidence, &[], context.clock.now()).map_err(failure)?;
     show(&assessment, &[], &command.output, context)
+}
+
+fn card(command: &Check) -> Option<Card> {
+    let file = |path: &Option<PathBuf>| path.clone().map(SecretReference::File);
+    Some(Card {
+        principal: command.card_principal.clone()?,
+        identity: command.card_identity.clone()?,
+        anchors: None,
+        pin: file(&command.card_pin_file),
+        password: file(&command.card_password_file),
+    })
 }
 
 /// Measures a member of the store; its assessments before this one come with it, newest first.
