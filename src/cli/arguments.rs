@@ -44,7 +44,7 @@ pub enum Command {
     /// Measure a member's directory now and judge it, or judge recorded evidence again.
     Assess(assess::Assess),
     /// Measure a directory without a store or a gateway: would it be admitted?
-    Check(assess::Check),
+    Check(Box<assess::Check>),
     /// The audit chain.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -67,7 +67,7 @@ pub fn run(arguments: Arguments) -> Result<Answer, Failure> {
         Command::Gate(command) => gate::run(command, &context),
         Command::Exception(command) => exception::run(command, &context),
         Command::Assess(command) => assess::assess(command, &context),
-        Command::Check(command) => assess::check(command, &context),
+        Command::Check(command) => assess::check(*command, &context),
         Command::Audit(command) => audit::run(command, &context),
         Command::Config(command) => config::run(command, &context),
         Command::Store(command) => store::run(command, &context),
