@@ -192,7 +192,7 @@ pub fn decoded_type(decode: &Decode) -> Type {
     match decode {
         Decode::Integer | Decode::Count => Type::Integer,
         Decode::String | Decode::Character(_) => Type::Text,
-        Decode::Boolean | Decode::Flag(_) | Decode::Present => Type::Boolean,
+        Decode::Boolean | Decode::Flag(_) | Decode::NoFlag(_) | Decode::Present => Type::Boolean,
         Decode::Flags(names) => Type::Flags(names.keys().cloned().collect()),
         Decode::Enum(names) => Type::Word(names.values().cloned().collect()),
         Decode::Filetime | Decode::GeneralizedTime => Type::Instant,

@@ -55,6 +55,7 @@ fn value(decode: &Decode, values: &[Vec<u8>], at: OffsetDateTime) -> Result<Opti
             _ => return Err("neither TRUE nor FALSE".into()),
         },
         Decode::Flag(mask) => Value::Boolean(bits(number()?)? & mask == *mask),
+        Decode::NoFlag(mask) => Value::Boolean(bits(number()?)? & mask == 0),
         Decode::Flags(names) => {
             let set = bits(number()?)?;
             let named = names.iter().filter(|(_, mask)| set & **mask == **mask);

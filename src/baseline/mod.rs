@@ -9,6 +9,7 @@ pub mod facts;
 pub mod judge;
 pub mod literal;
 pub mod predicate;
+pub mod trial;
 pub mod truth;
 pub mod typing;
 pub mod value;

@@ -238,7 +238,7 @@ fn fits(operator: &Placed<Operator>, kind: &Type) -> Result<(), Fault> {
             (set, "use `is`, `one_of` or `none_of`")
         }
         Operator::OneOf | Operator::NoneOf => (!set, "use `contains_any`, `contains_none` or `subset_of`"),
-        Operator::Matches => (text, "`matches` is for texts"),
+        Operator::Matches => (text || set, "`matches` is for texts and sets of texts"),
         Operator::Before | Operator::After | Operator::Within => (instant, "use `at_least` or `at_most`"),
         Operator::Is | Operator::IsNot | Operator::Present | Operator::Absent => (true, ""),
     };

@@ -245,6 +245,8 @@ pub enum Decode {
     Boolean,
     /// Whether all bits of the mask are set in an integer.
     Flag(u32),
+    /// Whether no bit of the mask is set in an integer.
+    NoFlag(u32),
     /// The names of the bits set in an integer.
     Flags(BTreeMap<String, u32>),
     /// An integer with names: `0: none`.

@@ -74,13 +74,13 @@ pub fn baseline(reader: &mut Reader, node: &Node) -> Baseline {
     let fields = reader.fields(node, "a baseline", BASELINE_KEYS);
     let id = reader.identifier(&fields, "id");
     let stage = reader.required(&fields, "stage").and_then(|n| reader.stage(n));
-    let include = reader.texts(&fields, "include");
-    if include.is_empty() {
+    if fields.get("include").is_none() {
         reader.fault(
             Fault::new(&node.at, "a baseline needs the key `include`")
                 .hint("name the files of its controls, for example `include: [controls/*.yaml]`"),
         );
     }
+    let include = reader.texts(&fields, "include");
     let evidence_valid_for = reader.required(&fields, "evidence_valid_for").and_then(|n| reader.duration(n));
     Baseline {
         at: node.at.clone(),

@@ -20,6 +20,7 @@ pub const TYPES: &[&str] = &[
     "string",
     "boolean",
     "flag",
+    "no_flag",
     "flags",
     "enum",
     "filetime",
@@ -178,6 +179,7 @@ fn decode(reader: &mut Reader, fields: &Fields<'_>) -> Option<Decode> {
     {
         if let Some(extra) = fields.get(key)
             && kind != owner
+            && (owner, kind) != ("flag", "no_flag")
         {
             let message = format!("`{key}` belongs to `type: {owner}`, not to `type: {kind}`");
             reader.fault(Fault::new(&extra.at, message));
@@ -188,6 +190,7 @@ fn decode(reader: &mut Reader, fields: &Fields<'_>) -> Option<Decode> {
         "string" => Decode::String,
         "boolean" => Decode::Boolean,
         "flag" => Decode::Flag(mask(reader, fields)?),
+        "no_flag" => Decode::NoFlag(mask(reader, fields)?),
         "flags" => Decode::Flags(named_bits(reader, fields)?),
         "enum" => Decode::Enum(named_values(reader, fields)?),
         "filetime" => Decode::Filetime,

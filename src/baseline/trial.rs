@@ -1,0 +1,317 @@
+//! Runs the tests that policies bring along.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::macros::datetime;
+
+use crate::baseline::assessment::{Assessment, Verdict};
+use crate::baseline::catalogue::Catalogue;
+use crate::baseline::compile::Compiled;
+use crate::baseline::evaluate::evaluate;
+use crate::baseline::facts::{Collection, Evidence, Fact, Facts, Record, SCHEMA};
+use crate::baseline::literal;
+use crate::baseline::value::Type;
+use crate::policy::documents::{Exception, PolicyTest};
+use crate::policy::fault::{Fault, Place, Placed};
+use crate::policy::set::PolicySet;
+use crate::policy::source::{Content, Node};
+use crate::policy::terms::OdsCode;
+
+/// The time at which inline facts are collected and judged unless a test says otherwise.
+pub const COLLECTED: OffsetDateTime = datetime!(2026-11-01 00:00 UTC);
+/// How deep tests may build on one another.
+const LIKE_MAX: usize = 8;
+
+/// What one test gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    pub name: String,
+    pub place: Place,
+    /// What came out otherwise than expected; empty when the test holds.
+    pub failures: Vec<String>,
+}
+
+/// What all tests gave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Trial {
+    pub outcomes: Vec<Outcome>,
+    /// Controls of some baseline that no test expects to pass.
+    pub without_pass: Vec<String>,
+    /// Controls of some baseline that no test expects to fail.
+    pub without_fail: Vec<String>,
+}
+
+impl Trial {
+    /// Whether every test holds.
+    pub fn holds(&self) -> bool {
+        self.outcomes.iter().all(|outcome| outcome.failures.is_empty())
+    }
+}
+
+/// Runs every test of a set.
+///
+/// # Errors
+/// All faults of the tests themselves and of the baselines that they use.
+pub fn run(set: &PolicySet) -> Result<Trial, Vec<Fault>> {
+    let catalogue = Catalogue::of(set);
+    let mut compiled: BTreeMap<(String, Option<String>), Compiled> = BTreeMap::new();
+    let (mut faults, mut outcomes) = (Vec::new(), Vec::new());
+    let (mut passing, mut failing) = (BTreeSet::new(), BTreeSet::new());
+    for test in &set.tests {
+        let Some(key) = baseline_of(set, test) else { continue };
+        if !compiled.contains_key(&key) {
+            match Compiled::compile(set, &key.0, key.1.as_deref()) {
+                Ok(baseline) => {
+                    compiled.insert(key.clone(), baseline);
+                }
+                Err(more) => {
+                    faults.extend(more);
+                    continue;
+                }
+            }
+        }
+        let facts = match given(set, &catalogue, test, LIKE_MAX) {
+            Ok(facts) => facts,
+            Err(more) => {
+                faults.extend(more);
+                continue;
+            }
+        };
+        for (name, expected) in &test.verdicts {
+            match expected.verdict.as_str() {
+                "pass" => passing.insert(name.value.clone()),
+                "fail" => failing.insert(name.value.clone()),
+                _ => false,
+            };
+        }
+        if let Some(baseline) = compiled.get(&key) {
+            outcomes.push(outcome(baseline, test, facts));
+        }
+    }
+    if !faults.is_empty() {
+        return Err(set.illustrated(faults));
+    }
+    let controls: BTreeSet<&String> = set.baselines.values().flat_map(|b| &b.controls).collect();
+    let lacking = |seen: &BTreeSet<String>| {
+        controls.iter().filter(|c| !seen.contains(**c)).map(|c| (*c).clone()).collect()
+    };
+    Ok(Trial { outcomes, without_pass: lacking(&passing), without_fail: lacking(&failing) })
+}
+
+/// Faults of the tests' facts, for `policy check`.
+pub fn check(set: &PolicySet) -> Vec<Fault> {
+    let catalogue = Catalogue::of(set);
+    let faults = set.tests.iter().filter_map(|test| given(set, &catalogue, test, LIKE_MAX).err());
+    set.illustrated(faults.flatten().collect())
+}
+
+fn baseline_of(set: &PolicySet, test: &PolicyTest) -> Option<(String, Option<String>)> {
+    let profile = test.profile.as_ref().map(|p| p.value.clone());
+    let named = test.baseline.as_ref().map(|b| b.value.clone());
+    let extended = profile.as_ref().and_then(|id| set.profiles.get(id)).map(|p| p.extends.value.clone());
+    let only = || set.baselines.keys().next().cloned();
+    named.or(extended).or_else(only).map(|baseline| (baseline, profile))
+}
+
+/// The facts that a test gives; those of the test that it is like come first.
+fn given(
+    set: &PolicySet,
+    catalogue: &Catalogue,
+    test: &PolicyTest,
+    depth: usize,
+) -> Result<Facts, Vec<Fault>> {
+    let mut facts = Facts::default();
+    if let Some(like) = &test.like {
+        let Some(depth) = depth.checked_sub(1) else {
+            return Err(vec![Fault::new(&like.at, "tests are like one another in a circle")]);
+        };
+        if let Some(other) = set.tests.iter().find(|t| t.name == like.value) {
+            facts = given(set, catalogue, other, depth)?;
+        }
+    }
+    let mut faults = Vec::new();
+    for (name, node) in &test.given {
+        if let Err(mut more) = give(catalogue, name, node, &mut facts) {
+            faults.append(&mut more);
+        }
+    }
+    if faults.is_empty() { Ok(facts) } else { Err(faults) }
+}
+
+fn give(
+    catalogue: &Catalogue,
+    name: &Placed<String>,
+    node: &Node,
+    facts: &mut Facts,
+) -> Result<(), Vec<Fault>> {
+    if let Some(known) = catalogue.collections.get(&name.value) {
+        let kinds: BTreeMap<&str, &Type> = known.iter().map(|(k, v)| (k.as_str(), &v.kind)).collect();
+        let collection = collection(&name.value, &kinds, node)?;
+        facts.collections.insert(name.value.clone(), collection);
+        return Ok(());
+    }
+    match catalogue.records.get(&name.value) {
+        Some(known) => {
+            facts.set(&name.value, fact(node, &known.kind).map_err(|fault| vec![fault])?);
+            Ok(())
+        }
+        None => {
+            let names = catalogue.records.keys().chain(catalogue.collections.keys()).map(String::as_str);
+            let fault = Fault::new(&name.at, format!("there is no fact `{}`", name.value));
+            Err(vec![fault.nearest(&name.value, names)])
+        }
+    }
+}
+
+/// A list of records, or `{ records: [...], complete: false }`.
+fn collection(name: &str, kinds: &BTreeMap<&str, &Type>, node: &Node) -> Result<Collection, Vec<Fault>> {
+    let (mut list, mut complete) = (Some(node), Fact::boolean(true));
+    if let Content::Map(entries) = &node.content {
+        list = None;
+        for (key, value) in entries {
+            match key.value.as_str() {
+                "records" => list = Some(value),
+                "complete" => complete = fact(value, &Type::Boolean).map_err(|fault| vec![fault])?,
+                other => {
+                    let fault = Fault::new(&key.at, format!("a collection has no key `{other}`"));
+                    return Err(vec![fault.nearest(other, ["records", "complete"])]);
+                }
+            }
+        }
+    }
+    let Some(Node { content: Content::List(items), .. }) = list else {
+        let message = format!("`{name}` is a collection: give it a list of records");
+        return Err(vec![Fault::new(&node.at, message)]);
+    };
+    let mut faults = Vec::new();
+    let mut records = Vec::new();
+    for item in items {
+        let Content::Map(entries) = &item.content else {
+            faults.push(Fault::new(&item.at, "a record is a map of facts"));
+            continue;
+        };
+        let mut record = Record::new();
+        for (key, value) in entries {
+            match kinds.get(key.value.as_str()).map(|kind| fact(value, kind)) {
+                Some(Ok(fact)) => {
+                    record.insert(key.value.clone(), fact);
+                }
+                Some(Err(fault)) => faults.push(fault),
+                None => {
+                    let fault =
+                        Fault::new(&key.at, format!("records of `{name}` have no fact `{}`", key.value));
+                    faults.push(fault.nearest(&key.value, kinds.keys().copied()));
+                }
+            }
+        }
+        records.push(record);
+    }
+    if faults.is_empty() { Ok(Collection { records, complete }) } else { Err(faults) }
+}
+
+/// A value, or `{ state: absent | hidden | failed | not-collected }`.
+fn fact(node: &Node, kind: &Type) -> Result<Fact, Fault> {
+    let Content::Map(entries) = &node.content else { return literal::value(node, kind).map(Fact::Known) };
+    let states = ["absent", "hidden", "failed", "not-collected"];
+    match entries.as_slice() {
+        [(key, value)] if key.value == "state" => match value.scalar() {
+            Some("absent") => Ok(Fact::Absent),
+            Some("hidden") => Ok(Fact::Hidden),
+            Some("failed") => Ok(Fact::Failed("the test says so".into())),
+            Some("not-collected") => Ok(Fact::NotCollected("the test says so".into())),
+            other => {
+                let other = other.unwrap_or_default();
+                Err(Fault::new(&value.at, format!("`{other}` is no state of a fact")).nearest(other, states))
+            }
+        },
+        _ => Err(Fault::new(&node.at, "a value or `{ state: ... }` is expected here")),
+    }
+}
+
+fn outcome(baseline: &Compiled, test: &PolicyTest, facts: Facts) -> Outcome {
+    let now = test.now.unwrap_or(COLLECTED);
+    let mut failures = Vec::new();
+    match trial_evidence(facts) {
+        Some(evidence) => {
+            let exceptions: Vec<Exception> =
+                test.excepted.iter().map(|control| excepted(&control.value, &evidence.member, now)).collect();
+            compare(&evaluate(baseline, &evidence, &exceptions, now), test, &mut failures);
+        }
+        None => failures.push("the evidence could not be made".to_owned()),
+    }
+    Outcome { name: test.name.clone(), place: test.at.clone(), failures }
+}
+
+fn trial_evidence(facts: Facts) -> Option<Evidence> {
+    let member: OdsCode = "TEST0".parse().ok()?;
+    let evidence = Evidence {
+        schema: SCHEMA,
+        member,
+        collected_at: COLLECTED,
+        collector: "policy test".into(),
+        controllers: Vec::new(),
+        facts,
+        provenance: Vec::new(),
+        attestations: Vec::new(),
+        previous: None,
+        hash: String::new(),
+        signature: String::new(),
+    };
+    Some(evidence.sealed())
+}
+
+fn excepted(control: &str, member: &OdsCode, now: OffsetDateTime) -> Exception {
+    Exception {
+        at: Place::nowhere(),
+        control: control.to_owned(),
+        member: member.clone(),
+        objects: Vec::new(),
+        owner: "test".into(),
+        reason: "test".into(),
+        compensating_control: "test".into(),
+        approver: "test".into(),
+        from: now,
+        until: now.checked_add(time::Duration::DAY).unwrap_or(now),
+    }
+}
+
+fn compare(assessment: &Assessment, test: &PolicyTest, failures: &mut Vec<String>) {
+    for (name, expected) in &test.verdicts {
+        let Some(finding) = assessment.finding(&name.value) else {
+            failures.push(format!("the baseline does not judge `{}`", name.value));
+            continue;
+        };
+        if finding.verdict.as_str() != expected.verdict {
+            let why = finding.explanation.first();
+            let why = why
+                .map_or(String::new(), |r| format!(": {} is {}, required {}", r.fact, r.found, r.required));
+            failures
+                .push(format!("{} is {}, expected {}{why}", name.value, finding.verdict, expected.verdict));
+        }
+        if let Some(severity) = expected.severity.filter(|severity| *severity != finding.severity) {
+            failures.push(format!("{} is {}, expected {severity}", name.value, finding.severity));
+        }
+        if let Some(wanted) = &expected.offenders {
+            let wanted: BTreeSet<&str> = wanted.iter().map(String::as_str).collect();
+            let found: BTreeSet<&str> = finding.offenders.iter().map(|o| o.name.as_str()).collect();
+            if wanted != found {
+                failures.push(format!("{} names {found:?}, expected {wanted:?}", name.value));
+            }
+        }
+    }
+    for (grant, open) in &test.grants {
+        let verdict = assessment.grants.get(grant);
+        if verdict.is_some_and(|v| v.would_open) != open.value {
+            let word = if open.value { "open" } else { "closed" };
+            let denials = verdict.map(|v| v.denials.iter().map(|d| d.reason.as_str()).collect::<Vec<_>>());
+            failures.push(format!("`{grant}` is not {word}: {}", denials.unwrap_or_default().join("; ")));
+        }
+    }
+}
+
+/// How many findings have each verdict, for a line of text.
+pub fn counts(assessment: &Assessment) -> Vec<(Verdict, usize)> {
+    Verdict::ALL.into_iter().map(|verdict| (verdict, assessment.count(verdict))).collect()
+}

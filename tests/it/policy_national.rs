@@ -1,0 +1,47 @@
+//! The shipped policies check, and their own tests hold.
+
+use std::path::Path;
+
+use portcullis::baseline::compile::{self, Compiled};
+use portcullis::baseline::trial;
+use portcullis::policy::set::PolicySet;
+
+fn national() -> PolicySet {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    PolicySet::load(&folder).unwrap_or_else(|faults| {
+        panic!("{}", faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    })
+}
+
+#[test]
+fn the_national_baseline_has_no_fault() {
+    let set = national();
+    let faults: Vec<String> =
+        compile::check(&set).into_iter().chain(trial::check(&set)).map(|f| f.to_string()).collect();
+    assert_eq!(faults, Vec::<String>::new());
+    assert!(set.controls.len() >= 25, "{} controls", set.controls.len());
+    let compiled = Compiled::compile(&set, "national", Some("practice")).unwrap();
+    assert!(compiled.requirements().probes.contains("smartcard.card_logon_works"));
+    let users = compiled.requirements().reads.iter().find(|read| read.name == "users").unwrap();
+    assert!(users.computed.contains("privileged") && users.attributes.contains_key("smartcard_required"));
+}
+
+#[test]
+fn every_control_has_a_passing_and_a_failing_case_and_all_hold() {
+    let trial = trial::run(&national()).unwrap();
+    let failures: Vec<String> = trial
+        .outcomes
+        .iter()
+        .flat_map(|o| o.failures.iter().map(move |f| format!("{}: {f}", o.name)))
+        .collect();
+    assert_eq!(failures, Vec::<String>::new());
+    assert_eq!((trial.without_pass, trial.without_fail), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn every_control_says_why_and_how_to_fix_it() {
+    for control in national().controls.values() {
+        assert!(control.why.trim().len() > 20, "{}", control.id);
+        assert!(control.fix.trim().len() > 20, "{}", control.id);
+    }
+}
