@@ -192,7 +192,7 @@ fn pki() -> Pki {
     }
 }
 
-const AGREEMENTS: &str = "\
+pub const AGREEMENTS: &str = "\
 kind: Release
 id: test
 title: The agreement of these tests

@@ -15,6 +15,7 @@ mod config_faults;
 mod enrol_life;
 mod floors;
 mod front_door;
+mod front_faults;
 mod front_stage;
 mod lab;
 mod ldap_corpus;
