@@ -18,7 +18,8 @@ const PSEUDONYM_BYTES: usize = 8;
 #[derive(Debug, Clone)]
 pub struct Requesters {
     key: hmac::Key,
-    domains: HashMap<String, OdsCode>,
+    /// None: two members claim the domain.
+    domains: HashMap<String, Option<OdsCode>>,
     known: HashMap<String, Known>,
 }
 
@@ -52,13 +53,14 @@ impl Requesters {
     /// neither gets it.
     pub fn add_domain(&mut self, domain: &str, member: &OdsCode) -> bool {
         let domain = domain.trim_start_matches('@').to_lowercase();
-        match self.domains.get(&domain) {
-            Some(other) if other != member => {
-                self.domains.remove(&domain);
+        match self.domains.get_mut(&domain) {
+            Some(owner) if owner.as_ref() == Some(member) => true,
+            Some(owner) => {
+                *owner = None;
                 false
             }
-            _ => {
-                self.domains.insert(domain, member.clone());
+            None => {
+                self.domains.insert(domain, Some(member.clone()));
                 true
             }
         }
@@ -86,7 +88,7 @@ impl Requesters {
             && certificate.is_smartcard()
         {
             let (_, domain) = upn.rsplit_once('@')?;
-            let member = self.domains.get(domain)?.clone();
+            let member = self.domains.get(domain)?.clone()?;
             let id = self.pseudonym("person", upn);
             return Some(Identified {
                 requester: Arc::new(Requester {
@@ -198,6 +200,7 @@ mod tests {
     fn a_domain_that_two_claim_is_nobodys() {
         let mut requesters = directory();
         assert!(!requesters.add_domain("rxa.trust.test", &"RXB".parse().unwrap()));
+        assert!(!requesters.add_domain("rxa.trust.test", &"RXC".parse().unwrap()));
         assert!(requesters.identify(&certificate(Some("a@rxa.trust.test"), &[CARD], "0"), NOW).is_none());
     }
 }
