@@ -44,6 +44,8 @@ pub struct Core {
     pub metrics: Metrics,
     /// What gates are decided with, one decision at a time.
     deciding: Mutex<Deciding>,
+    /// The faults that were told last, so that the same ones are not told again and again.
+    pub refused: Mutex<Option<String>>,
     /// When the evidence of each member's latest assessment was collected.
     collected: Mutex<BTreeMap<OdsCode, OffsetDateTime>>,
 }
@@ -89,6 +91,7 @@ impl Core {
             registry,
             metrics,
             deciding: Mutex::default(),
+            refused: Mutex::default(),
             collected: Mutex::default(),
         })
     }

@@ -1,7 +1,7 @@
 //! Loads policy documents and keeps the last good set.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use crate::app::core::{Core, Policy};
 use crate::app::gates;
@@ -18,6 +18,8 @@ use crate::store::record::AssessmentRecord;
 
 /// Why there is no good set, for `/readyz`.
 const PART: &str = "policy";
+/// More faults than this are not logged one by one.
+const FAULTS_TOLD: usize = 20;
 
 /// Reads and checks every document below `folder`, or gives all faults.
 pub fn read(folder: &Path) -> Result<Policy, Vec<Fault>> {
@@ -53,6 +55,7 @@ pub fn reload(core: &Core) -> Reload {
         Ok(policy) => {
             core.metrics.policy_good.set(1);
             core.health.clear(PART);
+            *core.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
             let before = core.policy.load();
             if before.as_ref().is_some_and(|before| before.set.hash() == policy.set.hash()) {
                 return Reload::Unchanged;
@@ -69,26 +72,32 @@ pub fn reload(core: &Core) -> Reload {
             Reload::Changed
         }
         Err(faults) => {
-            core.metrics.policy_loads.with_label_values(&["refused"]).inc();
-            core.metrics.policy_good.set(0);
-            for fault in faults.iter().take(20) {
-                tracing::error!(place = %fault.place, "{}", fault.message);
-            }
-            let kept = core.policy.load().is_some();
-            if !kept {
-                core.health.fail(
-                    PART,
-                    format!("{} faults in the policy documents and no good set loaded", faults.len()),
-                );
-            }
-            tracing::error!(
-                faults = faults.len(),
-                "the policy documents have faults: {}",
-                if kept { "the last good set stays in force" } else { "every gate is closed" }
-            );
+            refuse(core, &faults);
             Reload::Refused
         }
     }
+}
+
+/// Tells the faults, once for as long as they stay the same.
+fn refuse(core: &Core, faults: &[Fault]) {
+    let text: String = faults.iter().map(|fault| format!("{fault}\n")).collect();
+    let mut told = core.refused.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.as_deref() == Some(&text) {
+        return;
+    }
+    core.metrics.policy_loads.with_label_values(&["refused"]).inc();
+    core.metrics.policy_good.set(0);
+    for fault in faults.iter().take(FAULTS_TOLD) {
+        tracing::error!(place = %fault.place, "{}", fault.message);
+    }
+    let count = faults.len();
+    if core.policy.load().is_some() {
+        tracing::error!(faults = count, "the policy documents have faults: the last good set stays in force");
+    } else {
+        core.health.fail(PART, format!("{count} faults in the policy documents and no good set loaded"));
+        tracing::error!(faults = count, "the policy documents have faults: every gate is closed");
+    }
+    *told = Some(text);
 }
 
 /// Puts a new set in force: every member's latest evidence is held against it and its gates are decided, with nobody deciding
