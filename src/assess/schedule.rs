@@ -39,7 +39,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Every measured member every `interval`, a tenth sooner or later so that they do not all come together.
+    /// Every measured member within every `interval`: one to three tenths sooner, so that they do not all come together.
     pub fn new(assessor: Assessor, interval: Duration) -> (Self, Demand) {
         let (sender, demands) = mpsc::channel(DEMANDS);
         let schedule = Schedule {
@@ -118,7 +118,8 @@ impl Schedule {
         for member in &ready {
             self.demanded.remove(member);
             self.running.insert(member.clone());
-            let next = now + self.interval * 9 / 10 + fraction(self.interval / 5);
+            // at the latest after nine tenths, so that the pass itself still ends within the interval
+            let next = now + self.interval * 7 / 10 + fraction(self.interval / 5);
             self.due.insert(member.clone(), next);
         }
         // a demand for somebody who is no member must not wait for ever
