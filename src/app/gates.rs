@@ -13,6 +13,7 @@ use crate::baseline::assessment::{Assessment, Verdict};
 use crate::gate::decide::{
     Assessed, GateDecision, GateInput, GateOutcome, GateReason, GateSettings, GateState, decide,
 };
+use crate::gate::table::Snapshot;
 use crate::policy::terms::{Grant, Membership, OdsCode};
 use crate::store::audit::NewAudit;
 use crate::store::error::StoreError;
@@ -71,7 +72,7 @@ pub fn decide_member(core: &Core, deciding: &mut Deciding, member: &Member) -> R
     if !closing.is_empty() {
         core.gates.set(&member.ods, first);
     }
-    let mut changes = changes(core, member, &before, &decisions);
+    let mut changes = changes(core, member, &before, &live, &decisions);
     if deciding.blocked.is_empty() {
         if let Err(error) = record(core, &mut changes) {
             deciding.remember(changes);
@@ -194,15 +195,16 @@ fn keep_denials(
     core.store.set_note(&member.ods, DENIED_SINCE, &bytes)
 }
 
-/// What differs from the newest records: another state, or other reasons for the same.
+/// What differs from the newest records: another state, or other reasons for the same. `live` is the table as it was before
+/// `decisions`.
 fn changes(
     core: &Core,
     member: &Member,
     before: &BTreeMap<Grant, GateRecord>,
+    live: &Snapshot,
     decisions: &Decisions,
 ) -> Vec<GateRecord> {
     let at = core.clock.now();
-    let live = core.gates.snapshot();
     decisions
         .iter()
         .filter_map(|(grant, decision)| {
