@@ -15,7 +15,7 @@ def connect(leaf, **more):
     tls = ldap3.Tls(local_certificate_file=f"{PKI}/{leaf}.crt", local_private_key_file=f"{PKI}/{leaf}.key",
                     ca_certs_file=os.environ["LAB_CA"], validate=ssl.CERT_REQUIRED, valid_names=["gateway.national.test"])
     server = ldap3.Server(GATEWAY, port=636, use_ssl=True, tls=tls, get_info=ldap3.DSA, connect_timeout=10)
-    return ldap3.Connection(server, authentication=ldap3.SASL, sasl_mechanism=ldap3.EXTERNAL, sasl_credentials=("",),
+    return ldap3.Connection(server, authentication=ldap3.SASL, sasl_mechanism=ldap3.EXTERNAL, sasl_credentials="",
                             auto_bind=True, receive_timeout=20, **more)
 
 
