@@ -56,8 +56,9 @@ fn integer(text: &str) -> Option<i128> {
 /// The one lower-case name of an object class or attribute type.
 fn object_identifier(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
-    for (names, oid) in schema::CLASSES {
-        let is_it = *oid == lower || names.split(' ').any(|name| name.eq_ignore_ascii_case(&lower));
+    for (names, oids) in schema::CLASSES {
+        let is_it = oids.split(' ').any(|oid| oid == lower)
+            || names.split(' ').any(|name| name.eq_ignore_ascii_case(&lower));
         if let (true, Some(name)) = (is_it, names.split(' ').next()) {
             return name.to_ascii_lowercase();
         }

@@ -21,6 +21,7 @@ mod lab;
 mod ldap_corpus;
 mod ldap_differential;
 mod ldap_properties;
+mod ldap_schema;
 mod ldap_strategies;
 mod policy_national;
 mod store_conformance;
