@@ -1,1 +1,28 @@
-//! Reads changes, plans, guards, executes, confirms.
+//! Publishing a member's people into the national directory: reads changes, plans (pure), guards, executes, confirms.
+//!
+//! One run: lease, read (DirSync; effects and cookie in one transaction), plan from everything staged and the live
+//! target, guards, execute with assertions and a journal around every batch, read back. A run that was killed anywhere
+//! is resumed by running again: the plan is made anew from what is staged and what is really there.
+//!
+//! Must never: apply a write that no plan holds; write to a member; take "not seen" for "deleted".
+
+pub mod controller;
+pub mod desired;
+pub mod error;
+pub mod execute;
+pub mod guards;
+pub mod guid;
+pub mod input;
+pub mod metrics;
+pub mod naming;
+pub mod observe;
+pub mod plan;
+pub mod read;
+pub mod report;
+pub mod run;
+pub mod settings;
+pub mod shelf;
+pub mod staged;
+pub mod state;
+pub mod step;
+pub mod target;

@@ -1,0 +1,184 @@
+//! What each person's national entry should be: scope on the tree, mapping, quarantine.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use crate::policy::signature::hex;
+use crate::policy::terms::OdsCode;
+use crate::sync::guid::Guid;
+use crate::sync::settings::{Origin, Scope};
+use crate::sync::staged::{Object, Staged};
+use crate::sync::step::Quarantine;
+use crate::sync::target::{ANCHOR, Anchor, MEMBER};
+
+/// The attribute that names entries.
+pub const NAMING: &str = "uid";
+
+/// An entry as it should be. Names are lower case; objectClass, stamp and time of leaving are added by the plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// The value of the naming attribute, lower case.
+    pub name: String,
+    pub attributes: BTreeMap<String, Vec<String>>,
+}
+
+/// What is to become of a person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    Publish(Desired),
+    /// Left as it is, published or not.
+    Hold,
+    /// Not (or no longer) to be published, and why.
+    Leave(&'static str),
+}
+
+/// The fates of all staged people, and what is held back.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    pub fates: BTreeMap<Guid, Fate>,
+    pub quarantine: BTreeSet<Quarantine>,
+}
+
+/// Decides for every staged object that is a person. `bases` are the scope's bases by GUID; none: the whole tree.
+pub fn desired(member: &OdsCode, staged: &Staged, scope: &Scope, bases: Option<&BTreeSet<Guid>>) -> Wanted {
+    let mut wanted = Wanted::default();
+    for object in staged.objects() {
+        if !object.is_a("user") && !object.deleted && !object.partial {
+            continue;
+        }
+        let fate = fate(member, object, staged, scope, bases, &mut wanted.quarantine);
+        wanted.fates.insert(object.guid, fate);
+    }
+    wanted
+}
+
+fn fate(
+    member: &OdsCode,
+    object: &Object,
+    staged: &Staged,
+    scope: &Scope,
+    bases: Option<&BTreeSet<Guid>>,
+    quarantine: &mut BTreeSet<Quarantine>,
+) -> Fate {
+    if object.deleted {
+        return Fate::Leave("deleted");
+    }
+    if object.partial {
+        hold(
+            quarantine,
+            object,
+            None,
+            "partial",
+            "could not be read in full: check the account's rights on it",
+        );
+        return Fate::Hold;
+    }
+    if bases.is_some_and(|bases| !staged.is_below(&object.guid, bases)) {
+        return Fate::Leave("outside_scope");
+    }
+    if object.is_disabled() {
+        return Fate::Leave("disabled");
+    }
+    if !object.matches(&scope.filter) {
+        return Fate::Leave("outside_filter");
+    }
+    publish(member, object, scope, quarantine)
+}
+
+fn hold(
+    quarantine: &mut BTreeSet<Quarantine>,
+    object: &Object,
+    attribute: Option<&str>,
+    code: &str,
+    text: &str,
+) {
+    quarantine.insert(Quarantine {
+        guid: object.guid,
+        attribute: attribute.map(str::to_owned),
+        code: code.to_owned(),
+        text: text.to_owned(),
+    });
+}
+
+fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BTreeSet<Quarantine>) -> Fate {
+    let mut attributes = BTreeMap::new();
+    for (name, origin) in &scope.attributes {
+        let mut values: Vec<String> = match origin {
+            Origin::Constant(value) => vec![value.clone()],
+            Origin::Local(local) => object.attributes.get(local).cloned().unwrap_or_default(),
+        };
+        if matches!(origin, Origin::Local(local) if object.references.contains_key(local)) {
+            // names of other people: the plan fills in where their entries are
+            values.clear();
+        }
+        values.retain(|value| !value.trim().is_empty());
+        values.sort();
+        values.dedup();
+        if name == "mail" && !values.iter().all(|value| value.is_ascii()) {
+            hold(
+                quarantine,
+                object,
+                Some(name),
+                "not_text",
+                "the mail is not ASCII: correct it in the member directory",
+            );
+            values.retain(|value| value.is_ascii());
+        }
+        if !values.is_empty() {
+            attributes.insert(name.clone(), values);
+        }
+    }
+    let name = attributes.remove(NAMING).and_then(|values| values.into_iter().next());
+    let Some(name) = name.or_else(|| object.first("samaccountname").map(str::to_owned)) else {
+        hold(quarantine, object, None, "no_name", "has no account name: correct it in the member directory");
+        return Fate::Hold;
+    };
+    let outside = attributes.get("mail").is_some_and(|mails| {
+        !scope.mail_domains.is_empty() && !mails.iter().all(|mail| is_owned(mail, &scope.mail_domains))
+    });
+    if outside {
+        hold(
+            quarantine,
+            object,
+            None,
+            "mail_domain",
+            "the mail lies outside the member's domains: correct it, or register the domain for the member",
+        );
+        return Fate::Hold;
+    }
+    if !attributes.contains_key("sn") {
+        hold(
+            quarantine,
+            object,
+            None,
+            "no_surname",
+            "has no surname (`sn`): fill it in in the member directory",
+        );
+        return Fate::Hold;
+    }
+    let local = object.first("displayname").or_else(|| object.first("name")).unwrap_or(&name).to_owned();
+    attributes.entry("cn".to_owned()).or_insert_with(|| vec![local]);
+    let anchor = Anchor { member: member.clone(), guid: object.guid };
+    attributes.insert(ANCHOR.to_owned(), vec![anchor.to_string()]);
+    attributes.insert(MEMBER.to_owned(), vec![member.to_string()]);
+    Fate::Publish(Desired { name: name.to_lowercase(), attributes })
+}
+
+/// Whether a mail lies in one of the domains.
+pub fn is_owned(mail: &str, domains: &BTreeSet<String>) -> bool {
+    mail.rsplit_once('@').is_some_and(|(_, domain)| domains.contains(&domain.to_ascii_lowercase()))
+}
+
+/// SHA-256 of an entry's published content.
+pub fn stamp(attributes: &BTreeMap<String, Vec<String>>) -> String {
+    let mut hasher = Sha256::new();
+    for (name, values) in attributes {
+        for part in std::iter::once(name).chain(values) {
+            hasher.update((part.len() as u64).to_be_bytes());
+            hasher.update(part.as_bytes());
+        }
+        hasher.update([0xff]);
+    }
+    hex(&hasher.finalize())
+}

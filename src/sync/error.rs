@@ -1,0 +1,79 @@
+//! What can go wrong with a sync run.
+
+use crate::directory::error::DirectoryError;
+use crate::policy::terms::{OdsCode, Party};
+use crate::store::error::StoreError;
+
+/// A run ended early. What was done before is in the journal; running again goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    #[error("the member directory: {0}")]
+    Source(DirectoryError),
+    #[error("the national directory: {0}")]
+    Target(DirectoryError),
+    /// The member directory answered, but not as it must.
+    #[error("the member directory cannot be read: {0}")]
+    Unreadable(String),
+    /// The national directory answered, but not as it must.
+    #[error("the national directory cannot be used: {0}")]
+    Unusable(String),
+    /// This domain controller is not to be read now.
+    #[error("the domain controller is not read: {0}")]
+    Controller(String),
+    #[error("the sync scope cannot be used: {0}")]
+    Scope(String),
+    #[error("the sync gate of {0} is closed")]
+    GateClosed(OdsCode),
+    #[error("another run holds the lease of {0}: wait for it, or for its lease to end")]
+    Busy(OdsCode),
+    #[error("the gateway is stopping")]
+    Stopping,
+    /// A task of ours ended in a way it must not.
+    #[error("an internal task failed: {0}")]
+    Internal(String),
+}
+
+impl SyncError {
+    /// Whose fault it is.
+    pub fn party(&self) -> Party {
+        match self {
+            SyncError::Store(error) => error.party(),
+            SyncError::Source(error) => error.party(Party::Member),
+            SyncError::Target(error) => error.party(Party::National),
+            SyncError::Unreadable(_) | SyncError::Controller(_) | SyncError::GateClosed(_) => Party::Member,
+            SyncError::Unusable(_) => Party::National,
+            SyncError::Scope(_) => Party::Policy,
+            SyncError::Busy(_) => Party::Requester,
+            SyncError::Stopping | SyncError::Internal(_) => Party::Us,
+        }
+    }
+
+    /// Whether trying again, unchanged, can help.
+    pub fn may_retry(&self) -> bool {
+        match self {
+            SyncError::Store(error) => error.may_retry(),
+            SyncError::Source(error) | SyncError::Target(error) => error.may_retry(),
+            SyncError::Busy(_) | SyncError::Stopping | SyncError::Controller(_) => true,
+            _ => false,
+        }
+    }
+
+    /// A fixed word for labels.
+    pub fn code(&self) -> &'static str {
+        match self {
+            SyncError::Store(_) => "store",
+            SyncError::Source(_) => "source",
+            SyncError::Target(_) => "target",
+            SyncError::Unreadable(_) => "unreadable",
+            SyncError::Unusable(_) => "unusable",
+            SyncError::Controller(_) => "controller",
+            SyncError::Scope(_) => "scope",
+            SyncError::GateClosed(_) => "gate_closed",
+            SyncError::Busy(_) => "busy",
+            SyncError::Stopping => "stopping",
+            SyncError::Internal(_) => "internal",
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Doing what a plan says, and nothing else.
+//!
+//! Steps run in groups: a step runs after everything that it needs, deletions after everything else, and the steps of
+//! one group at the same time over several connections. Before each batch the gate is asked again, the lease prolonged
+//! and the intention written to the journal; afterwards what came of it. Each write of an existing entry asserts (RFC 4528)
+//! that it still is the entry that was planned against.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::directory::client::Directory;
+use crate::directory::error::DirectoryError;
+use crate::directory::request::{Change as Write, Outcome, RawControl};
+use crate::ldap::control::Control;
+use crate::ldap::entry::Attribute;
+use crate::ldap::filter::Filter;
+use crate::ldap::limits::Limits;
+use crate::ldap::typed_control::{self, POST_READ, PRE_READ};
+use crate::store::record::NewJournalEntry;
+use crate::sync::error::SyncError;
+use crate::sync::settings::Settings;
+use crate::sync::shelf::Shelf;
+use crate::sync::step::{Action, NOW, Plan, Step};
+use crate::sync::target::{ANCHOR, to_generalized_time};
+
+const ASSERTION_FAILED: u32 = 122;
+const ALREADY_EXISTS: u32 = 68;
+
+/// Asked before each batch; false ends the run.
+pub type Gate = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// A step that was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undone {
+    pub step: usize,
+    pub action: Action,
+    /// The account's GUID.
+    pub guid: Option<String>,
+    /// The result code (RFC 4511 section 4.1.9); none when a step that it needs was not done.
+    pub code: Option<u32>,
+    /// One sentence.
+    pub text: String,
+}
+
+/// What came of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Executed {
+    pub done: BTreeMap<Action, u64>,
+    pub undone: Vec<Undone>,
+    /// The gate closed on the way: the rest was not begun.
+    pub gate_closed: bool,
+}
+
+/// Executes the plan over `connections`, of which there is at least one.
+pub async fn execute(
+    plan: &Plan,
+    connections: Vec<Directory>,
+    shelf: &mut Shelf,
+    settings: &Settings,
+    gate: &Gate,
+) -> Result<Executed, SyncError> {
+    let mut run = Running {
+        plan,
+        connections,
+        csn: HashMap::new(),
+        failed: vec![false; plan.steps.len()],
+        executed: Executed::default(),
+    };
+    for group in groups(plan) {
+        for batch in group.chunks(settings.batch.max(1)) {
+            if !gate() {
+                run.executed.gate_closed = true;
+                return Ok(run.executed);
+            }
+            shelf.renew(settings.lease()).await?;
+            run.batch(batch, shelf).await?;
+        }
+    }
+    for connection in run.connections {
+        connection.unbind().await;
+    }
+    Ok(run.executed)
+}
+
+/// Step numbers by when they can run.
+fn groups(plan: &Plan) -> Vec<Vec<usize>> {
+    let mut level: Vec<(bool, usize)> = Vec::with_capacity(plan.steps.len());
+    let mut groups: BTreeMap<(bool, usize), Vec<usize>> = BTreeMap::new();
+    for (number, step) in plan.steps.iter().enumerate() {
+        let after = step.needs.iter().filter_map(|need| level.get(*need)).map(|(_, depth)| depth + 1).max();
+        let at = (step.action == Action::Delete, after.unwrap_or(0));
+        level.push(at);
+        groups.entry(at).or_default().push(number);
+    }
+    groups.into_values().collect()
+}
+
+struct Running<'a> {
+    plan: &'a Plan,
+    connections: Vec<Directory>,
+    /// What we know of entries' versions after our own writes, by entryUUID.
+    csn: HashMap<String, String>,
+    failed: Vec<bool>,
+    executed: Executed,
+}
+
+type Answer = (usize, Result<Outcome, DirectoryError>);
+
+impl Running<'_> {
+    async fn batch(&mut self, batch: &[usize], shelf: &Shelf) -> Result<(), SyncError> {
+        let now = to_generalized_time(shelf.now());
+        let mut todo: Vec<(usize, Step)> = Vec::new();
+        let mut lines = Vec::new();
+        for number in batch {
+            let Some(step) = self.plan.steps.get(*number) else { continue };
+            if step.needs.iter().any(|need| self.failed.get(*need).copied().unwrap_or(true)) {
+                self.undone(*number, step, None, "a step that it needs was not done".to_owned());
+                continue;
+            }
+            let step = self.ready(step, &now);
+            lines.push(line(shelf, self.plan, *number, "intended", serde_json::to_vec(&step)));
+            todo.push((*number, step));
+        }
+        shelf.journal(lines).await?;
+        let (answers, broken) = self.spread(todo).await?;
+        let mut lines = Vec::new();
+        for (number, outcome) in answers {
+            let Some(step) = self.plan.steps.get(number) else { continue };
+            let exists = outcome.code == ALREADY_EXISTS && step.action == Action::Prepare;
+            if outcome.is_success() || exists {
+                self.note_version(&outcome, step);
+                *self.executed.done.entry(step.action).or_insert(0) += 1;
+                lines.push(line(shelf, self.plan, number, "done", Ok(b"{}".to_vec())));
+            } else {
+                let text = explain(&outcome);
+                lines.push(line(
+                    shelf,
+                    self.plan,
+                    number,
+                    "failed",
+                    serde_json::to_vec(&json!({"code": outcome.code, "text": text})),
+                ));
+                self.undone(number, step, Some(outcome.code), text);
+            }
+        }
+        shelf.journal(lines).await?;
+        // a write without an answer stays "intended": the next run looks what became of it
+        broken.map_or(Ok(()), |error| Err(SyncError::Target(error)))
+    }
+
+    /// The step with what is only known now: the time, and the version that our own writes gave the entry.
+    fn ready(&self, step: &Step, now: &str) -> Step {
+        let mut step = step.clone();
+        for change in &mut step.changes {
+            for value in change.after.iter_mut().filter(|value| *value == NOW) {
+                now.clone_into(value);
+            }
+        }
+        let version = step.entry_uuid.as_ref().and_then(|uuid| self.csn.get(uuid));
+        step.entry_csn = version.cloned().or(step.entry_csn);
+        step
+    }
+
+    fn note_version(&mut self, outcome: &Outcome, step: &Step) {
+        let answer = outcome.control(POST_READ).and_then(|control| control.value.as_deref());
+        let entry = answer.and_then(|value| typed_control::read_entry_answer(value, &Limits::default()).ok());
+        if let Some(entry) = entry
+            && let (Some(uuid), Some(csn)) = (step.entry_uuid.as_deref(), entry.text("entryCSN"))
+        {
+            self.csn.insert(uuid.to_owned(), csn.to_owned());
+        }
+    }
+
+    fn undone(&mut self, number: usize, step: &Step, code: Option<u32>, text: String) {
+        if let Some(failed) = self.failed.get_mut(number) {
+            *failed = true;
+        }
+        let guid = step.anchor.as_ref().map(|anchor| anchor.guid.to_string());
+        self.executed.undone.push(Undone { step: number, action: step.action, guid, code, text });
+    }
+
+    /// Runs the steps, spread over the connections. A connection that breaks ends its own share.
+    async fn spread(
+        &mut self,
+        todo: Vec<(usize, Step)>,
+    ) -> Result<(Vec<(usize, Outcome)>, Option<DirectoryError>), SyncError> {
+        let connections = std::mem::take(&mut self.connections);
+        let mut shares: Vec<Vec<(usize, Step)>> = connections.iter().map(|_| Vec::new()).collect();
+        let several = shares.len().max(1);
+        for (at, step) in todo.into_iter().enumerate() {
+            if let Some(share) = shares.get_mut(at % several) {
+                share.push(step);
+            }
+        }
+        let mut tasks = Vec::new();
+        for (mut connection, share) in connections.into_iter().zip(shares) {
+            tasks.push(tokio::spawn(async move {
+                let mut answers: Vec<Answer> = Vec::with_capacity(share.len());
+                for (number, step) in share {
+                    let answer = write(&mut connection, &step).await;
+                    let broken = answer.is_err();
+                    answers.push((number, answer));
+                    if broken {
+                        break;
+                    }
+                }
+                (connection, answers)
+            }));
+        }
+        let (mut outcomes, mut broken) = (Vec::new(), None);
+        for task in tasks {
+            let (connection, answers) = task.await.map_err(|error| SyncError::Internal(error.to_string()))?;
+            self.connections.push(connection);
+            for (number, answer) in answers {
+                match answer {
+                    Ok(outcome) => outcomes.push((number, outcome)),
+                    Err(error) => broken = Some(error),
+                }
+            }
+        }
+        outcomes.sort_by_key(|(number, _)| *number);
+        Ok((outcomes, broken))
+    }
+}
+
+fn line(
+    shelf: &Shelf,
+    plan: &Plan,
+    number: usize,
+    phase: &str,
+    document: Result<Vec<u8>, serde_json::Error>,
+) -> NewJournalEntry {
+    NewJournalEntry {
+        plan: plan.hash.clone(),
+        step: number as u64,
+        phase: phase.to_owned(),
+        at: shelf.now(),
+        document: document.unwrap_or_default(),
+    }
+}
+
+fn explain(outcome: &Outcome) -> String {
+    match outcome.code {
+        ASSERTION_FAILED => "the entry changed since the plan was made: it is planned anew".to_owned(),
+        code => format!("the national directory refused with result code {code}: {}", outcome.text),
+    }
+}
+
+fn raw(control: Control<'_>) -> RawControl {
+    RawControl {
+        oid: control.oid.into_owned(),
+        critical: control.critical,
+        value: control.value.map(std::borrow::Cow::into_owned),
+    }
+}
+
+/// That the entry is the one that was planned against.
+fn assertion(step: &Step) -> RawControl {
+    let mut all = Vec::new();
+    if let Some(uuid) = &step.entry_uuid {
+        all.push(Filter::equal("entryUUID", uuid.as_bytes()));
+    }
+    if let Some(csn) = &step.entry_csn {
+        all.push(Filter::equal("entryCSN", csn.as_bytes()));
+    }
+    match (&step.anchor, step.action) {
+        (_, Action::Join) => all.push(Filter::present(ANCHOR).negate()),
+        (Some(anchor), _) => all.push(Filter::equal(ANCHOR, anchor.to_string().into_bytes())),
+        (None, _) => {}
+    }
+    raw(typed_control::assertion(&Filter::And(all), true))
+}
+
+async fn write(directory: &mut Directory, step: &Step) -> Result<Outcome, DirectoryError> {
+    let after = || raw(typed_control::read_entry(POST_READ, &["entryCSN"], false));
+    match step.action {
+        Action::Prepare | Action::Create => {
+            let attributes: Vec<Attribute> = step
+                .changes
+                .iter()
+                .map(|change| Attribute {
+                    description: change.attribute.clone(),
+                    values: bytes(&change.after),
+                })
+                .collect();
+            directory.add(&step.dn, &attributes, Vec::new()).await
+        }
+        Action::Modify | Action::Join | Action::Mark | Action::Release => {
+            let changes: Vec<Write> = step
+                .changes
+                .iter()
+                .map(|change| Write::Replace {
+                    attribute: change.attribute.clone(),
+                    values: bytes(&change.after),
+                })
+                .collect();
+            directory.modify(&step.dn, &changes, vec![assertion(step), after()]).await
+        }
+        Action::Rename => {
+            let Some((rdn, superior)) = step.to.as_deref().and_then(split) else {
+                return Err(DirectoryError::Request("a rename without a name".to_owned()));
+            };
+            directory.rename(&step.dn, &rdn, true, Some(&superior), vec![assertion(step), after()]).await
+        }
+        Action::Delete => {
+            let before = raw(typed_control::read_entry(PRE_READ, &["entryCSN"], false));
+            directory.delete(&step.dn, vec![assertion(step), before]).await
+        }
+    }
+}
+
+fn bytes(values: &[String]) -> Vec<Vec<u8>> {
+    values.iter().map(|value| value.clone().into_bytes()).collect()
+}
+
+fn split(dn: &str) -> Option<(String, String)> {
+    let dn = crate::ldap::dn::Dn::parse(dn).ok()?;
+    Some((dn.rdn()?.to_string(), dn.parent()?.to_string()))
+}

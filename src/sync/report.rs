@@ -1,0 +1,90 @@
+//! What a run has to say.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::policy::terms::OdsCode;
+use crate::sync::execute::Executed;
+use crate::sync::guards::Trip;
+use crate::sync::read::Pass;
+use crate::sync::step::{Action, Quarantine};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The national directory is as it should be.
+    Done,
+    /// Everything that may be done is done; the rest waits for an approval or for sight.
+    Held,
+    /// Some steps were not done; the next run tries again.
+    Partial,
+    /// The gate closed on the way.
+    GateClosed,
+    /// Nothing was written, as asked.
+    Planned,
+}
+
+impl Outcome {
+    /// The word for labels and messages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Held => "held",
+            Outcome::Partial => "partial",
+            Outcome::GateClosed => "gate_closed",
+            Outcome::Planned => "planned",
+        }
+    }
+
+    /// Whether nothing went wrong.
+    pub const fn is_success(self) -> bool {
+        matches!(self, Outcome::Done | Outcome::Held | Outcome::Planned)
+    }
+}
+
+/// The account of one run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub member: OdsCode,
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339")]
+    pub ended_at: OffsetDateTime,
+    pub outcome: Outcome,
+    pub pass: Pass,
+    /// Hash of the whole plan.
+    pub plan: String,
+    pub planned: BTreeMap<Action, u64>,
+    /// Hash of the steps that wait, to be approved; none when none wait.
+    pub held: Option<String>,
+    pub held_steps: u64,
+    pub trips: Vec<Trip>,
+    /// The held steps were approved and done.
+    pub approved: bool,
+    pub executed: Executed,
+    pub quarantine: Vec<Quarantine>,
+    /// Steps of an earlier run whose outcome was found out by looking.
+    pub found_out: u64,
+    /// Steps that are still to do after reading back, held ones not counted.
+    pub remaining: u64,
+    /// Entries published after the run.
+    pub published: u64,
+    /// How long reading, planning and writing took, in milliseconds.
+    pub read_ms: u64,
+    pub plan_ms: u64,
+    pub write_ms: u64,
+}
+
+impl Report {
+    /// How many are held back for each reason.
+    pub fn quarantine_counts(&self) -> BTreeMap<&str, u64> {
+        let mut counts = BTreeMap::new();
+        for one in &self.quarantine {
+            *counts.entry(one.code.as_str()).or_insert(0) += 1;
+        }
+        counts
+    }
+}

@@ -1,0 +1,159 @@
+//! What is published, how, and how patient a run is.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::ldap::filter::Filter;
+use crate::policy::documents::{AttributeMapping, Guards, SyncScope};
+use crate::sync::error::SyncError;
+
+/// How a run goes about it; the same for all members.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Connections that write at the same time, 1 to 16.
+    pub connections: usize,
+    /// Steps between two looks at the gate.
+    pub batch: usize,
+    /// Seconds that a lease lasts without being prolonged.
+    pub lease_seconds: u32,
+    /// Seconds between complete passes when deletions are told to us.
+    pub complete_seconds: u32,
+    /// Seconds between complete passes when deletions are not told to us.
+    pub complete_blind_seconds: u32,
+    /// Bytes that a DirSync answer should not pass; Active Directory takes no less than 1 MiB.
+    pub page_bytes: u32,
+    /// Seconds that an approval is good for.
+    pub approval_seconds: u32,
+    /// A guard passed by this many times its limit needs two officers.
+    pub second_officer_at: u64,
+    /// Lower-case attributes of national entries that are never touched.
+    pub national_attributes: BTreeSet<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            connections: 4,
+            batch: 100,
+            lease_seconds: 60,
+            complete_seconds: 86_400,
+            complete_blind_seconds: 3_600,
+            page_bytes: 1 << 20,
+            approval_seconds: 86_400,
+            second_officer_at: 5,
+            national_attributes: BTreeSet::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// How long a lease lasts.
+    pub fn lease(&self) -> Duration {
+        Duration::from_secs(u64::from(self.lease_seconds.max(5)))
+    }
+}
+
+/// Where a published value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// This local attribute, lower case.
+    Local(String),
+    /// The same for everybody.
+    Constant(String),
+}
+
+/// What a member publishes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scope {
+    /// Names relative to the member's naming context; empty: everything.
+    pub bases: Vec<String>,
+    /// Over local names; must be true of a person.
+    pub filter: Filter<'static>,
+    /// Lower-case national attribute to where its values come from.
+    pub attributes: BTreeMap<String, Origin>,
+    /// Lower case. When there are any, a person with a mail outside of them is held.
+    pub mail_domains: BTreeSet<String>,
+    /// How long a marked leaver stays.
+    pub keep: time::Duration,
+    pub guards: Guards,
+}
+
+impl Scope {
+    /// The scope of a policy document, for a member that owns these mail domains.
+    ///
+    /// # Errors
+    /// A filter that cannot be read, or a pilot group, which is not known yet.
+    pub fn of(document: &SyncScope, mail_domains: &BTreeSet<String>) -> Result<Scope, SyncError> {
+        let filter = Filter::parse(&document.filter.value)
+            .map_err(|error| SyncError::Scope(format!("{}: the filter: {error}", document.id)))?;
+        if document.pilot_group.is_some() {
+            return Err(SyncError::Scope(format!(
+                "{}: a pilot group is not supported: name the pilots by `bases` or `filter`",
+                document.id
+            )));
+        }
+        let attributes = document
+            .attributes
+            .iter()
+            .map(|(name, mapping)| {
+                let origin = match mapping {
+                    AttributeMapping::From(local) => Origin::Local(local.value.to_ascii_lowercase()),
+                    AttributeMapping::Constant(value) => Origin::Constant(value.clone()),
+                };
+                (name.to_ascii_lowercase(), origin)
+            })
+            .collect();
+        let domains =
+            document.mail_domains.iter().chain(mail_domains).map(|domain| domain.to_ascii_lowercase());
+        Ok(Scope {
+            bases: document.bases.iter().map(|base| base.value.clone()).collect(),
+            filter: filter.into_owned(),
+            attributes,
+            mail_domains: domains.collect(),
+            keep: document.leavers.keep,
+            guards: document.guards,
+        })
+    }
+
+    /// The local attributes that planning needs, lower case.
+    pub fn local_attributes(&self) -> BTreeSet<String> {
+        let mut names: BTreeSet<String> =
+            ["objectclass", "objectcategory", "useraccountcontrol", "samaccountname", "mail"]
+                .into_iter()
+                .map(str::to_owned)
+                .collect();
+        names.extend(self.attributes.values().filter_map(|origin| match origin {
+            Origin::Local(name) => Some(name.clone()),
+            Origin::Constant(_) => None,
+        }));
+        filter_attributes(&self.filter, &mut names);
+        names
+    }
+}
+
+fn filter_attributes(filter: &Filter<'_>, names: &mut BTreeSet<String>) {
+    match filter {
+        Filter::And(parts) | Filter::Or(parts) => {
+            parts.iter().for_each(|part| filter_attributes(part, names))
+        }
+        Filter::Not(part) => filter_attributes(part, names),
+        Filter::Equality(item)
+        | Filter::Approximate(item)
+        | Filter::GreaterOrEqual(item)
+        | Filter::LessOrEqual(item) => {
+            names.insert(item.attribute.to_ascii_lowercase());
+        }
+        Filter::Substrings(item) => {
+            names.insert(item.attribute.to_ascii_lowercase());
+        }
+        Filter::Present(name) => {
+            names.insert(name.to_ascii_lowercase());
+        }
+        Filter::Extensible(item) => {
+            names.extend(item.attribute.as_ref().map(|name| name.to_ascii_lowercase()))
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The store as a run uses it: on a blocking thread, for one member, under one lease.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use time::OffsetDateTime;
+
+use crate::ambient::clock::Clock;
+use crate::policy::terms::OdsCode;
+use crate::store::error::StoreError;
+use crate::store::port::Store;
+use crate::store::record::{Lease, NewJournalEntry, StagedObject, StagedPage};
+use crate::sync::error::SyncError;
+use crate::sync::guid::Guid;
+use crate::sync::staged::{Object, Staged};
+
+/// Keys of a member's sync state.
+pub const COOKIE: &str = "cookie";
+pub const PASS: &str = "pass";
+/// There while a complete pass is under way.
+pub const COMPLETING: &str = "completing";
+/// When the last complete pass ended, seconds since 1970. Not there: not everything was seen yet.
+pub const COMPLETE_AT: &str = "complete_at";
+pub const CONTROLLER: &str = "controller";
+/// What is asked for; when it changes, everything is read anew.
+pub const ASKED: &str = "asked";
+/// People in scope at the last run that no guard stopped.
+pub const PEOPLE: &str = "people";
+/// `pin/<base>`: the GUID of a scope's base, so that it is followed when it is renamed.
+pub const PIN: &str = "pin/";
+/// The last journal number whose outcome is known.
+pub const JOURNAL: &str = "journal";
+
+/// One member's part of the store.
+#[derive(Debug, Clone)]
+pub struct Shelf {
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub ods: OdsCode,
+    pub lease: Lease,
+}
+
+impl Shelf {
+    async fn with<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Shelf) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, SyncError> {
+        let shelf = self.clone();
+        let done = tokio::task::spawn_blocking(move || work(&shelf)).await;
+        Ok(done.map_err(|error| SyncError::Internal(error.to_string()))??)
+    }
+
+    /// The time now.
+    pub fn now(&self) -> OffsetDateTime {
+        self.clock.now()
+    }
+
+    /// A value of the member's sync state.
+    pub async fn value(&self, key: &'static str) -> Result<Option<Vec<u8>>, SyncError> {
+        self.with(move |shelf| shelf.store.sync_value(&shelf.ods, key)).await
+    }
+
+    /// A value as a number.
+    pub async fn number(&self, key: &'static str) -> Result<Option<u64>, SyncError> {
+        let value = self.value(key).await?;
+        Ok(value.and_then(|bytes| String::from_utf8(bytes).ok()).and_then(|text| text.parse().ok()))
+    }
+
+    /// A value as JSON; one that cannot be read is none.
+    pub async fn json<T: DeserializeOwned>(&self, key: &'static str) -> Result<Option<T>, SyncError> {
+        Ok(self.value(key).await?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
+
+    /// The pins of the scope's bases.
+    pub async fn pins(&self) -> Result<Vec<(String, Vec<u8>)>, SyncError> {
+        self.with(|shelf| shelf.store.sync_values(&shelf.ods, PIN)).await
+    }
+
+    /// Sets or removes values.
+    pub async fn set(&self, values: Vec<(String, Option<Vec<u8>>)>) -> Result<(), SyncError> {
+        self.apply(StagedPage { values, ..StagedPage::default() }).await
+    }
+
+    /// Applies a page, all or nothing.
+    pub async fn apply(&self, page: StagedPage) -> Result<(), SyncError> {
+        self.with(move |shelf| shelf.store.apply_page(&shelf.ods, &shelf.lease, shelf.now(), &page)).await
+    }
+
+    /// The staged objects with these GUIDs, in their order.
+    pub async fn objects(&self, guids: Vec<Guid>) -> Result<Vec<Option<Object>>, SyncError> {
+        self.with(move |shelf| {
+            guids.iter().map(|guid| shelf.store.staged(&shelf.ods, &guid.0)?.map(read).transpose()).collect()
+        })
+        .await
+    }
+
+    /// Everything staged, with the number of the pass that last saw each object.
+    pub async fn everything(&self) -> Result<Vec<(Object, u64)>, SyncError> {
+        self.with(|shelf| {
+            let mut all = Vec::new();
+            shelf.store.visit_staged(&shelf.ods, &mut |object| {
+                let pass = object.pass;
+                all.push((read(object)?, pass));
+                Ok(())
+            })?;
+            Ok(all)
+        })
+        .await
+    }
+
+    /// Everything staged, as a tree.
+    pub async fn staged(&self) -> Result<Staged, SyncError> {
+        Ok(Staged::of(self.everything().await?.into_iter().map(|(object, _)| object)))
+    }
+
+    /// Appends to the journal.
+    pub async fn journal(&self, entries: Vec<NewJournalEntry>) -> Result<u64, SyncError> {
+        self.with(move |shelf| shelf.store.append_journal(&shelf.ods, &shelf.lease, shelf.now(), &entries))
+            .await
+    }
+
+    /// Prolongs the lease.
+    pub async fn renew(&mut self, lasts: std::time::Duration) -> Result<(), SyncError> {
+        self.lease =
+            self.with(move |shelf| shelf.store.renew_lease(&shelf.lease, shelf.now(), lasts)).await?;
+        Ok(())
+    }
+
+    /// Runs a read or write of the store that has no method here.
+    pub async fn store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Store, &OdsCode) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, SyncError> {
+        self.with(move |shelf| work(shelf.store.as_ref(), &shelf.ods)).await
+    }
+}
+
+fn read(object: StagedObject) -> Result<Object, StoreError> {
+    serde_json::from_slice(&object.document)
+        .map_err(|error| StoreError::Value(format!("a staged object: {error}")))
+}
+
+/// A staged object as the store keeps it.
+pub fn kept(object: &Object, pass: u64) -> Result<StagedObject, SyncError> {
+    let document = serde_json::to_vec(object).map_err(|error| SyncError::Internal(error.to_string()))?;
+    Ok(StagedObject { guid: object.guid.0, parent: object.parent.map(|guid| guid.0), pass, document })
+}
