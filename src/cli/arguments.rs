@@ -8,7 +8,7 @@ use crate::ambient::clock::Clock;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::command as member;
-use crate::cli::{assess, audit, config, exception, gate, serve, store};
+use crate::cli::{assess, audit, config, exception, gate, release, serve, store};
 
 /// A directory federation gateway: lets a member's Active Directory federate only while it meets the national security baseline.
 #[derive(Debug, Parser)]
@@ -45,6 +45,9 @@ pub enum Command {
     Assess(assess::Assess),
     /// Measure a directory without a store or a gateway: would it be admitted?
     Check(Box<assess::Check>),
+    /// Release agreements: who sees what.
+    #[command(subcommand)]
+    Release(release::Command),
     /// The audit chain.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -68,6 +71,7 @@ pub fn run(arguments: Arguments) -> Result<Answer, Failure> {
         Command::Exception(command) => exception::run(command, &context),
         Command::Assess(command) => assess::assess(command, &context),
         Command::Check(command) => assess::check(*command, &context),
+        Command::Release(command) => release::run(command, &context),
         Command::Audit(command) => audit::run(command, &context),
         Command::Config(command) => config::run(command, &context),
         Command::Store(command) => store::run(command, &context),

@@ -106,6 +106,12 @@ struct Output {
     csv: bool,
 }
 
+/// `portcullis member check`: the same as `portcullis assess MEMBER`.
+pub fn assess_member(member: OdsCode, context: &Context) -> Result<Answer, Failure> {
+    let output = Output { html: None, csv: false };
+    assess(Assess { member: Some(member), evidence: None, policy: None, profile: None, output }, context)
+}
+
 /// `portcullis assess`.
 pub fn assess(command: Assess, context: &Context) -> Result<Answer, Failure> {
     let (assessment, before) = match (&command.member, &command.evidence, &command.policy) {

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use crate::cli::assess;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::{answer, by, standing};
@@ -22,6 +23,8 @@ pub enum Command {
         /// Its ODS code.
         member: OdsCode,
     },
+    /// Measure the member's directory now; exit code 0 when it would be admitted, 1 when not, 2 when that cannot be told.
+    Check { member: OdsCode },
     /// Approve a checked member: it pilots, then federates; or promote a piloting one.
     Approve {
         member: OdsCode,
@@ -64,6 +67,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Request(request) => request::run(*request, context),
         Command::List => show::list(context),
         Command::Show { member } => show::show(&member, context),
+        Command::Check { member } => assess::assess_member(member, context),
         Command::Approve { member, pilot, reason } => {
             let goal = if pilot { Membership::Piloting } else { Membership::Federated };
             let store = context.store()?;

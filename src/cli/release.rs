@@ -1,0 +1,137 @@
+//! `portcullis release`: who would see what, and why not.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, Subcommand, ValueEnum};
+use time::{Duration, OffsetDateTime};
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::gate::decide::{GateDecision, GateReason, GateState};
+use crate::gate::table::Snapshot;
+use crate::policy::set::PolicySet;
+use crate::policy::terms::{Grant, OdsCode, Target};
+use crate::release::agreement::Agreements;
+use crate::release::explain::{Explanation, Outcome, explain};
+use crate::release::requester::{Authentication, Category, Requester};
+use crate::store::record::GateRecord;
+
+/// Release agreements.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Say what a requester would see of a directory, by which agreement, or why it is refused; exit code 1 when refused.
+    Explain(Explain),
+}
+
+/// Who asks what.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The directory: an ODS code, or `national`.
+    #[arg(value_parser = target)]
+    pub target: Target,
+    /// The kind of requester.
+    #[arg(long, value_enum)]
+    pub requester: Kind,
+    /// The member that the requester belongs to.
+    #[arg(long)]
+    pub member: Option<OdsCode>,
+    /// The application's name in the configuration.
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+/// See [`Category`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    Person,
+    Connector,
+    Application,
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    if text == "national" {
+        return Ok(Target::National);
+    }
+    text.parse().map(Target::Member).map_err(|error| format!("{error}, nor `national`"))
+}
+
+/// Runs the command.
+pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
+    let Command::Explain(asked) = command;
+    let faults = |faults: Vec<crate::policy::fault::Fault>| {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        Failure::could_not(format_args!("the policy does not check:\n{}", lines.join("\n")))
+    };
+    let set = PolicySet::load(&context.config()?.policies).map_err(faults)?;
+    let agreements = Agreements::compile(set.releases.values()).map_err(faults)?;
+    let now = context.clock.now();
+    let gates = gates(context.store()?.gates().map_err(Failure::could_not)?, now);
+    let requester = requester(&asked, now)?;
+    let explanation = explain(&requester, &asked.target, &gates, &agreements, now);
+    context.print(&explanation, text)?;
+    Ok(match explanation.outcome {
+        Outcome::Permitted { .. } => Answer::Yes,
+        Outcome::Refused { .. } => Answer::No,
+    })
+}
+
+fn requester(asked: &Explain, now: OffsetDateTime) -> Result<Requester, Failure> {
+    let (category, authentication) = match asked.requester {
+        Kind::Person => (Category::Person, Authentication::Smartcard),
+        Kind::Connector => (Category::Connector, Authentication::Certificate),
+        Kind::Application => (Category::Application, Authentication::Certificate),
+    };
+    if asked.requester != Kind::Application && asked.member.is_none() {
+        return Err(Failure::refused("a person or connector belongs to a member: say which with --member"));
+    }
+    Ok(Requester {
+        category,
+        member: asked.member.clone(),
+        name: asked.name.clone(),
+        id: "explain".to_owned(),
+        authentication,
+        not_after: now + Duration::DAY,
+    })
+}
+
+/// The gates as they were last recorded.
+fn gates(records: Vec<GateRecord>, now: OffsetDateTime) -> Snapshot {
+    let mut gates: BTreeMap<OdsCode, BTreeMap<Grant, GateDecision>> = BTreeMap::new();
+    for record in records {
+        let state = match (record.state.as_str(), record.until) {
+            ("open", _) => GateState::Open,
+            ("held", Some(until)) => GateState::Held { until },
+            _ => GateState::Closed,
+        };
+        let reason = |text| GateReason { code: "recorded".to_owned(), control: None, text };
+        let decision = GateDecision {
+            state,
+            reasons: record.reasons.into_iter().map(reason).collect(),
+            assessment: record.assessment,
+            valid_until: record.until.or(Some(now + Duration::HOUR)),
+        };
+        gates.entry(record.member).or_default().insert(record.grant, decision);
+    }
+    Snapshot::of(gates)
+}
+
+fn text(explanation: &Explanation) -> String {
+    let mut lines = Vec::new();
+    match &explanation.outcome {
+        Outcome::Permitted { agreement, purpose, attributes, entries, size_limit, until, .. } => {
+            lines.push(format!("permitted by `{agreement}`: {purpose}"));
+            lines.push(format!("attributes  {}", attributes.join(" ")));
+            lines.push(format!("entries     {}", entries.as_deref().unwrap_or("all")));
+            lines.push(format!("at most     {size_limit} entries of one search, until {until}"));
+        }
+        Outcome::Refused { kind, code, text, reasons } => {
+            lines.push(format!("refused ({kind}): the requester is told {code}, `{text}`"));
+            lines.extend(reasons.iter().map(|reason| format!("because     {reason}")));
+        }
+    }
+    for agreement in &explanation.agreements {
+        let why = agreement.why_not.as_deref().unwrap_or("matches");
+        lines.push(format!("agreement   {} {why}", agreement.id));
+    }
+    lines.join("\n")
+}
