@@ -142,6 +142,7 @@ impl Engine {
         }
         if swapped {
             self.retire_upstreams();
+            self.identify_again();
         }
         if swapped || moved || self.now >= self.next_review {
             self.review();
@@ -328,3 +329,6 @@ impl Engine {
         (self.clients.len(), self.operations.len(), self.upstreams.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

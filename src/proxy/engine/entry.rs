@@ -49,7 +49,11 @@ impl Engine {
         }
         let client_key = operation.client;
         let Some(client) = self.clients.get_mut(client_key) else { return Ok(()) };
-        let next = if !lies_in(reader.dn, &leg.shape.base, leg.shape.scope) {
+        let (base, scope) = (leg.shape.base.as_str(), leg.shape.scope);
+        let next = if scope == Scope::Children && lies_in(reader.dn, base, Scope::Base) {
+            // The directory was asked for the subtree: not every one knows this scope.
+            Next::Nothing
+        } else if !lies_in(reader.dn, base, scope) {
             Next::Dropped
         } else {
             self.pool.equip(&mut client.out);

@@ -1,5 +1,7 @@
 //! What goes out with this turn, and how clients that do not read are held back.
 
+use zeroize::Zeroize;
+
 use crate::ldap::message::ResultCode;
 use crate::proxy::engine::answer::Answer;
 use crate::proxy::engine::core::Engine;
@@ -87,10 +89,17 @@ impl Engine {
 
     /// The driver wrote to an upstream connection.
     pub fn upstream_written(&mut self, key: usize, blocked: bool) {
-        if let Some(upstream) = self.upstreams.get_mut(key) {
-            upstream.blocked = blocked;
-            self.pool.retire(&mut upstream.out);
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        upstream.blocked = blocked;
+        if upstream.stage == Stage::Binding {
+            if upstream.out.is_empty() {
+                // It held our password; this wipes what `clear` left.
+                upstream.out.zeroize();
+                upstream.out = Vec::new();
+            }
+            return;
         }
+        self.pool.retire(&mut upstream.out);
     }
 
     /// Whether the driver must not read from this client now; a wish will say when it may.

@@ -134,6 +134,25 @@ impl Engine {
         Answer::plain(ResultCode::SUCCESS)
     }
 
+    /// After a new snapshot: whoever is bound as somebody that its certificate no longer stands for is disconnected.
+    pub(super) fn identify_again(&mut self) {
+        let mut gone = Vec::new();
+        for (key, client) in &self.clients {
+            let (Some(bound), Some(certificate)) = (&client.bound, &client.certificate) else { continue };
+            let now = self.snapshot.requesters.identify(certificate, self.wall);
+            if now.is_none_or(|now| now.requester != bound.requester) {
+                gone.push(key);
+            }
+        }
+        let why = Answer::new(
+            ResultCode::STRONGER_AUTH_REQUIRED,
+            "your certificate no longer stands for whom you bound as",
+        );
+        for key in gone {
+            self.disconnect(key, &why, "identity");
+        }
+    }
+
     fn forget_identity(&mut self, key: usize) {
         if let Some(client) = self.clients.get_mut(key) {
             client.bound = None;
