@@ -9,6 +9,7 @@ use crate::baseline::literal::{self, Parameters};
 use crate::baseline::predicate::{Predicate, Test};
 use crate::baseline::typing::Typing;
 use crate::baseline::value::{Type, Value};
+use crate::ldap::filter::Filter;
 use crate::policy::documents::{
     AttributeFact, Baseline, Clause, Control, Grade, GrantRule, Profile, Requirement, SearchScope, Shape,
     Tolerance,
@@ -185,6 +186,7 @@ pub fn check(set: &PolicySet) -> Vec<Fault> {
             }
         }
     }
+    faults.extend(set.scopes.values().filter_map(|scope| filter_fault(&scope.filter)));
     for baseline in set.baselines.values() {
         faults.extend(compile(set, baseline, None).1);
         for profile in set.profiles.values().filter(|p| p.extends.value == baseline.id) {
@@ -195,13 +197,11 @@ pub fn check(set: &PolicySet) -> Vec<Fault> {
 }
 
 fn filter_fault(filter: &Placed<String>) -> Option<Fault> {
-    let text = filter.value.trim();
-    let open = text.matches('(').count();
-    let good = text.starts_with('(') && text.ends_with(')') && open == text.matches(')').count();
-    (!good).then(|| {
-        Fault::new(&filter.at, format!("`{text}` is not a search filter"))
-            .hint("write it as in RFC 4515, for example `(objectClass=user)`")
-    })
+    let error = Filter::parse(&filter.value).err()?;
+    Some(
+        Fault::new(&filter.at, format!("this is not a search filter: {error}"))
+            .hint("write it as in RFC 4515, for example `(objectClass=user)`"),
+    )
 }
 
 fn compile(set: &PolicySet, baseline: &Baseline, profile: Option<&Profile>) -> (Compiled, Vec<Fault>) {

@@ -13,6 +13,7 @@ pub mod exception;
 pub mod failure;
 pub mod gate;
 pub mod member;
+pub mod policy;
 pub mod release;
 pub mod serve;
 pub mod store;

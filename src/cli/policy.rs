@@ -1,0 +1,328 @@
+//! `portcullis policy`: what officers write, checked, tested and explained.
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::baseline::catalogue::{Catalogue, Known, Origin};
+use crate::baseline::compile;
+use crate::baseline::trial::{self, Trial};
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::policy::documents::{Control, Requirement};
+use crate::policy::fault::Fault;
+use crate::policy::render::render;
+use crate::policy::schema::schema;
+use crate::policy::set::PolicySet;
+use crate::policy::source::read_folder;
+use crate::release::agreement::Agreements;
+
+/// Policies: check, test and look at them. PATH is a folder or a file; the configured policies when it is left out.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Report every fault of every file, with file, line, column and what to do.
+    Check { path: Option<PathBuf> },
+    /// Run every `PolicyTest`, and name controls without a passing or a failing case.
+    Test { path: Option<PathBuf> },
+    /// List the controls.
+    List { path: Option<PathBuf> },
+    /// Show one control: what it requires, why, and how to fix it.
+    Show { control: String, path: Option<PathBuf> },
+    /// List the facts that policies can use, with type and source.
+    Facts { path: Option<PathBuf> },
+    /// Print the JSON Schema of policy documents, for editors.
+    Schema { path: Option<PathBuf> },
+    /// Take white space at line ends away and end files with one line end.
+    Fmt {
+        path: Option<PathBuf>,
+        /// Change nothing; answer no when a file would change.
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+/// Runs the command.
+pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
+    match command {
+        Command::Check { path } => check(&folder(path, context)?, context),
+        Command::Test { path } => test(&folder(path, context)?, context),
+        Command::List { path } => list(&folder(path, context)?, context),
+        Command::Show { control, path } => show(&control, &folder(path, context)?, context),
+        Command::Facts { path } => facts(&folder(path, context)?, context),
+        Command::Schema { path } => print_schema(path.as_deref(), context),
+        Command::Fmt { path, check } => format(&folder(path, context)?, check, context),
+    }
+}
+
+fn folder(path: Option<PathBuf>, context: &Context) -> Result<PathBuf, Failure> {
+    let path = match path {
+        Some(path) => path,
+        None => context.config()?.policies.clone(),
+    };
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(Failure::could_not(format!("{} does not exist", path.display())))
+    }
+}
+
+/// Every fault that any module finds in the documents.
+pub fn all_faults(folder: &Path) -> (PolicySet, Vec<Fault>) {
+    let (set, mut faults) = PolicySet::read(folder);
+    faults.extend(compile::check(&set));
+    faults.extend(trial::check(&set));
+    faults.extend(Agreements::compile(set.releases.values()).err().unwrap_or_default());
+    let faults = set.illustrated(faults);
+    (set, faults)
+}
+
+/// The set, when it has no fault; else its faults are printed and the answer is no.
+fn sound(folder: &Path, context: &Context) -> Result<Result<PolicySet, Answer>, Failure> {
+    let (set, faults) = all_faults(folder);
+    if faults.is_empty() {
+        return Ok(Ok(set));
+    }
+    context.print(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
+    Ok(Err(Answer::No))
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    hash: &'a str,
+    baselines: usize,
+    controls: usize,
+    facts: usize,
+    profiles: usize,
+    exceptions: usize,
+    releases: usize,
+    sync_scopes: usize,
+    tests: usize,
+    faults: [Fault; 0],
+}
+
+fn check(folder: &Path, context: &Context) -> Result<Answer, Failure> {
+    let set = match sound(folder, context)? {
+        Ok(set) => set,
+        Err(answer) => return Ok(answer),
+    };
+    let summary = Summary {
+        hash: set.hash(),
+        baselines: set.baselines.len(),
+        controls: set.controls.len(),
+        facts: set.facts.len(),
+        profiles: set.profiles.len(),
+        exceptions: set.exceptions.len(),
+        releases: set.releases.len(),
+        sync_scopes: set.scopes.len(),
+        tests: set.tests.len(),
+        faults: [],
+    };
+    context.print(&summary, |s| {
+        format!(
+            "no fault: {} controls in {} baseline(s), {} release agreements, {} sync scope(s), {} tests\nhash {}",
+            s.controls, s.baselines, s.releases, s.sync_scopes, s.tests, s.hash
+        )
+    })?;
+    Ok(Answer::Yes)
+}
+
+fn test(folder: &Path, context: &Context) -> Result<Answer, Failure> {
+    let set = match sound(folder, context)? {
+        Ok(set) => set,
+        Err(answer) => return Ok(answer),
+    };
+    let trial = match trial::run(&set) {
+        Ok(trial) => trial,
+        Err(faults) => {
+            context.print(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
+            return Ok(Answer::No);
+        }
+    };
+    context.print(&trial, trial_text)?;
+    Ok(if trial.holds() { Answer::Yes } else { Answer::No })
+}
+
+fn trial_text(trial: &Trial) -> String {
+    let mut out = String::new();
+    for outcome in trial.outcomes.iter().filter(|o| !o.failures.is_empty()) {
+        out.push_str(&format!("{}: `{}` does not hold\n", outcome.place, outcome.name));
+        for failure in &outcome.failures {
+            out.push_str(&format!("  {failure}\n"));
+        }
+    }
+    for (what, controls) in [("passing", &trial.without_pass), ("failing", &trial.without_fail)] {
+        if !controls.is_empty() {
+            out.push_str(&format!("without a {what} case: {}\n", controls.join(", ")));
+        }
+    }
+    let failed = trial.outcomes.iter().filter(|o| !o.failures.is_empty()).count();
+    out.push_str(&format!("{} tests, {failed} do not hold", trial.outcomes.len()));
+    out
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    control: &'a str,
+    theme: &'a str,
+    severity: &'a str,
+    level: u8,
+    title: &'a str,
+    place: String,
+}
+
+fn line(control: &Control) -> Line<'_> {
+    Line {
+        control: &control.id,
+        theme: &control.theme,
+        severity: control.severity.as_str(),
+        level: control.level,
+        title: &control.title,
+        place: control.at.to_string(),
+    }
+}
+
+fn list(folder: &Path, context: &Context) -> Result<Answer, Failure> {
+    let set = match sound(folder, context)? {
+        Ok(set) => set,
+        Err(answer) => return Ok(answer),
+    };
+    let mut controls: Vec<&Control> = set.controls.values().collect();
+    controls.sort_by(|a, b| a.at.cmp(&b.at));
+    let lines: Vec<Line<'_>> = controls.into_iter().map(line).collect();
+    context.print(&lines, |lines| {
+        let mut out = String::new();
+        let mut theme = "";
+        for line in lines {
+            if line.theme != theme {
+                theme = line.theme;
+                out.push_str(&format!("{theme}\n"));
+            }
+            out.push_str(&format!("  {:<38} {:<8} {}\n", line.control, line.severity, line.title));
+        }
+        out
+    })?;
+    Ok(Answer::Yes)
+}
+
+fn show(id: &str, folder: &Path, context: &Context) -> Result<Answer, Failure> {
+    let set = match sound(folder, context)? {
+        Ok(set) => set,
+        Err(answer) => return Ok(answer),
+    };
+    let Some(control) = set.controls.get(id) else {
+        let fault =
+            Fault::new(&crate::policy::fault::Place::nowhere(), format!("there is no control `{id}`"));
+        let fault = fault.nearest(id, set.controls.keys().map(String::as_str));
+        let hint = fault.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        return Err(Failure::refused(format!("{}{hint}", fault.message)));
+    };
+    let ranges = control.for_each.as_ref().map(|c| c.value.as_str());
+    let answer = json!({
+        "control": control.id, "title": control.title, "theme": control.theme,
+        "severity": control.severity, "level": control.level, "for_each": ranges,
+        "counts": matches!(control.require, Requirement::Count(_)),
+        "why": control.why, "fix": control.fix, "references": control.references,
+        "place": control.at.to_string(),
+    });
+    context.print(&answer, |_| {
+        let references: Vec<String> =
+            control.references.iter().map(|(name, ids)| format!("{name} {}", ids.join(", "))).collect();
+        let ranges = ranges.map(|r| format!(", for each of {r}")).unwrap_or_default();
+        format!(
+            "{} ({}{ranges})\n{}\n\nWhy: {}\n\nFix:\n{}\nReferences: {}\nWritten at {}",
+            control.id,
+            control.severity,
+            control.title,
+            control.why,
+            indent(&control.fix),
+            references.join("; "),
+            control.at
+        )
+    })?;
+    Ok(Answer::Yes)
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+#[derive(Serialize)]
+struct FactLine {
+    fact: String,
+    kind: String,
+    source: String,
+    title: String,
+}
+
+fn fact_line(name: String, known: &Known) -> FactLine {
+    let source = match &known.origin {
+        Origin::Probe => "probe".to_owned(),
+        Origin::Computed => "worked out".to_owned(),
+        Origin::Attribute(attribute) => attribute.from.clone(),
+    };
+    FactLine { fact: name, kind: known.kind.name(), source, title: known.title.clone() }
+}
+
+fn facts(folder: &Path, context: &Context) -> Result<Answer, Failure> {
+    let set = match sound(folder, context)? {
+        Ok(set) => set,
+        Err(answer) => return Ok(answer),
+    };
+    let catalogue = Catalogue::of(&set);
+    let records = catalogue.records.iter().map(|(name, known)| fact_line(name.clone(), known));
+    let collections = catalogue.collections.iter().flat_map(|(name, facts)| {
+        facts.iter().map(move |(short, known)| fact_line(format!("{name}[].{short}"), known))
+    });
+    let lines: Vec<FactLine> = records.chain(collections).collect();
+    context.print(&lines, |lines| {
+        lines
+            .iter()
+            .map(|l| format!("{:<40} {:<24} {:<30} {}\n", l.fact, l.kind, l.source, l.title))
+            .collect()
+    })?;
+    Ok(Answer::Yes)
+}
+
+fn print_schema(path: Option<&Path>, context: &Context) -> Result<Answer, Failure> {
+    let set = path.map(|path| PolicySet::read(path).0).unwrap_or_default();
+    let catalogue = Catalogue::of(&set);
+    let records = catalogue.records.keys().cloned();
+    let names: Vec<String> =
+        records.chain(catalogue.collections.values().flat_map(|f| f.keys().cloned())).collect();
+    let text = serde_json::to_string_pretty(&schema(&names)).map_err(Failure::could_not)?;
+    context.line(text)?;
+    Ok(Answer::Yes)
+}
+
+fn format(folder: &Path, only_check: bool, context: &Context) -> Result<Answer, Failure> {
+    let sources = match read_folder(folder) {
+        Ok(sources) => sources,
+        Err(faults) => {
+            context.print(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
+            return Ok(Answer::No);
+        }
+    };
+    let mut changed = Vec::new();
+    for source in sources {
+        let lines: Vec<&str> = source.text.lines().map(str::trim_end).collect();
+        let tidy = format!("{}\n", lines.join("\n").trim_end());
+        if tidy == source.text {
+            continue;
+        }
+        changed.push(source.name.to_string());
+        if !only_check {
+            let path = if folder.is_file() { folder.to_owned() } else { folder.join(&*source.name) };
+            std::fs::write(&path, tidy).map_err(|error| {
+                Failure::could_not(format!("{} cannot be written: {error}", path.display()))
+            })?;
+        }
+    }
+    let answer = if only_check && !changed.is_empty() { Answer::No } else { Answer::Yes };
+    context.print(&json!({ "changed": changed }), |_| match changed.as_slice() {
+        [] => "nothing to tidy".to_owned(),
+        names => names.join("\n"),
+    })?;
+    Ok(answer)
+}
