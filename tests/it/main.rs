@@ -23,6 +23,7 @@ mod ldap_differential;
 mod ldap_properties;
 mod ldap_schema;
 mod ldap_strategies;
+mod policy_faults;
 mod policy_national;
 mod store_conformance;
 mod store_faults;
