@@ -92,7 +92,8 @@ impl Fault {
         let near = candidates
             .iter()
             .map(|c| (distance(wrong, c), *c))
-            .filter(|(d, c)| *d <= (c.chars().count().max(wrong.chars().count()) / 3).max(1))
+            .filter(|(d, c)| *d <= c.chars().count().max(wrong.chars().count()).div_ceil(3).min(4))
+            .filter(|(_, c)| c.chars().count() > 2)
             .min();
         match near {
             Some((_, name)) => self.hint(format!("did you mean `{name}`?")),
