@@ -106,12 +106,25 @@ fn enforce(core: &Core, policy: Policy) -> Result<(), StoreError> {
     let mut deciding = core.deciding();
     core.policy.store(Some(Arc::new(policy)));
     for member in core.store.members()? {
-        if member.state.is_measured() {
+        if member.state.is_measured() && !is_judged(core, &member)? {
             judge_one(core, &member)?;
         }
         gates::decide_member(core, &mut deciding, &member)?;
     }
     Ok(())
+}
+
+/// Whether the member's latest assessment is of its latest evidence and the set in force.
+fn is_judged(core: &Core, member: &Member) -> Result<bool, StoreError> {
+    let Some(policy) = core.policy.load_full() else { return Ok(false) };
+    let evidence = core.store.latest_evidence(&member.ods)?;
+    let latest = core.store.recent_assessments(&member.ods, 1)?;
+    Ok(match (evidence, latest.first()) {
+        (Some(evidence), Some(latest)) => {
+            latest.policy_hash == policy.set.hash() && latest.evidence_hash == evidence.hash
+        }
+        _ => false,
+    })
 }
 
 /// Holds the member's latest evidence against the set in force, when it has any: after an exception or the set changed.

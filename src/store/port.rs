@@ -64,7 +64,7 @@ pub trait Store: Send + Sync + Debug {
     /// The member's latest evidence.
     fn latest_evidence(&self, ods: &OdsCode) -> Result<Option<EvidenceRecord>, StoreError>;
 
-    /// Keeps an assessment; the audit record comes with it.
+    /// Keeps an assessment; the audit record comes with it. One with an id that is kept already is the same and changes nothing.
     fn put_assessment(&self, assessment: &AssessmentRecord, audit: &NewAudit) -> Result<(), StoreError>;
 
     /// An assessment by its id.

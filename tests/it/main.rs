@@ -9,6 +9,9 @@
     clippy::print_stderr,
     reason = "a test fails by panicking, and its helpers are tests too"
 )]
+mod app_gates;
+mod app_serve;
+mod app_stage;
 mod assess_hostile;
 mod assess_lab;
 mod config_faults;

@@ -149,6 +149,7 @@ fn assessments(store: &dyn Store) {
             document: b"{}".to_vec(),
         };
         store.put_assessment(&record, &audit("assess")).unwrap();
+        store.put_assessment(&record, &audit("assess")).unwrap();
     }
     let recent = store.recent_assessments(&ods("RXA"), 2).unwrap();
     assert_eq!(recent.iter().map(|a| a.id.as_str()).collect::<Vec<_>>(), ["id2", "id1"]);

@@ -81,7 +81,7 @@ pub fn put_assessment(
     transaction
         .execute(
             "INSERT INTO assessments (id, ods, assessed_at, policy_hash, evidence_hash, document)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO NOTHING",
             params![
                 assessment.id,
                 assessment.member.as_str(),
