@@ -8,7 +8,7 @@ use crate::ambient::clock::Clock;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::command as member;
-use crate::cli::{assess, audit, config, exception, gate, policy, release, serve, store};
+use crate::cli::{assess, audit, config, exception, gate, policy, release, serve, store, sync};
 
 /// A directory federation gateway: lets a member's Active Directory federate only while it meets the national security baseline.
 #[derive(Debug, Parser)]
@@ -51,6 +51,9 @@ pub enum Command {
     /// Policies: check, test and look at them.
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Publishing members' people into the national directory.
+    #[command(subcommand)]
+    Sync(sync::Command),
     /// The audit chain.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -76,6 +79,7 @@ pub fn run(arguments: Arguments) -> Result<Answer, Failure> {
         Command::Check(command) => assess::check(*command, &context),
         Command::Release(command) => release::run(command, &context),
         Command::Policy(command) => policy::run(command, &context),
+        Command::Sync(command) => sync::run(command, &context),
         Command::Audit(command) => audit::run(command, &context),
         Command::Config(command) => config::run(command, &context),
         Command::Store(command) => store::run(command, &context),

@@ -17,4 +17,5 @@ pub mod policy;
 pub mod release;
 pub mod serve;
 pub mod store;
+pub mod sync;
 pub mod table;

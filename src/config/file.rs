@@ -52,6 +52,7 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
     let intervals = top.settings("intervals");
     let front = top.settings("front");
     let assess = top.settings("assess");
+    let sync = top.settings("sync");
     let log = top.settings("log");
     let applications = top
         .items("applications")
@@ -73,6 +74,7 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
         intervals,
         front,
         assess,
+        sync,
         log,
         applications,
     })

@@ -12,6 +12,7 @@ use crate::policy::terms::OdsCode;
 use crate::proxy;
 use crate::secret::reference::SecretReference;
 use crate::store;
+use crate::sync;
 
 /// The whole file. Relative paths in it are relative to the file's directory, and absolute once loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub struct Config {
     pub front: proxy::settings::Settings,
     /// How member directories are measured.
     pub assess: assess::settings::Settings,
+    pub sync: sync::settings::Settings,
     pub log: Log,
     /// National applications that may come to the front door, by certificate.
     pub applications: Vec<Application>,

@@ -106,7 +106,13 @@ fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BT
     for (name, origin) in &scope.attributes {
         let mut values: Vec<String> = match origin {
             Origin::Constant(value) => vec![value.clone()],
-            Origin::Local(local) => object.attributes.get(local).cloned().unwrap_or_default(),
+            Origin::Local(local) => {
+                let found = object.attributes.get(local);
+                // Samba's DirSync leaves out the attribute that names an object; `name` always is the same
+                let found =
+                    found.or_else(|| (local == "cn").then(|| object.attributes.get("name")).flatten());
+                found.cloned().unwrap_or_default()
+            }
         };
         if matches!(origin, Origin::Local(local) if object.references.contains_key(local)) {
             // names of other people: the plan fills in where their entries are

@@ -13,6 +13,8 @@ use crate::sync::error::SyncError;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// Members synchronised at the same time.
+    pub parallel: usize,
     /// Connections that write at the same time, 1 to 16.
     pub connections: usize,
     /// Steps between two looks at the gate.
@@ -36,6 +38,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Settings {
+            parallel: 4,
             connections: 4,
             batch: 100,
             lease_seconds: 60,

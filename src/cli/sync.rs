@@ -1,0 +1,322 @@
+//! `portcullis sync`: what a member publishes.
+
+use std::sync::Arc;
+
+use clap::Subcommand;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::ambient::chance;
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::cli::table::{moment, table};
+use crate::policy::set::PolicySet;
+use crate::policy::signature::hex;
+use crate::policy::terms::{Grant, OdsCode};
+use crate::store::record::{Approval, JournalEntry, PlanRecord};
+use crate::sync::error::SyncError;
+use crate::sync::member::{National, Syncer};
+use crate::sync::report::{Outcome, Report};
+use crate::sync::run::{Hands, LAST_REPORT, Mode};
+use crate::sync::step::Plan;
+
+/// Publishing a member's people into the national directory.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Read, plan and show; nothing is written to the national directory.
+    Plan {
+        member: OdsCode,
+        /// Read everything, not only what changed.
+        #[arg(long)]
+        complete: bool,
+    },
+    /// Run once. Exit code 0 when all is as it should be, 1 when something waits for an approval or was not done.
+    Run {
+        member: OdsCode,
+        /// Do everything but write: the same as `plan`.
+        #[arg(long)]
+        dry_run: bool,
+        /// Read everything, not only what changed.
+        #[arg(long)]
+        complete: bool,
+    },
+    /// Show how the last run went and which plans there are.
+    Status { member: OdsCode },
+    /// Show a plan's steps, or approve the steps that wait, by the exact hash of their plan.
+    Approve {
+        /// The hash that `run` or `status` shows.
+        plan: String,
+        /// Why it is right; without it the plan is only shown.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Show what was written, before and after, oldest first.
+    Journal {
+        member: OdsCode,
+        /// Only after this number.
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// How many lines.
+        #[arg(long, default_value_t = 100)]
+        limit: u32,
+    },
+}
+
+/// Runs the command.
+pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
+    match command {
+        Command::Plan { member, complete } => go(context, &member, Mode { dry_run: true, complete }),
+        Command::Run { member, dry_run, complete } => go(context, &member, Mode { dry_run, complete }),
+        Command::Status { member } => status(context, &member),
+        Command::Approve { plan, reason } => approve(context, &plan, reason.as_deref()),
+        Command::Journal { member, after, limit } => journal(context, &member, after, limit),
+    }
+}
+
+fn failure(error: SyncError) -> Failure {
+    match error {
+        SyncError::GateClosed(_) | SyncError::Busy(_) => Failure::refused(error),
+        _ => Failure::could_not(error),
+    }
+}
+
+fn go(context: &Context, member: &OdsCode, mode: Mode) -> Result<Answer, Failure> {
+    let syncer = syncer(context)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Failure::could_not)?;
+    let report = runtime.block_on(syncer.sync(member, mode)).map_err(failure)?;
+    context.print(&report, told)?;
+    Ok(match report.outcome {
+        Outcome::Done | Outcome::Planned => Answer::Yes,
+        Outcome::Held | Outcome::Partial | Outcome::GateClosed => Answer::No,
+    })
+}
+
+fn syncer(context: &Context) -> Result<Syncer, Failure> {
+    let config = context.config()?;
+    let store = Arc::clone(context.store()?);
+    let set = PolicySet::load(&config.policies).map_err(|faults| {
+        Failure::could_not(format!(
+            "the policies have {} faults: run `portcullis policy check`",
+            faults.len()
+        ))
+    })?;
+    let set = Arc::new(set);
+    let (gate_store, clock) = (Arc::clone(&store), context.clock.clone());
+    let mark = chance::bytes::<4>().map_err(Failure::could_not)?;
+    let national = &config.national;
+    Ok(Syncer {
+        hands: Hands {
+            store,
+            clock: context.clock.clone(),
+            settings: config.sync.clone(),
+            holder: format!("{}/{}/{}", context.actor, std::process::id(), hex(&mark)),
+        },
+        policies: Arc::new(move || Some(Arc::clone(&set))),
+        // the gates as recorded: the gateway decides them
+        gates: Arc::new(move |member| {
+            gate_store.gates().is_ok_and(|gates| {
+                gates.iter().any(|gate| {
+                    let open = match gate.state.as_str() {
+                        "open" => true,
+                        "held" => gate.until.is_some_and(|until| clock.now() < until),
+                        _ => false,
+                    };
+                    gate.member == *member && gate.grant == Grant::Sync && open
+                })
+            })
+        }),
+        national: National {
+            host: national.host.clone(),
+            port: national.port,
+            tls_name: national.tls_name.clone(),
+            anchors: national.anchors.clone(),
+            bind_dn: national.bind_dn.clone(),
+            password: national.password.clone(),
+            people_base: national.people_base.clone(),
+        },
+        metrics: None,
+    })
+}
+
+/// What `status` answers.
+#[derive(Debug, Serialize)]
+struct Status {
+    last: Option<Report>,
+    plans: Vec<Summary>,
+}
+
+/// A plan in a list.
+#[derive(Debug, Serialize)]
+struct Summary {
+    plan: String,
+    #[serde(with = "time::serde::rfc3339")]
+    made_at: time::OffsetDateTime,
+    state: String,
+    steps: usize,
+}
+
+fn read(record: &PlanRecord) -> Result<Plan, Failure> {
+    let plan: Plan = serde_json::from_slice(&record.document).map_err(Failure::could_not)?;
+    if plan.is_sound() && plan.hash == record.hash {
+        Ok(plan)
+    } else {
+        Err(Failure::could_not(format!("the kept plan {} is not what its hash says", record.hash)))
+    }
+}
+
+fn status(context: &Context, member: &OdsCode) -> Result<Answer, Failure> {
+    let store = context.store()?;
+    if store.member(member).map_err(Failure::could_not)?.is_none() {
+        return Err(Failure::refused(format!("there is no member {member}")));
+    }
+    let last = store.sync_value(member, LAST_REPORT).map_err(Failure::could_not)?;
+    let last: Option<Report> = last.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let mut plans = Vec::new();
+    for record in store.plans(member, 20).map_err(Failure::could_not)? {
+        let steps = read(&record)?.steps.len();
+        plans.push(Summary { plan: record.hash, made_at: record.made_at, state: record.state, steps });
+    }
+    context.print(&Status { last, plans }, |status| {
+        let rows: Vec<[String; 4]> = status
+            .plans
+            .iter()
+            .map(|plan| [moment(plan.made_at), plan.state.clone(), plan.steps.to_string(), plan.plan.clone()])
+            .collect();
+        let last = status.last.as_ref().map_or_else(|| "never ran\n".to_owned(), told);
+        format!("{last}\n{}", table(["made", "state", "steps", "plan"], &rows))
+    })?;
+    Ok(Answer::Yes)
+}
+
+fn approve(context: &Context, hash: &str, reason: Option<&str>) -> Result<Answer, Failure> {
+    let store = context.store()?;
+    let Some(record) = store.plan(hash).map_err(Failure::could_not)? else {
+        return Err(Failure::refused("there is no plan with this hash: `portcullis sync status` shows them"));
+    };
+    let plan = read(&record)?;
+    let Some(reason) = reason.map(str::trim).filter(|reason| !reason.is_empty()) else {
+        context.print(&plan, steps)?;
+        return Ok(Answer::Yes);
+    };
+    if record.state != "held" {
+        return Err(Failure::refused(format!(
+            "the plan does not wait for an approval: it is {}",
+            record.state
+        )));
+    }
+    let at = context.clock.now();
+    let lasts = time::Duration::seconds(i64::from(context.config()?.sync.approval_seconds));
+    let approval = Approval {
+        plan: hash.to_owned(),
+        member: record.member.clone(),
+        officer: context.actor.clone(),
+        reason: reason.to_owned(),
+        at,
+        ends_at: at + lasts,
+    };
+    let detail = json!({"plan": hash, "steps": plan.steps.len(), "reason": reason});
+    let audit = context.audit("sync.approve", Some(&record.member), detail);
+    store.put_approval(&approval, &audit).map_err(Failure::could_not)?;
+    context.print(&approval, |approval| {
+        format!("{} approved {} until {}", approval.officer, approval.plan, moment(approval.ends_at))
+    })?;
+    Ok(Answer::Yes)
+}
+
+/// A line of the journal.
+#[derive(Debug, Serialize)]
+struct Line {
+    seq: u64,
+    plan: String,
+    step: u64,
+    phase: String,
+    #[serde(with = "time::serde::rfc3339")]
+    at: time::OffsetDateTime,
+    detail: serde_json::Value,
+}
+
+fn journal(context: &Context, member: &OdsCode, after: u64, limit: u32) -> Result<Answer, Failure> {
+    let lines = context.store()?.journal(member, after, limit).map_err(Failure::could_not)?;
+    let lines: Vec<Line> = lines
+        .into_iter()
+        .map(|JournalEntry { seq, entry }| Line {
+            seq,
+            plan: entry.plan,
+            step: entry.step,
+            phase: entry.phase,
+            at: entry.at,
+            detail: serde_json::from_slice(&entry.document).unwrap_or_default(),
+        })
+        .collect();
+    context.print(&lines, |lines| {
+        let rows: Vec<[String; 6]> = lines
+            .iter()
+            .map(|line| {
+                let word = |name: &str| {
+                    line.detail.get(name).and_then(|v| v.as_str()).unwrap_or_default().to_owned()
+                };
+                let plan: String = line.plan.chars().take(12).collect();
+                [line.seq.to_string(), moment(line.at), plan, line.phase.clone(), word("action"), word("dn")]
+            })
+            .collect();
+        table(["number", "at", "plan", "phase", "action", "entry"], &rows)
+    })?;
+    Ok(Answer::Yes)
+}
+
+fn steps(plan: &Plan) -> String {
+    let rows: Vec<[String; 4]> = plan
+        .steps
+        .iter()
+        .map(|step| {
+            let changed: Vec<&str> = step.changes.iter().map(|change| change.attribute.as_str()).collect();
+            let what = step.to.clone().unwrap_or_else(|| changed.join(" "));
+            [step.action.as_str().to_owned(), step.dn.clone(), what, step.reason.clone()]
+        })
+        .collect();
+    format!("plan {}\n{}", plan.hash, table(["action", "entry", "what", "why"], &rows))
+}
+
+fn told(report: &Report) -> String {
+    let counts = |counts: &std::collections::BTreeMap<crate::sync::step::Action, u64>| {
+        let words: Vec<String> =
+            counts.iter().map(|(action, count)| format!("{count} {}", action.as_str())).collect();
+        if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+    };
+    let pass = &report.pass;
+    let kind = pass.because.as_deref().map_or("what changed".to_owned(), |why| format!("everything ({why})"));
+    let mut text = format!(
+        "{} {} at {}\nread {kind} from {}: {} objects, {} deleted\nplanned {}\ndone {}\npublished {}\n",
+        report.member,
+        report.outcome.as_str(),
+        moment(report.ended_at),
+        pass.controller,
+        pass.objects,
+        pass.deleted,
+        counts(&report.planned),
+        counts(&report.executed.done),
+        report.published,
+    );
+    for trip in &report.trips {
+        text.push_str(&format!("guard {}: {}\n", trip.guard.as_str(), trip.text));
+    }
+    if let Some(held) = &report.held {
+        text.push_str(&format!("{} steps wait in plan {held}\n", report.held_steps));
+    }
+    for undone in report.executed.undone.iter().take(20) {
+        text.push_str(&format!(
+            "not done: {} {}: {}\n",
+            undone.action.as_str(),
+            undone.guid.as_deref().unwrap_or("-"),
+            undone.text
+        ));
+    }
+    for (reason, count) in report.quarantine_counts() {
+        text.push_str(&format!("held back: {count} for {reason}\n"));
+    }
+    text
+}

@@ -1,0 +1,118 @@
+//! When each member is synchronised: every interval while its gate is open, and at once when somebody asks.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::policy::terms::OdsCode;
+use crate::sync::member::Syncer;
+use crate::sync::run::Mode;
+
+/// How often the list of members is looked through.
+const TICK: Duration = Duration::from_secs(1);
+/// Demands that may wait.
+const DEMANDS: usize = 4096;
+
+/// Asks for a run out of turn.
+#[derive(Debug, Clone)]
+pub struct Handle(mpsc::Sender<OdsCode>);
+
+impl Handle {
+    /// Synchronise `member` as soon as there is room. False when too many wait already: it will have its turn anyway.
+    pub fn now(&self, member: OdsCode) -> bool {
+        self.0.try_send(member).is_ok()
+    }
+}
+
+/// The schedule; [`Schedule::run`] it on a task of its own.
+#[derive(Debug)]
+pub struct Schedule {
+    syncer: Syncer,
+    interval: Duration,
+    demands: mpsc::Receiver<OdsCode>,
+    due: HashMap<OdsCode, Instant>,
+    running: HashSet<OdsCode>,
+}
+
+impl Schedule {
+    /// Every member whose gate is open, `interval` after its last run began.
+    pub fn new(syncer: Syncer, interval: Duration) -> (Self, Handle) {
+        let (sender, demands) = mpsc::channel(DEMANDS);
+        let schedule = Schedule {
+            syncer,
+            interval: interval.max(TICK),
+            demands,
+            due: HashMap::new(),
+            running: HashSet::new(),
+        };
+        (schedule, Handle(sender))
+    }
+
+    /// Runs until `stop` is true or its sender is gone. Runs that are under way then are dropped: the next one resumes.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let room = Arc::new(Semaphore::new(self.syncer.hands.settings.parallel.max(1)));
+        let mut runs = JoinSet::new();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                changed = stop.changed() => {
+                    if changed.is_err() || *stop.borrow() {
+                        return;
+                    }
+                }
+                Some(member) = self.demands.recv() => {
+                    if let Some(due) = self.due.get_mut(&member) {
+                        *due = Instant::now();
+                    }
+                }
+                Some(done) = runs.join_next(), if !runs.is_empty() => match done {
+                    Ok(member) => { self.running.remove(&member); }
+                    // a run that panicked has no name; a second one of the same member finds the lease taken
+                    Err(_) => self.running.clear(),
+                },
+                _ = tick.tick() => self.look().await,
+            }
+            for member in self.ready() {
+                let (syncer, room) = (self.syncer.clone(), Arc::clone(&room));
+                runs.spawn(async move {
+                    // the semaphore is never closed; a gate that closed while it waited is seen by the run
+                    if let Ok(_permit) = room.acquire_owned().await {
+                        let _ = syncer.sync(&member, Mode::default()).await;
+                    }
+                    member
+                });
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        let store = Arc::clone(&self.syncer.hands.store);
+        let Ok(Ok(members)) = tokio::task::spawn_blocking(move || store.members()).await else { return };
+        let members: HashSet<OdsCode> = members
+            .into_iter()
+            .filter(|member| member.state.may_federate())
+            .map(|member| member.ods)
+            .collect();
+        self.due.retain(|member, _| members.contains(member));
+        for member in members {
+            self.due.entry(member).or_insert_with(Instant::now);
+        }
+    }
+
+    fn ready(&mut self) -> Vec<OdsCode> {
+        let now = Instant::now();
+        let due = self.due.iter().filter(|(_, due)| **due <= now).map(|(member, _)| member.clone());
+        // a closed gate stays due, so that its run comes as soon as it opens
+        let ready: Vec<OdsCode> =
+            due.filter(|member| !self.running.contains(member) && (self.syncer.gates)(member)).collect();
+        for member in &ready {
+            self.running.insert(member.clone());
+            self.due.insert(member.clone(), now + self.interval);
+        }
+        ready
+    }
+}
