@@ -1,5 +1,6 @@
 //! Why the gateway did not start.
 
+use crate::ambient::chance::NoChance;
 use crate::config::fault::Faults;
 use crate::proxy::error::ProxyError;
 use crate::secret::signing::SigningError;
@@ -26,6 +27,8 @@ pub enum AppError {
     Front(#[from] ProxyError),
     #[error("the front door's certificates: {0}")]
     Tls(#[from] TlsError),
+    #[error(transparent)]
+    Chance(#[from] NoChance),
     #[error("{what} could not be started: {cause}")]
     Start { what: &'static str, cause: std::io::Error },
 }

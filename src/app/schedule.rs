@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
+use crate::ambient::chance;
 use crate::app::core::Core;
 use crate::app::error::AppError;
 use crate::app::gates::{self, ACTOR};
@@ -14,7 +15,11 @@ use crate::assess::metrics::Metrics;
 use crate::assess::run::{Assessor, OnAssessed};
 use crate::assess::schedule::Schedule;
 use crate::enrol::run::{self, By};
+use crate::policy::terms::Grant;
 use crate::store::member::Member;
+use crate::sync;
+use crate::sync::member::Syncer;
+use crate::sync::run::Hands;
 
 /// The tasks that run.
 #[derive(Debug)]
@@ -48,7 +53,28 @@ pub fn start(runtime: &Runtime, core: &Arc<Core>, stop: &Stop) -> Result<Schedul
     let interval = Duration::from_secs(u64::from(core.config.intervals.assess_seconds));
     let (schedule, _demand) = Schedule::new(assessor, interval);
     tasks.spawn_on(schedule.run(stop.watch()), runtime.handle());
+    let interval = Duration::from_secs(u64::from(core.config.intervals.sync_seconds));
+    let (schedule, _demand) = sync::schedule::Schedule::new(syncer(core)?, interval);
+    tasks.spawn_on(schedule.run(stop.watch()), runtime.handle());
     Ok(Schedules(tasks))
+}
+
+/// Synchronises members while the live table says that their `sync` gate is open.
+fn syncer(core: &Arc<Core>) -> Result<Syncer, AppError> {
+    let (policies, gates) = (Arc::clone(core), Arc::clone(core));
+    let mark: [u8; 8] = chance::bytes()?;
+    Ok(Syncer {
+        hands: Hands {
+            store: Arc::clone(&core.store),
+            clock: core.clock.clone(),
+            settings: core.config.sync.clone(),
+            holder: format!("{ACTOR}/{}/{:x}", std::process::id(), u64::from_le_bytes(mark)),
+        },
+        policies: Arc::new(move || policies.policy.load().as_ref().map(|policy| Arc::clone(&policy.set))),
+        gates: Arc::new(move |member| gates.gates.snapshot().is_open(member, Grant::Sync, gates.clock.now())),
+        national: core.config.national.for_sync(),
+        metrics: Some(sync::metrics::Metrics::register(&core.registry)?),
+    })
 }
 
 /// After each assessment: the membership goes on if it waited for it, and the gates are decided.

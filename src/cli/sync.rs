@@ -15,7 +15,7 @@ use crate::policy::signature::hex;
 use crate::policy::terms::{Grant, OdsCode};
 use crate::store::record::{Approval, JournalEntry, PlanRecord};
 use crate::sync::error::SyncError;
-use crate::sync::member::{National, Syncer};
+use crate::sync::member::Syncer;
 use crate::sync::report::{Outcome, Report};
 use crate::sync::run::{Hands, LAST_REPORT, Mode};
 use crate::sync::step::Plan;
@@ -107,7 +107,6 @@ fn syncer(context: &Context) -> Result<Syncer, Failure> {
     let set = Arc::new(set);
     let (gate_store, clock) = (Arc::clone(&store), context.clock.clone());
     let mark = chance::bytes::<4>().map_err(Failure::could_not)?;
-    let national = &config.national;
     Ok(Syncer {
         hands: Hands {
             store,
@@ -129,15 +128,7 @@ fn syncer(context: &Context) -> Result<Syncer, Failure> {
                 })
             })
         }),
-        national: National {
-            host: national.host.clone(),
-            port: national.port,
-            tls_name: national.tls_name.clone(),
-            anchors: national.anchors.clone(),
-            bind_dn: national.bind_dn.clone(),
-            password: national.password.clone(),
-            people_base: national.people_base.clone(),
-        },
+        national: config.national.for_sync(),
         metrics: None,
     })
 }

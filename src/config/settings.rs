@@ -88,6 +88,21 @@ pub struct National {
     pub people_base: String,
 }
 
+impl National {
+    /// As `sync` wants it.
+    pub fn for_sync(&self) -> sync::member::National {
+        sync::member::National {
+            host: self.host.clone(),
+            port: self.port,
+            tls_name: self.tls_name.clone(),
+            anchors: self.anchors.clone(),
+            bind_dn: self.bind_dn.clone(),
+            password: self.password.clone(),
+            people_base: self.people_base.clone(),
+        }
+    }
+}
+
 /// How often things happen, in seconds.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
