@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use portcullis::ambient::clock::Clock;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
@@ -98,10 +99,10 @@ log: {{ format: human, filter: info }}
         leaf.subject_alt_names = vec![SanType::IpAddress([127, 0, 0, 1].into())];
         leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().unwrap();
-        let now = std::time::SystemTime::now();
+        let now = Clock::system().now();
         let list = CertificateRevocationListParams {
-            this_update: now.into(),
-            next_update: (now + std::time::Duration::from_secs(86_400)).into(),
+            this_update: now,
+            next_update: now + std::time::Duration::from_secs(86_400),
             crl_number: SerialNumber::from(1),
             issuing_distribution_point: None,
             revoked_certs: Vec::new(),
