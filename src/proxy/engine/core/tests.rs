@@ -262,7 +262,7 @@ fn a_search_waits_for_the_connection_and_comes_back_as_released() {
     );
     assert_eq!(
         rig.heard(client),
-        [format!("2 entry CN=ann,OU=Staff,ou=RXA,o=federation"), "2 done success (0)".into()]
+        ["2 entry CN=ann,OU=Staff,ou=RXA,o=federation".to_owned(), "2 done success (0)".into()]
     );
     let audit = String::from_utf8(rig.engine.take_audit(true).unwrap()).unwrap();
     assert!(audit.contains("\"filter\":\"(uid=?)\"") && !audit.contains("ann"), "{audit}");
