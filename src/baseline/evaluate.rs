@@ -237,3 +237,6 @@ fn score(findings: &[Finding]) -> u16 {
     let thousandths = (earned * 1_000).checked_div(possible).unwrap_or(0);
     u16::try_from(thousandths.min(1_000)).unwrap_or(1_000)
 }
+
+#[cfg(test)]
+mod tests;

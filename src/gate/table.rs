@@ -148,3 +148,54 @@ impl fmt::Debug for GateTable {
         f.debug_struct("GateTable").field("generation", &self.generation()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::gate::decide::{GateReason, GateState};
+
+    const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
+
+    fn decision(state: GateState, valid_until: Option<OffsetDateTime>) -> GateDecision {
+        let reason = GateReason { code: "clean".into(), control: None, text: String::new() };
+        GateDecision { state, reasons: vec![reason], assessment: None, valid_until }
+    }
+
+    #[test]
+    fn what_is_not_there_or_out_of_time_is_closed() {
+        let member: OdsCode = "RXA".parse().unwrap();
+        let table = GateTable::new();
+        assert!(!table.snapshot().is_open(&member, Grant::Lookup, NOW));
+        let until = NOW + time::Duration::MINUTE;
+        table.set(&member, BTreeMap::from([(Grant::Lookup, decision(GateState::Open, Some(until)))]));
+        let snapshot = table.snapshot();
+        assert!(snapshot.is_open(&member, Grant::Lookup, NOW));
+        assert!(!snapshot.is_open(&member, Grant::Sync, NOW));
+        assert!(!snapshot.is_open(&member, Grant::Lookup, until));
+        table.set(&member, BTreeMap::from([(Grant::Lookup, decision(GateState::Open, None))]));
+        assert!(!table.snapshot().is_open(&member, Grant::Lookup, NOW), "open without an end is not open");
+    }
+
+    #[test]
+    fn watchers_see_the_new_table_and_only_what_changed() {
+        let member: OdsCode = "RXA".parse().unwrap();
+        let table = Arc::new(GateTable::new());
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let (to, of) = (seen.clone(), table.clone());
+        table.watch(Box::new(move |snapshot, transitions| {
+            assert_eq!(of.generation(), snapshot.generation());
+            to.lock().unwrap().push(transitions.len());
+        }));
+        let until = Some(NOW + time::Duration::MINUTE);
+        let open = BTreeMap::from([(Grant::Lookup, decision(GateState::Open, until))]);
+        assert_eq!(table.set(&member, open.clone()).len(), 1);
+        assert_eq!(table.set(&member, open).len(), 0);
+        let closed = BTreeMap::from([(Grant::Lookup, decision(GateState::Closed, None))]);
+        let changes = table.set(&member, closed);
+        assert_eq!(changes[0].before.as_ref().map(|d| d.state), Some(GateState::Open));
+        assert_eq!(*seen.lock().unwrap(), [1, 0, 1]);
+        assert_eq!(table.generation(), 3);
+    }
+}
