@@ -2,6 +2,7 @@
 # One member's domain controller (Samba AD DC). Sourced after settings.sh and member_settings.
 #
 # Only ldap, cldap and kdc run: no SMB, RPC, DNS, so no SYSVOL and no group policy.
+# The database is LMDB: with the default (TDB) a sweep over all users blocks every write, and a refused logon is a write.
 # The interface needs a mask wider than its address; with /32 Samba finds "no network interfaces".
 
 member_worse() { [ -s "$D/worse" ] && grep -qx -- "$1" "$D/worse"; }
@@ -74,7 +75,7 @@ member_provision() {
   rm -rf "$D"
   mkdir -p "$D/log"
   samba-tool domain provision --targetdir="$D" --realm="$REALM" --domain="$NETBIOS" --server-role=dc \
-    --host-name=dc1 --host-ip="$IP" --dns-backend=NONE --function-level=2008_R2 --adminpass="$ADMIN_PW" \
+    --host-name=dc1 --host-ip="$IP" --dns-backend=NONE --backend-store=mdb --function-level=2008_R2 --adminpass="$ADMIN_PW" \
     --option="interfaces=$IP/8" --option="bind interfaces only=yes" --option="ldb:nosync=true" \
     > "$D/log/provision" 2>&1 || { tail -5 "$D/log/provision" >&2; return 1; }
 }
