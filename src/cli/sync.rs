@@ -1,24 +1,32 @@
 //! `portcullis sync`: what a member publishes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
+use time::OffsetDateTime;
 
 use crate::ambient::chance;
+use crate::assess::judge::baseline_id;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::table::{moment, table};
 use crate::policy::set::PolicySet;
 use crate::policy::signature::hex;
 use crate::policy::terms::{Grant, OdsCode};
-use crate::store::record::{Approval, JournalEntry, PlanRecord};
+use crate::store::port::Store;
+use crate::store::record::{Approval, GateRecord, JournalEntry, PlanRecord};
 use crate::sync::error::SyncError;
 use crate::sync::member::Syncer;
 use crate::sync::report::{Outcome, Report};
 use crate::sync::run::{Hands, LAST_REPORT, Mode};
 use crate::sync::step::Plan;
+
+/// How long a command waits for another run of the same member: longer than a lease that nobody prolongs any more.
+const WAIT_FOR_OTHER_RUN: Duration = Duration::from_secs(180);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// Publishing a member's people into the national directory.
 #[derive(Debug, Subcommand)]
@@ -87,12 +95,34 @@ fn go(context: &Context, member: &OdsCode, mode: Mode) -> Result<Answer, Failure
         .enable_all()
         .build()
         .map_err(Failure::could_not)?;
-    let report = runtime.block_on(syncer.sync(member, mode)).map_err(failure)?;
+    let report = runtime.block_on(in_turn(context, &syncer, member, mode)).map_err(failure)?;
     context.print(&report, told)?;
     Ok(match report.outcome {
         Outcome::Done | Outcome::Planned => Answer::Yes,
         Outcome::Held | Outcome::Partial | Outcome::GateClosed => Answer::No,
     })
+}
+
+/// Runs once; when another run of this member is under way (the gateway's own, mostly), waits for it to end.
+async fn in_turn(
+    context: &Context,
+    syncer: &Syncer,
+    member: &OdsCode,
+    mode: Mode,
+) -> Result<Report, SyncError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match syncer.sync(member, mode).await {
+            Err(SyncError::Busy(_)) if waited < WAIT_FOR_OTHER_RUN => {
+                if waited.is_zero() {
+                    context.note(format!("another run of {member} is under way: waiting for it to end"));
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+                waited += LOOK_AGAIN;
+            }
+            ended => return ended,
+        }
+    }
 }
 
 fn syncer(context: &Context) -> Result<Syncer, Failure> {
@@ -105,6 +135,8 @@ fn syncer(context: &Context) -> Result<Syncer, Failure> {
         ))
     })?;
     let set = Arc::new(set);
+    let baseline = baseline_id(&set).and_then(|id| set.baselines.get(id));
+    let valid_for = baseline.map_or(time::Duration::ZERO, |baseline| baseline.evidence_valid_for);
     let (gate_store, clock) = (Arc::clone(&store), context.clock.clone());
     let mark = chance::bytes::<4>().map_err(Failure::could_not)?;
     Ok(Syncer {
@@ -115,22 +147,25 @@ fn syncer(context: &Context) -> Result<Syncer, Failure> {
             holder: format!("{}/{}/{}", context.actor, std::process::id(), hex(&mark)),
         },
         policies: Arc::new(move || Some(Arc::clone(&set))),
-        // the gates as recorded: the gateway decides them
-        gates: Arc::new(move |member| {
-            gate_store.gates().is_ok_and(|gates| {
-                gates.iter().any(|gate| {
-                    let open = match gate.state.as_str() {
-                        "open" => true,
-                        "held" => gate.until.is_some_and(|until| clock.now() < until),
-                        _ => false,
-                    };
-                    gate.member == *member && gate.grant == Grant::Sync && open
-                })
-            })
-        }),
+        // the gates as recorded, which the gateway decides; should none run, they end with the evidence
+        gates: Arc::new(move |member| is_open(gate_store.as_ref(), member, valid_for, clock.now())),
         national: config.national.for_sync(),
         metrics: None,
     })
+}
+
+/// Whether the recorded `sync` gate is open and rests on evidence that still counts; closed when the store cannot tell.
+fn is_open(store: &dyn Store, member: &OdsCode, valid_for: time::Duration, now: OffsetDateTime) -> bool {
+    let fresh = store
+        .latest_evidence(member)
+        .is_ok_and(|evidence| evidence.is_some_and(|evidence| now < evidence.collected_at + valid_for));
+    let passes = |gate: &GateRecord| match gate.state.as_str() {
+        "open" => true,
+        "held" => gate.until.is_some_and(|until| now < until),
+        _ => false,
+    };
+    let mine = |gate: &GateRecord| gate.member == *member && gate.grant == Grant::Sync;
+    fresh && store.gates().is_ok_and(|gates| gates.iter().any(|gate| mine(gate) && passes(gate)))
 }
 
 /// What `status` answers.
