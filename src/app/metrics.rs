@@ -22,8 +22,6 @@ pub struct Metrics {
     pub policy_good: IntGauge,
     /// 1 when everything can be recorded.
     pub recording: IntGaugeVec,
-    /// Access audit records handed over and not yet written, in chunks.
-    pub access_chunks: IntGauge,
 }
 
 impl Metrics {
@@ -69,17 +67,13 @@ impl Metrics {
                 "Whether what happens can be recorded; when not, every gate is closed.",
                 &["part"],
             )?,
-            access_chunks: IntGauge::new(
-                "portcullis_access_audit_waiting_chunks",
-                "Chunks of access audit records that wait to be written.",
-            )?,
         };
         let build = gauges("portcullis_build_info", "The version that runs.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         for outcome in ["done", "refused"] {
             metrics.policy_loads.with_label_values(&[outcome]).inc_by(0);
         }
-        let all: [Box<dyn Collector>; 10] = [
+        let all: [Box<dyn Collector>; 9] = [
             Box::new(build),
             Box::new(metrics.gate_open.clone()),
             Box::new(metrics.gate_transitions.clone()),
@@ -89,7 +83,6 @@ impl Metrics {
             Box::new(metrics.policy_loads.clone()),
             Box::new(metrics.policy_good.clone()),
             Box::new(metrics.recording.clone()),
-            Box::new(metrics.access_chunks.clone()),
         ];
         for collector in all {
             registry.register(collector)?;

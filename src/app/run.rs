@@ -13,6 +13,7 @@ use crate::app::core::Core;
 use crate::app::error::AppError;
 use crate::app::front::Front;
 use crate::app::reload::Reloader;
+use crate::app::schedule::Schedules;
 use crate::app::stop::Stop;
 use crate::app::watch::{self, Watch};
 use crate::app::{access, gates, policies, schedule};
@@ -54,7 +55,7 @@ fn with_runtime(runtime: &Runtime, core: &Arc<Core>) -> Result<(), AppError> {
     let watcher = store_watch(core, &stop, &reloader)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), metrics = %core.config.listen.metrics, "gateway runs");
     let parts = [("the store watch", &watcher), ("the reloader", reloader.thread())];
-    let why = runtime.block_on(until(&mut signals, &reloader, &front, &parts));
+    let why = runtime.block_on(until(&mut signals, &reloader, &front, &schedules, &parts));
     tracing::info!(why, "gateway stops");
     core.health.fail("stopping", "it takes nothing new and lets operations in flight end");
     stop.stop();
@@ -96,6 +97,7 @@ async fn until(
     signals: &mut Signals,
     reloader: &Reloader,
     front: &Front,
+    schedules: &Schedules,
     parts: &[(&'static str, &JoinHandle<()>)],
 ) -> &'static str {
     let mut alive = tokio::time::interval(ALIVE);
@@ -112,10 +114,15 @@ async fn until(
                     tracing::error!(part, "a part of the gateway ended that should not");
                     return "a part ended";
                 }
-                if !front.is_running() {
-                    tracing::error!(part = "the front door", "a part of the gateway ended that should not");
-                    return "a part ended";
-                }
+                let part = if !front.is_running() {
+                    "the front door"
+                } else if !schedules.are_running() {
+                    "a schedule"
+                } else {
+                    continue;
+                };
+                tracing::error!(part, "a part of the gateway ended that should not");
+                return "a part ended";
             }
         }
     }
@@ -156,6 +163,7 @@ fn store_watch(core: &Arc<Core>, stop: &Stop, reloader: &Reloader) -> Result<Joi
                 }
                 std::thread::sleep(watch::EVERY);
             }
+            watch.checkpoint(&core);
         })
         .map_err(|cause| AppError::Start { what: "the store watch", cause })
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 use crate::ambient::chance;
 use crate::app::core::Core;
@@ -23,12 +23,22 @@ use crate::sync::run::Hands;
 
 /// The tasks that run.
 #[derive(Debug)]
-pub struct Schedules(JoinSet<()>);
+pub struct Schedules(Vec<JoinHandle<()>>);
 
 impl Schedules {
+    /// Whether every one of them runs.
+    pub fn are_running(&self) -> bool {
+        !self.0.iter().any(JoinHandle::is_finished)
+    }
+
     /// Waits until they ended, at most `limit`.
-    pub async fn ended(mut self, limit: Duration) {
-        let all = async { while self.0.join_next().await.is_some() {} };
+    pub async fn ended(self, limit: Duration) {
+        let all = async {
+            for task in self.0 {
+                // one that panicked was told when it did
+                let _ = task.await;
+            }
+        };
         if tokio::time::timeout(limit, all).await.is_err() {
             tracing::warn!("assessments or sync runs were given up");
         }
@@ -37,7 +47,6 @@ impl Schedules {
 
 /// Starts the schedules.
 pub fn start(runtime: &Runtime, core: &Arc<Core>, stop: &Stop) -> Result<Schedules, AppError> {
-    let mut tasks = JoinSet::new();
     let metrics = Metrics::register(&core.registry)?;
     let shared = Arc::clone(core);
     let assessor = Assessor {
@@ -52,11 +61,11 @@ pub fn start(runtime: &Runtime, core: &Arc<Core>, stop: &Stop) -> Result<Schedul
     };
     let interval = Duration::from_secs(u64::from(core.config.intervals.assess_seconds));
     let (schedule, _demand) = Schedule::new(assessor, interval);
-    tasks.spawn_on(schedule.run(stop.watch()), runtime.handle());
+    let assessing = runtime.spawn(schedule.run(stop.watch()));
     let interval = Duration::from_secs(u64::from(core.config.intervals.sync_seconds));
     let (schedule, _demand) = sync::schedule::Schedule::new(syncer(core)?, interval);
-    tasks.spawn_on(schedule.run(stop.watch()), runtime.handle());
-    Ok(Schedules(tasks))
+    let syncing = runtime.spawn(schedule.run(stop.watch()));
+    Ok(Schedules(vec![assessing, syncing]))
 }
 
 /// Synchronises members while the live table says that their `sync` gate is open.

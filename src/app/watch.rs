@@ -8,6 +8,7 @@ use crate::app::gates::{self, ACTOR};
 use crate::app::policies;
 use crate::policy::terms::OdsCode;
 use crate::store::audit::AuditRecord;
+use crate::store::checkpoint;
 use crate::store::error::StoreError;
 
 /// How often the store is asked whether anything changed.
@@ -18,6 +19,8 @@ const PROBE: Duration = Duration::from_secs(2);
 const EXPIRE: Duration = Duration::from_millis(500);
 /// Audit records that are read at once.
 const BATCH: u32 = 1_000;
+/// How often the end of the audit chain is signed, when it grew.
+const CHECKPOINT: Duration = Duration::from_secs(60);
 const PART: &str = "store";
 
 /// What was seen last.
@@ -28,6 +31,9 @@ pub struct Watch {
     seen: u64,
     probed: Option<Instant>,
     expired: Instant,
+    checkpointed: Instant,
+    /// The last record that was signed.
+    signed: u64,
 }
 
 /// What a look found.
@@ -42,7 +48,24 @@ impl Watch {
     pub fn new(core: &Core) -> Result<Self, StoreError> {
         let (seen, _) = core.store.audit_end()?;
         let generation = Some(core.store.generation()?);
-        Ok(Watch { generation, seen, probed: None, expired: Instant::now() })
+        Ok(Watch {
+            generation,
+            seen,
+            probed: None,
+            expired: Instant::now(),
+            checkpointed: Instant::now(),
+            signed: 0,
+        })
+    }
+
+    /// Signs the end of the audit chain if it grew since it was signed last.
+    pub fn checkpoint(&mut self, core: &Core) {
+        self.checkpointed = Instant::now();
+        let file = core.config.checkpoints();
+        match checkpoint::write(&file, core.store.as_ref(), &core.signer, core.clock.now(), self.signed) {
+            Ok(signed) => self.signed = signed,
+            Err(error) => tracing::error!(%error, "the audit chain could not be signed"),
+        }
     }
 
     /// One look. A store that fails closes every gate until it works again.
@@ -73,6 +96,9 @@ impl Watch {
         if self.generation != Some(generation) {
             self.follow(core, &mut seen)?;
             self.generation = Some(generation);
+        }
+        if self.checkpointed.elapsed() >= CHECKPOINT {
+            self.checkpoint(core);
         }
         if self.expired.elapsed() >= EXPIRE {
             self.expired = Instant::now();

@@ -6,8 +6,9 @@ use serde_json::json;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::table::{moment, table};
-use crate::store::access;
+use crate::secret::signing::Signer;
 use crate::store::audit::AuditRecord;
+use crate::store::{access, checkpoint};
 
 /// The audit chain.
 #[derive(Debug, Subcommand)]
@@ -31,9 +32,13 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
 }
 
 fn verify(context: &Context) -> Result<Answer, Failure> {
-    let report = context.store()?.verify_audit().map_err(Failure::could_not)?;
-    let folder = context.config()?.access_audit();
-    let access = access::verify(&folder).map_err(Failure::could_not)?;
+    let config = context.config()?;
+    let store = context.store()?;
+    let mut report = store.verify_audit().map_err(Failure::could_not)?;
+    let signer = Signer::load_or_create(&config.signing_key()).map_err(Failure::could_not)?;
+    let broken = checkpoint::verify(&config.checkpoints(), store.as_ref(), signer.public_key());
+    report.faults.extend(broken.map_err(Failure::could_not)?);
+    let access = access::verify(&config.access_audit()).map_err(Failure::could_not)?;
     let whole = report.is_whole() && access.faults.is_empty();
     let answer = json!({ "whole": whole, "audit": report, "access": access });
     context.print(&answer, |_| {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::config::fault::Faults;
-use crate::config::read::{HostPort, OwnDirectory, Reader, Section, Sha256Hex};
+use crate::config::read::{HostPort, Name, OwnDirectory, Reader, Section, Sha256Hex};
 use crate::config::settings::{Application, Config, Listen, National, Tls};
 use crate::config::source;
 
@@ -102,8 +102,13 @@ fn national(section: Section<'_>) -> Option<National> {
     let anchors = section.required("anchors");
     let bind_dn = section.required("bind_dn");
     let password = section.required("password");
-    let suffix = section.required("suffix");
-    let people_base = section.required("people_base");
+    let suffix = section.required::<Name>("suffix");
+    let people_base = section.required::<Name>("people_base");
+    if let (Some(above), Some(below)) = (&suffix, &people_base)
+        && !below.name.is_at_or_below(&above.name)
+    {
+        section.fault(below.at, "`national.people_base` must lie below `national.suffix`");
+    }
     section.finish();
     let HostPort(host, port) = address?;
     Some(National {
@@ -113,8 +118,8 @@ fn national(section: Section<'_>) -> Option<National> {
         anchors: anchors?,
         bind_dn: bind_dn?,
         password: password?,
-        suffix: suffix?,
-        people_base: people_base?,
+        suffix: suffix?.text,
+        people_base: people_base?.text,
     })
 }
 

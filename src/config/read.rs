@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::fault::Fault;
 use crate::config::source::{Key, Node, Placed, Position};
+use crate::ldap::dn::Dn;
 use crate::policy::terms::OdsCode;
 use crate::secret::reference::SecretReference;
 
@@ -218,6 +219,11 @@ impl<'a> Section<'a> {
         self.reader.fault(key.at, format!("unknown key `{full}`"), Some(hint));
     }
 
+    /// Notes a fault that concerns several keys of the section.
+    pub fn fault(&self, at: Position, message: &str) {
+        self.reader.fault(at, message.to_owned(), None);
+    }
+
     /// Ends the section: every key that was not asked for is a fault.
     pub fn finish(self) {
         let known = self.known.borrow();
@@ -329,6 +335,22 @@ impl Field for HostPort {
             Ok(port) if port != 0 && !host.is_empty() => Ok(HostPort(host.to_owned(), port)),
             _ => Err(format!("must be a host and port such as ldap.example.test:636, not `{text}`")),
         }
+    }
+}
+
+/// A distinguished name as it was written, read, and where it stands.
+#[derive(Debug)]
+pub struct Name {
+    pub text: String,
+    pub name: Dn,
+    pub at: Position,
+}
+
+impl Field for Name {
+    fn read(_: &Reader, value: &Placed) -> Result<Self, String> {
+        let text = text(value, "a distinguished name")?;
+        let name = Dn::parse(text).map_err(|error| format!("must be a distinguished name: {error}"))?;
+        Ok(Name { text: text.to_owned(), name, at: value.at })
     }
 }
 

@@ -172,6 +172,11 @@ impl Config {
         self.data_dir.join("signing.key")
     }
 
+    /// The file of the audit chain's signed checkpoints.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.data_dir.join("audit.checkpoints")
+    }
+
     /// The folder of the access audit.
     pub fn access_audit(&self) -> PathBuf {
         self.data_dir.join("access")

@@ -189,6 +189,33 @@ fn members_are_enrolled_while_it_runs() {
     assert_eq!(gateway.stop().0, Some(0));
 }
 
+/// Every file below a folder, as one text.
+fn all(folder: &std::path::Path) -> String {
+    let mut whole = String::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            whole += &all(&path);
+        } else {
+            whole += &std::fs::read_to_string(&path).unwrap_or_default();
+        }
+    }
+    whole
+}
+
+#[test]
+fn the_alert_rules_name_metrics_that_exist() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = all(&root.join("src"));
+    let rules = std::fs::read_to_string(root.join("deploy/prometheus/rules.yml")).unwrap();
+    let names = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':');
+    let names: std::collections::BTreeSet<&str> = names.filter(|n| n.starts_with("portcullis_")).collect();
+    assert!(names.len() > 5);
+    for name in names {
+        assert!(source.contains(&format!("\"{name}\"")), "{name} is a metric of no module");
+    }
+}
+
 #[test]
 fn the_alert_rules_check_and_pass_their_tests() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/prometheus");

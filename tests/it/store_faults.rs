@@ -180,3 +180,29 @@ fn only_its_owner_can_read_the_store() {
     assert_eq!(mode(&data), 0o700);
     assert_eq!(mode(&data.join("portcullis.sqlite")), 0o600);
 }
+
+#[test]
+fn a_chain_that_was_written_anew_does_not_agree_with_its_checkpoints() {
+    use portcullis::secret::signing::Signer;
+    use portcullis::store::checkpoint::{verify, write};
+    let directory = tempfile::tempdir().unwrap();
+    let (file, signer) = (directory.path().join("checkpoints"), Signer::ephemeral().unwrap());
+    let store = open(&directory.path().join("store"));
+    assert_eq!(write(&file, &store, &signer, NOW, 0).unwrap(), 0, "nothing to sign yet");
+    store.append_audit(&vec![audit("a"); 5]).unwrap();
+    assert_eq!(write(&file, &store, &signer, NOW, 0).unwrap(), 5);
+    assert_eq!(write(&file, &store, &signer, NOW, 5).unwrap(), 5);
+    store.append_audit(&vec![audit("b"); 5]).unwrap();
+    assert_eq!(write(&file, &store, &signer, NOW, 5).unwrap(), 10);
+    assert_eq!(verify(&file, &store, signer.public_key()).unwrap(), []);
+    // a perfect chain with another history, and one that is shorter
+    let other = open(&directory.path().join("other"));
+    other.append_audit(&vec![audit("c"); 7]).unwrap();
+    assert!(other.verify_audit().unwrap().is_whole());
+    let faults = [AuditFault::Checkpoint { seq: 5 }, AuditFault::Checkpoint { seq: 10 }];
+    assert_eq!(verify(&file, &other, signer.public_key()).unwrap(), faults);
+    // somebody else's key
+    let stranger = Signer::ephemeral().unwrap();
+    assert_eq!(verify(&file, &store, stranger.public_key()).unwrap(), faults);
+    assert_eq!(verify(&directory.path().join("nowhere"), &store, signer.public_key()).unwrap(), []);
+}
