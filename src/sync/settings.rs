@@ -55,7 +55,7 @@ impl Default for Settings {
 impl Settings {
     /// How long a lease lasts.
     pub fn lease(&self) -> Duration {
-        Duration::from_secs(u64::from(self.lease_seconds.max(5)))
+        Duration::from_secs(u64::from(self.lease_seconds.max(1)))
     }
 }
 

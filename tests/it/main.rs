@@ -30,4 +30,6 @@ mod policy_faults;
 mod policy_national;
 mod store_conformance;
 mod store_faults;
+mod sync_lab;
+mod sync_stage;
 mod two_worlds;

@@ -1,0 +1,273 @@
+//! 1,800 people of a real Active Directory (Samba) into a real national directory (slapd), and what changes after.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::lab::Lab;
+use crate::sync_stage::{National, Source, Stage};
+
+const PASSWORD: &str = "Gateway-Svc-Acc0unt-2026!";
+
+fn stage(lab: &Lab) -> Stage {
+    let source = Source {
+        host: lab.address("RXA"),
+        port: 636,
+        tls_name: "dc1.rxa.trust.test".into(),
+        base: "DC=rxa,DC=trust,DC=test".into(),
+        bind: "svc-portcullis@rxa.trust.test".into(),
+        password: PASSWORD.into(),
+        anchors: std::fs::read_to_string(lab.pki("good/ca.crt")).unwrap(),
+        canary: Some("CN=Canary,OU=Portcullis,DC=rxa,DC=trust,DC=test".into()),
+        mail_domain: "rxa.nhs.test".into(),
+    };
+    let address = lab.address("national");
+    let national = National {
+        tls_name: address.clone(),
+        host: address,
+        port: 636,
+        anchors: lab.pki("good/ca.crt"),
+        bind: "cn=portcullis,ou=services,dc=national,dc=test".into(),
+        password: PASSWORD.into(),
+    };
+    let scope = include_str!("../../policies/national/sync/staff.yaml");
+    Stage::new("RXA", &source, &national, scope, "")
+}
+
+/// What the member directory itself says should be published: account name in lower case to (mail, title).
+fn expected(lab: &Lab) -> BTreeMap<String, (String, String)> {
+    let filter = "(&(objectClass=user)(!(objectClass=computer))(mail=*)(!(employeeType=not-listed))\
+                  (!(userAccountControl:1.2.840.113556.1.4.803:=2)))";
+    let found = ldapsearch(
+        &format!("ldaps://{}", lab.address("RXA")),
+        lab,
+        "svc-portcullis@rxa.trust.test",
+        "DC=rxa,DC=trust,DC=test",
+        filter,
+        &["sAMAccountName", "mail", "title"],
+    );
+    found
+        .into_iter()
+        .filter(|(dn, _)| {
+            dn.to_lowercase().contains("ou=staff,") || dn.to_lowercase().contains("ou=colleagues,")
+        })
+        .map(|(_, entry)| {
+            (entry["samaccountname"].to_lowercase(), (entry["mail"].clone(), entry["title"].clone()))
+        })
+        .collect()
+}
+
+fn published(lab: &Lab) -> BTreeMap<String, (String, String)> {
+    let found = national(lab, "(&(objectClass=portcullisEntry)(!(portcullisLeftAt=*)))");
+    let anchors: BTreeSet<&String> = found.values().map(|entry| &entry["portcullisanchor"]).collect();
+    assert_eq!(anchors.len(), found.len(), "two entries with one anchor");
+    found
+        .into_values()
+        .map(|entry| (entry["uid"].clone(), (entry["mail"].clone(), entry["title"].clone())))
+        .collect()
+}
+
+fn national(lab: &Lab, filter: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+    ldapsearch(
+        &format!("ldaps://{}", lab.address("national")),
+        lab,
+        "cn=portcullis,ou=services,dc=national,dc=test",
+        "ou=people,dc=national,dc=test",
+        filter,
+        &["uid", "mail", "title", "portcullisAnchor", "portcullisLeftAt"],
+    )
+}
+
+/// Entries by name, first value of each attribute, by lower-case names.
+fn ldapsearch(
+    url: &str,
+    lab: &Lab,
+    who: &str,
+    base: &str,
+    filter: &str,
+    attributes: &[&str],
+) -> BTreeMap<String, BTreeMap<String, String>> {
+    let output = Command::new("ldapsearch")
+        .args(["-LLL", "-x", "-o", "ldif-wrap=no", "-H", url, "-D", who, "-w", PASSWORD, "-b", base, filter])
+        .args(attributes)
+        .env("LDAPTLS_CACERT", lab.pki("good/ca.crt"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut entries = BTreeMap::new();
+    for block in text.split("\n\n") {
+        let mut entry = BTreeMap::new();
+        for line in block.lines().filter(|line| !line.starts_with('#')) {
+            let Some((name, value)) = line.split_once(':') else { continue };
+            let value = match value.strip_prefix(':') {
+                Some(coded) => decode(coded.trim()),
+                None => value.trim().to_owned(),
+            };
+            entry.entry(name.to_lowercase()).or_insert(value);
+        }
+        if let Some(dn) = entry.remove("dn") {
+            for name in attributes {
+                entry.entry(name.to_lowercase()).or_default();
+            }
+            entries.insert(dn, entry);
+        }
+    }
+    entries
+}
+
+fn decode(text: &str) -> String {
+    use base64::Engine;
+    String::from_utf8(base64::engine::general_purpose::STANDARD.decode(text).unwrap()).unwrap()
+}
+
+/// Applies LDIF to RXA as its administrators would.
+fn ldif(lab: &Lab, text: &str) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/lab/lab");
+    let mut child = Command::new(script)
+        .args(["ldif", "RXA"])
+        .env("PORTCULLIS_LAB", &lab.directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn names(lab: &Lab, filter: &str) -> Vec<String> {
+    let url = format!("ldaps://{}", lab.address("RXA"));
+    let base = "DC=rxa,DC=trust,DC=test";
+    ldapsearch(&url, lab, "svc-portcullis@rxa.trust.test", base, filter, &["sAMAccountName"])
+        .into_keys()
+        .collect()
+}
+
+fn run(stage: &Stage, what: &str, arguments: &[&str]) -> Value {
+    let began = Instant::now();
+    let report = stage.report(arguments);
+    eprintln!(
+        "{what}: {} in {} ms (read {} plan {} write {}), {} objects, done {}",
+        report["outcome"],
+        began.elapsed().as_millis(),
+        report["read_ms"],
+        report["plan_ms"],
+        report["write_ms"],
+        report["pass"]["objects"],
+        report["executed"]["done"]
+    );
+    report
+}
+
+#[test]
+fn everybody_of_a_real_directory_is_published_and_followed() {
+    let Some(lab) = Lab::of("everybody_of_a_real_directory_is_published_and_followed") else { return };
+    let stage = stage(&lab);
+
+    stage.gate("closed");
+    let refused = stage.sync(&["run", "RXA"]);
+    assert_eq!(refused.status.code(), Some(1), "{}", String::from_utf8_lossy(&refused.stderr));
+    stage.gate("open");
+
+    let planned = run(&stage, "dry run", &["run", "RXA", "--dry-run"]);
+    assert_eq!(planned["outcome"], "planned");
+    let report = run(&stage, "first", &["run", "RXA"]);
+    assert_eq!(report["outcome"], "done", "{report:#}");
+    assert_eq!(report["pass"]["deletions_told"], true);
+    let everybody = expected(&lab);
+    assert!(everybody.len() > 100, "only {} people", everybody.len());
+    assert_eq!(published(&lab), everybody);
+
+    let report = run(&stage, "nothing changed", &["run", "RXA"]);
+    assert_eq!((&report["outcome"], &report["planned"]), (&"done".into(), &serde_json::json!({})));
+
+    changes(&lab, &stage, &everybody);
+    guarded(&lab, &stage);
+}
+
+/// A joiner, a change, two account names that change places, a mover, leavers, and a renamed unit above them all.
+fn changes(lab: &Lab, stage: &Stage, before: &BTreeMap<String, (String, String)>) {
+    let some: Vec<String> = names(lab, "(&(sAMAccountName=rxa0011*)(mail=*)(!(employeeType=not-listed)))");
+    let account = |dn: &str| dn.to_owned();
+    let (a, b, c, d, e) =
+        (account(&some[0]), account(&some[1]), account(&some[2]), account(&some[3]), account(&some[4]));
+    let base = "DC=rxa,DC=trust,DC=test";
+    let of = |dn: &str| {
+        let url = format!("ldaps://{}", lab.address("RXA"));
+        let found = ldapsearch(
+            &url,
+            lab,
+            "svc-portcullis@rxa.trust.test",
+            dn,
+            "(objectClass=user)",
+            &["sAMAccountName"],
+        );
+        found.into_values().next().unwrap()["samaccountname"].clone()
+    };
+    let (name_a, name_b) = (of(&a), of(&b));
+    let change = |dn: &str, attribute: &str, value: &str| {
+        format!("dn: {dn}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n\n")
+    };
+    let mut text = String::new();
+    text += &format!(
+        "dn: CN=New Joiner,OU=Medicine,OU=Staff,{base}\nchangetype: add\nobjectClass: user\nsAMAccountName: joiner\n\
+         sn: Joiner\ngivenName: New\ndisplayName: JOINER, New\nmail: new.joiner@rxa.nhs.test\ntitle: Porter\n\
+         userAccountControl: 544\n\n"
+    );
+    text += &change(&a, "sAMAccountName", "exchange");
+    text += &change(&b, "sAMAccountName", &name_a);
+    text += &change(&a, "sAMAccountName", &name_b);
+    text += &change(&c, "title", "Consultant in Everything");
+    text += &format!("dn: {d}\nchangetype: delete\n\n");
+    text += &change(&e, "userAccountControl", "514");
+    text += &format!("dn: OU=Staff,{base}\nchangetype: modrdn\nnewrdn: OU=Colleagues\ndeleteoldrdn: 1\n\n");
+    ldif(lab, &text);
+    let report = run(stage, "changes", &["run", "RXA"]);
+    assert_eq!(report["outcome"], "done", "{report:#}");
+    assert_eq!(report["pass"]["complete"], false);
+    let now = expected(lab);
+    assert_eq!(now.len() + 1, before.len());
+    assert_eq!(published(lab), now);
+    assert_eq!(report["planned"]["mark"], 2, "{report:#}");
+    assert_eq!(national(lab, "(portcullisLeftAt=*)").len(), 2);
+    // back again, for whoever uses the lab next
+    ldif(
+        lab,
+        &format!("dn: OU=Colleagues,{base}\nchangetype: modrdn\nnewrdn: OU=Staff\ndeleteoldrdn: 1\n\n"),
+    );
+    let report = run(stage, "unit named back", &["run", "RXA"]);
+    assert_eq!(report["planned"], serde_json::json!({}), "{report:#}");
+}
+
+/// Too many leavers wait for an approval of exactly their plan; a joiner does not.
+fn guarded(lab: &Lab, stage: &Stage) {
+    let some: Vec<String> =
+        names(lab, "(&(sAMAccountName=rxa00*)(mail=*)(title=*))").into_iter().take(120).collect();
+    let mut text: String = some
+        .iter()
+        .map(|dn| {
+            format!("dn: {dn}\nchangetype: modify\nreplace: employeeType\nemployeeType: not-listed\n\n")
+        })
+        .collect();
+    text += "dn: CN=Second Joiner,OU=Medicine,OU=Staff,DC=rxa,DC=trust,DC=test\nchangetype: add\nobjectClass: user\n\
+             sAMAccountName: joiner2\nsn: Joiner\nmail: second.joiner@rxa.nhs.test\ntitle: Porter\nuserAccountControl: 544\n\n";
+    ldif(lab, &text);
+    let before = published(lab);
+    let report = run(stage, "too many leavers", &["run", "RXA"]);
+    assert_eq!(report["outcome"], "held", "{report:#}");
+    assert_eq!(published(lab).len(), before.len() + 1);
+    let hash = report["held"].as_str().unwrap().to_owned();
+    let again = run(stage, "still held", &["run", "RXA"]);
+    assert_eq!(again["held"].as_str(), Some(hash.as_str()), "the same steps have the same hash");
+    assert_eq!(
+        stage.sync(&["approve", &hash, "--reason", "they asked not to be listed"]).status.code(),
+        Some(0)
+    );
+    let report = run(stage, "approved", &["run", "RXA"]);
+    assert_eq!((&report["outcome"], &report["approved"]), (&"done".into(), &true.into()), "{report:#}");
+    assert_eq!(published(lab), expected(lab));
+}
