@@ -52,8 +52,11 @@ fn unit(parent: Option<[u8; 16]>, rdn: &str, class: &str) -> Object {
 }
 
 fn person(number: u64) -> Object {
-    let mut object =
-        unit(Some(if number % 3 == 0 { WARD } else { STAFF }), &format!("CN=Person {number}"), "user");
+    let mut object = unit(
+        Some(if number.is_multiple_of(3) { WARD } else { STAFF }),
+        &format!("CN=Person {number}"),
+        "user",
+    );
     for (name, value) in [
         ("samaccountname", format!("n{number:04}")),
         ("sn", format!("Surname{number}")),
