@@ -32,6 +32,35 @@
 //! 1   ldap         tls         policy                 languages: LDAP, certificates, policy documents
 //! 0   ambient      secret      telemetry              ground: clock and chance, secrets, logging and metrics set-up
 //! ```
+//!
+//! # The life of a search
+//!
+//! 1. `proxy::shard::driver` reads a client's bytes once per turn and hands them to the engine, which knows neither sockets
+//!    nor clocks (`proxy::engine::core`). `ldap::codec::frame` and `decode` make a message of them, or close the connection.
+//! 2. The requester was settled at the bind: `proxy::requesters` maps the verified certificate to a person, a connector or an
+//!    application. Without a requester only the root DSE is answered.
+//! 3. `proxy::engine::search` routes the base by `namespace::routes`, and asks `release::decide::decide` for each target: a
+//!    `Permit` or a `Refusal`. No other function can make a permit, and nothing is asked without one.
+//! 4. The filter is concealed (`release::hide::conceal`: what is hidden does not exist), brought to the directory's own names
+//!    (`namespace::questions`), joined with the agreement's entry filter, and encoded anew.
+//! 5. Each entry that comes back is read to its last byte (`ldap::entry::EntryReader`), stripped and renamed straight into the
+//!    client's buffer (`namespace::projection`), and held against the question once more where the directory could have
+//!    understood it differently (`namespace::recheck`).
+//! 6. `namespace::merge` makes one honest result of several; the turn ends with one write per connection and one audit record per
+//!    operation (`store::access`).
+//!
+//! # The life of an assessment
+//!
+//! `assess::schedule` (or a command) -> `assess::run` -> the probes of `assess::collect` -> evidence, sealed, signed, kept ->
+//! `baseline::evaluate` -> an assessment, kept -> `app::gates` asks the pure `gate::decide` -> `gate::table` is swapped; the
+//! shards wake and end what runs over a gate that closed; history, audit and metrics follow.
+//!
+//! # The life of a sync run
+//!
+//! `sync::schedule` (or a command) -> lease -> `sync::read` (DirSync; a page's effects and its cookie are one transaction) ->
+//! `sync::plan`, pure, with a hash -> `sync::guards` hold back what could harm until an officer approves that very plan ->
+//! `sync::execute` writes with assertions, asks the gate before each batch, and keeps a journal around it ->
+//! `sync::observe` reads back. Killed anywhere, the next run goes on.
 
 pub mod ambient;
 pub mod app;
