@@ -15,6 +15,10 @@ use crate::sync::state::{Known, settle};
 use crate::sync::step::{Action, Change, NOW, Plan, Step};
 use crate::sync::target::{ANCHOR, Anchor, CLASS, LEFT_AT, MEMBER, STAMP, TargetEntry};
 
+/// The classes of a published entry. The superiors are written out: whoever filters by `person` on what it has read, the
+/// front door included, does not know a server's schema.
+const CLASSES: [&str; 5] = ["top", "person", "organizationalPerson", "inetOrgPerson", CLASS];
+
 /// Attributes of a person's entry that are published or nothing: what the scope does not map is taken away.
 pub const PUBLISHABLE: &[&str] = &[
     "businesscategory",
@@ -217,16 +221,13 @@ fn content(input: &Input<'_>, entry: &TargetEntry, wish: &Desired) -> Vec<Change
 
 fn classes(entry: &TargetEntry) -> Option<Change> {
     let before = entry.values("objectclass");
-    let missing: Vec<&str> = ["inetOrgPerson", CLASS]
-        .into_iter()
-        .filter(|class| !before.iter().any(|one| one.eq_ignore_ascii_case(class)))
-        .collect();
+    let has = |class: &str| before.iter().any(|one| one.eq_ignore_ascii_case(class));
+    if has("inetOrgPerson") && has(CLASS) {
+        return None;
+    }
+    let missing: Vec<&str> = CLASSES.into_iter().filter(|class| !has(class)).collect();
     let after = before.iter().cloned().chain(missing.iter().map(|class| (*class).to_owned())).collect();
-    (!missing.is_empty()).then(|| Change {
-        attribute: "objectclass".to_owned(),
-        before: before.to_vec(),
-        after,
-    })
+    Some(Change { attribute: "objectclass".to_owned(), before: before.to_vec(), after })
 }
 
 fn change(
@@ -391,7 +392,7 @@ fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
 
 fn create(input: &Input<'_>, known: &Known<'_>, guid: &Guid, wish: &Desired, drafts: &mut Drafts) {
     let dn = naming::dn(&wish.name, input.base);
-    let mut changes = vec![added("objectclass", &["inetOrgPerson", CLASS]), added(NAMING, &[&wish.name])];
+    let mut changes = vec![added("objectclass", &CLASSES), added(NAMING, &[&wish.name])];
     changes.extend(
         wish.attributes.iter().filter(|(name, _)| !input.national.contains(*name)).map(|(name, values)| {
             Change { attribute: name.clone(), before: Vec::new(), after: values.clone() }
