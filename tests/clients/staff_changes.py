@@ -56,6 +56,22 @@ def awaited(what, wanted):
     bad = 1
 
 
+def seen_by_mail():
+    """How many entries of the joiner the national mail application is shown."""
+    door = secure(ldap.initialize(f"ldaps://{os.environ['LAB_GATEWAY']}"))
+    for option, kind in ((ldap.OPT_X_TLS_CERTFILE, "crt"), (ldap.OPT_X_TLS_KEYFILE, "key")):
+        door.set_option(option, f"{PKI}/good/client-mail.{kind}")
+    door.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
+    door.sasl_interactive_bind_s("", ldap.sasl.external())
+    return len(door.search_s("ou=national,o=federation", ldap.SCOPE_SUBTREE, "(mail=%s)" % MAIL.decode(), ["cn"]))
+
+
+def check(what, good):
+    global bad
+    print(f"ok    {what}" if good else f"FAIL  {what}", flush=True)
+    bad |= not good
+
+
 def live(entry):
     return entry is not None and "portcullisleftat" not in entry
 
@@ -85,8 +101,10 @@ def main():
     feed.rename_s(renamed, "CN=Newly Married", f"OU=Medicine,{STAFF}")
     feed.modify_s(moved, [(ldap.MOD_REPLACE, "department", [b"Cardiology"])])
     awaited("a mover stays published", lambda entry: live(entry) and b"Cardiology" in str(entry).encode())
+    check("the front door shows the joiner", seen_by_mail() == 1)
     feed.delete_s(moved)
     awaited("a leaver is not published any more", lambda entry: not live(entry))
+    check("the front door shows a leaver no more", seen_by_mail() == 0)
     return bad
 
 
