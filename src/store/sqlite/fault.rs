@@ -61,3 +61,33 @@ pub fn signed(value: u64) -> Result<i64, StoreError> {
 pub fn unsigned(value: i64) -> Result<u64, StoreError> {
     u64::try_from(value).map_err(|_| StoreError::Damaged(format!("{value} where a count should be")))
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    fn meaning(code: i32) -> StoreError {
+        fault(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
+    }
+
+    #[test]
+    fn what_cannot_be_recorded_closes_gates_and_what_passes_does_not() {
+        assert!(matches!(meaning(ffi::SQLITE_FULL), StoreError::Full(_)));
+        for code in [ffi::SQLITE_READONLY, ffi::SQLITE_IOERR, ffi::SQLITE_CANTOPEN, ffi::SQLITE_PERM] {
+            assert!(matches!(meaning(code), StoreError::ReadOnly(_)), "{code}");
+        }
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB] {
+            assert!(matches!(meaning(code), StoreError::Damaged(_)), "{code}");
+        }
+        assert!(meaning(ffi::SQLITE_FULL).closes_gates() && meaning(ffi::SQLITE_READONLY).closes_gates());
+        for code in [ffi::SQLITE_BUSY, ffi::SQLITE_LOCKED] {
+            let error = meaning(code);
+            assert!(
+                matches!(error, StoreError::Busy(_)) && error.may_retry() && !error.closes_gates(),
+                "{code}"
+            );
+        }
+    }
+}
