@@ -49,7 +49,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
             let mut gates = store.gates().map_err(Failure::could_not)?;
             gates.retain(|gate| gate.member == member);
             let open = gates.iter().filter(|gate| gate.state != "closed").count();
-            context.print(&gates, |gates| records(gates, "no gate was decided yet: both are closed"))?;
+            context.print(&gates, |gates| explained(gates))?;
             Ok(if open == Grant::ALL.len() { Answer::Yes } else { Answer::No })
         }
         Command::History { member, grant, limit } => {
@@ -71,15 +71,45 @@ fn records(gates: &[GateRecord], none: &str) -> String {
             [
                 gate.member.to_string(),
                 gate.grant.to_string(),
-                gate.until.map_or_else(
-                    || gate.state.clone(),
-                    |until| format!("{} until {}", gate.state, moment(until)),
-                ),
+                state(gate),
                 moment(gate.at),
                 gate.assessment.clone().unwrap_or_default(),
-                gate.reasons.join("; "),
+                first_reason(gate),
             ]
         })
         .collect();
     table(["member", "grant", "gate", "since", "assessment", "why"], &rows)
+}
+
+/// Each gate with every reason on a line of its own.
+fn explained(gates: &[GateRecord]) -> String {
+    if gates.is_empty() {
+        return "no gate was decided yet: both are closed".to_owned();
+    }
+    let mut text = String::new();
+    for gate in gates {
+        let (member, grant, state, since) = (&gate.member, gate.grant, state(gate), moment(gate.at));
+        text.push_str(&format!("{member} {grant}: {state} since {since}"));
+        if let Some(assessment) = &gate.assessment {
+            text.push_str(&format!(" (assessment {assessment})"));
+        }
+        text.push('\n');
+        for reason in &gate.reasons {
+            text.push_str(&format!("  {reason}\n"));
+        }
+    }
+    if let Some(gate) = gates.iter().find(|gate| gate.state != "open") {
+        text.push_str(&format!("the fixes: portcullis assess {}\n", gate.member));
+    }
+    text
+}
+
+fn state(gate: &GateRecord) -> String {
+    gate.until.map_or_else(|| gate.state.clone(), |until| format!("{} until {}", gate.state, moment(until)))
+}
+
+fn first_reason(gate: &GateRecord) -> String {
+    let more = gate.reasons.len().saturating_sub(1);
+    let first = gate.reasons.first().cloned().unwrap_or_default();
+    if more == 0 { first } else { format!("{first} (and {more} more: portcullis gate show {})", gate.member) }
 }
