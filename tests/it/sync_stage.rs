@@ -10,12 +10,41 @@ use portcullis::secret::reference::SecretReference;
 use portcullis::store::audit::NewAudit;
 use portcullis::store::member::{Connection, Controller, Member};
 use portcullis::store::port::Store;
-use portcullis::store::record::GateRecord;
+use portcullis::store::record::{EvidenceRecord, GateRecord};
 use portcullis::store::settings::Settings;
 use portcullis::store::sqlite::store::SqliteStore;
 use time::OffsetDateTime;
 
 use portcullis::ambient::clock::Clock;
+
+const BASELINE: &str = "\
+kind: Baseline
+id: test
+title: A baseline that nothing is held against
+owner: tests@national.example
+revision: 1.0.0
+stage: enforce
+parameters: {}
+include: [controls.yaml]
+grants:
+  lookup: { deny_on: critical, unknown: deny }
+  sync: { deny_on: [critical, high], unknown: deny }
+reopen_after: 1
+evidence_valid_for: 24h
+";
+
+const CONTROLS: &str = "\
+kind: Controls
+controls:
+  - id: tls-versions
+    title: TLS 1.2 and later only
+    severity: critical
+    level: 1
+    require: { tls.versions: { at_least: tls1.2 } }
+    why: Older ones can be broken.
+    fix: Switch them off.
+    references: { attack: [T1600] }
+";
 
 /// Where the member's people come from.
 pub struct Source {
@@ -57,6 +86,8 @@ impl Stage {
             path
         };
         file("policies/sync.yaml", scope);
+        file("policies/baseline.yaml", BASELINE);
+        file("policies/controls.yaml", CONTROLS);
         file("national-password", &national.password);
         let source_password = file("source-password", &source.password);
         // the front door is not opened by these commands
@@ -78,6 +109,15 @@ impl Stage {
         let ods: OdsCode = ods.parse().unwrap();
         let now = Clock::system().now();
         store.save_member(&member(&ods, source, source_password, now), None, &audit(&ods, now)).unwrap();
+        // the commands trust an open gate only while its evidence is young
+        let evidence = EvidenceRecord {
+            member: ods.clone(),
+            hash: "evidence".to_owned(),
+            previous: None,
+            collected_at: now,
+            document: b"{}".to_vec(),
+        };
+        store.put_evidence(&evidence).unwrap();
         let stage = Stage { folder, store, ods };
         stage.gate("open");
         stage
