@@ -165,6 +165,10 @@ async fn why_complete(
     if reading.complete {
         return Ok(Some("asked_for"));
     }
+    // what was deleted before the right was granted is told to nobody
+    if told && shelf.value(shelf::TOLD).await?.as_deref() == Some(b"no") {
+        return Ok(Some("deletions_told"));
+    }
     let every =
         if told { reading.settings.complete_seconds } else { reading.settings.complete_blind_seconds };
     let last = shelf.number(shelf::COMPLETE_AT).await?.unwrap_or(0);
@@ -172,14 +176,14 @@ async fn why_complete(
     Ok(if due <= shelf.now().unix_timestamp() { Some("due") } else { because })
 }
 
-/// Whether an object can be read.
+/// Whether an object can be read. A name without attributes is what a directory shows to whoever may not.
 async fn exists(directory: &mut Directory, dn: &str, deleted: bool) -> Result<bool, SyncError> {
     let mut search = Search::new(dn, Depth::Base, Filter::present("objectClass"), &["objectClass"]);
     if deleted {
         search = search.control(RawControl::critical(SHOW_DELETED));
     }
     let (entries, _) = directory.read(&search).await.map_err(SyncError::Source)?;
-    Ok(!entries.is_empty())
+    Ok(entries.iter().any(|entry| entry.first("objectClass").is_some()))
 }
 
 fn dirsync(reading: &Reading<'_>, attempt: &Attempt) -> Result<Search, SyncError> {
@@ -240,6 +244,8 @@ async fn page(
         let completing = answer.more.then(|| text(attempt.number));
         keep.values.push((shelf::COMPLETING.into(), completing));
         keep.values.push((shelf::PASS.into(), Some(text(attempt.number))));
+        let told = if pass.deletions_told { "yes" } else { "no" };
+        keep.values.push((shelf::TOLD.into(), Some(text(told))));
         keep.values.push((shelf::ASKED.into(), serde_json::to_vec(&attempt.asked).ok()));
     }
     // as it was before the page: a later look must not find less

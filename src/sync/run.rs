@@ -90,6 +90,9 @@ pub struct Mode {
     pub complete: bool,
 }
 
+/// How far back plans that wait are looked for.
+const RECENT_PLANS: u32 = 100;
+
 /// The name of a member's lease.
 pub fn lease_name(member: &OdsCode) -> String {
     format!("sync/{member}")
@@ -328,7 +331,18 @@ async fn keep_plans(
     if !verdict.held.steps.is_empty() {
         records.push(record(&verdict.held, if verdict.approved { "approved" } else { "held" })?);
     }
-    shelf.store(move |store, _| records.iter().try_for_each(|record| store.put_plan(record))).await
+    let waiting = (!verdict.held.steps.is_empty()).then(|| verdict.held.hash.clone());
+    shelf
+        .store(move |store, ods| {
+            // a plan that waited and is not what would be done now can no longer be approved
+            for old in store.plans(ods, RECENT_PLANS)? {
+                if old.state == "held" && Some(&old.hash) != waiting.as_ref() {
+                    store.put_plan(&PlanRecord { state: "superseded".to_owned(), ..old })?;
+                }
+            }
+            records.iter().try_for_each(|record| store.put_plan(record))
+        })
+        .await
 }
 
 async fn keep_outcome(shelf: &Shelf, report: &Report, people: u64) -> Result<(), SyncError> {

@@ -17,6 +17,8 @@ use crate::sync::staged::{Object, Staged};
 /// Keys of a member's sync state.
 pub const COOKIE: &str = "cookie";
 pub const PASS: &str = "pass";
+/// Whether deletions were told to us at the last complete pass: `yes` or `no`.
+pub const TOLD: &str = "told";
 /// There while a complete pass is under way.
 pub const COMPLETING: &str = "completing";
 /// When the last complete pass ended, seconds since 1970. Not there: not everything was seen yet.

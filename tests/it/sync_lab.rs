@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use portcullis::ambient::chance;
 
 use serde_json::Value;
 
@@ -12,17 +14,18 @@ use crate::sync_stage::{National, Source, Stage};
 
 const PASSWORD: &str = "Gateway-Svc-Acc0unt-2026!";
 
-fn stage(lab: &Lab) -> Stage {
+fn stage(lab: &Lab, member: &str, canary: &str, extra: &str) -> Stage {
+    let name = member.to_lowercase();
     let source = Source {
-        host: lab.address("RXA"),
+        host: lab.address(member),
         port: 636,
-        tls_name: "dc1.rxa.trust.test".into(),
-        base: "DC=rxa,DC=trust,DC=test".into(),
-        bind: "svc-portcullis@rxa.trust.test".into(),
+        tls_name: format!("dc1.{name}.trust.test"),
+        base: format!("DC={name},DC=trust,DC=test"),
+        bind: format!("svc-portcullis@{name}.trust.test"),
         password: PASSWORD.into(),
         anchors: std::fs::read_to_string(lab.pki("good/ca.crt")).unwrap(),
-        canary: Some("CN=Canary,OU=Portcullis,DC=rxa,DC=trust,DC=test".into()),
-        mail_domain: "rxa.nhs.test".into(),
+        canary: Some(format!("CN={canary},OU=Portcullis,DC={name},DC=trust,DC=test")),
+        mail_domain: format!("{name}.nhs.test"),
     };
     let address = lab.address("national");
     let national = National {
@@ -34,18 +37,18 @@ fn stage(lab: &Lab) -> Stage {
         password: PASSWORD.into(),
     };
     let scope = include_str!("../../policies/national/sync/staff.yaml");
-    Stage::new("RXA", &source, &national, scope, "")
+    Stage::new(member, &source, &national, scope, extra)
 }
 
 /// What the member directory itself says should be published: account name in lower case to (mail, title).
-fn expected(lab: &Lab) -> BTreeMap<String, (String, String)> {
+fn expected(lab: &Lab, member: &str) -> BTreeMap<String, (String, String)> {
     let filter = "(&(objectClass=user)(!(objectClass=computer))(mail=*)(!(employeeType=not-listed))\
                   (!(userAccountControl:1.2.840.113556.1.4.803:=2)))";
     let found = ldapsearch(
-        &format!("ldaps://{}", lab.address("RXA")),
+        &format!("ldaps://{}", lab.address(member)),
         lab,
-        "svc-portcullis@rxa.trust.test",
-        "DC=rxa,DC=trust,DC=test",
+        &format!("svc-portcullis@{}.trust.test", member.to_lowercase()),
+        &format!("DC={},DC=trust,DC=test", member.to_lowercase()),
         filter,
         &["sAMAccountName", "mail", "title"],
     );
@@ -60,8 +63,8 @@ fn expected(lab: &Lab) -> BTreeMap<String, (String, String)> {
         .collect()
 }
 
-fn published(lab: &Lab) -> BTreeMap<String, (String, String)> {
-    let found = national(lab, "(&(objectClass=portcullisEntry)(!(portcullisLeftAt=*)))");
+fn published(lab: &Lab, member: &str) -> BTreeMap<String, (String, String)> {
+    let found = national(lab, &format!("(&(portcullisMember={member})(!(portcullisLeftAt=*)))"));
     let anchors: BTreeSet<&String> = found.values().map(|entry| &entry["portcullisanchor"]).collect();
     assert_eq!(anchors.len(), found.len(), "two entries with one anchor");
     found
@@ -123,11 +126,11 @@ fn decode(text: &str) -> String {
     String::from_utf8(base64::engine::general_purpose::STANDARD.decode(text).unwrap()).unwrap()
 }
 
-/// Applies LDIF to RXA as its administrators would.
-fn ldif(lab: &Lab, text: &str) {
+/// Applies LDIF to a member as its administrators would.
+fn ldif(lab: &Lab, member: &str, text: &str) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/lab/lab");
     let mut child = Command::new(script)
-        .args(["ldif", "RXA"])
+        .args(["ldif", member])
         .env("PORTCULLIS_LAB", &lab.directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -139,12 +142,12 @@ fn ldif(lab: &Lab, text: &str) {
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
 }
 
-fn names(lab: &Lab, filter: &str) -> Vec<String> {
-    let url = format!("ldaps://{}", lab.address("RXA"));
-    let base = "DC=rxa,DC=trust,DC=test";
-    ldapsearch(&url, lab, "svc-portcullis@rxa.trust.test", base, filter, &["sAMAccountName"])
-        .into_keys()
-        .collect()
+fn names(lab: &Lab, member: &str, filter: &str) -> Vec<String> {
+    let url = format!("ldaps://{}", lab.address(member));
+    let name = member.to_lowercase();
+    let (base, who) =
+        (format!("OU=Staff,DC={name},DC=trust,DC=test"), format!("svc-portcullis@{name}.trust.test"));
+    ldapsearch(&url, lab, &who, &base, filter, &["sAMAccountName"]).into_keys().collect()
 }
 
 fn run(stage: &Stage, what: &str, arguments: &[&str]) -> Value {
@@ -166,7 +169,7 @@ fn run(stage: &Stage, what: &str, arguments: &[&str]) -> Value {
 #[test]
 fn everybody_of_a_real_directory_is_published_and_followed() {
     let Some(lab) = Lab::of("everybody_of_a_real_directory_is_published_and_followed") else { return };
-    let stage = stage(&lab);
+    let stage = stage(&lab, "RXA", "Canary", "");
 
     stage.gate("closed");
     let refused = stage.sync(&["run", "RXA"]);
@@ -178,9 +181,9 @@ fn everybody_of_a_real_directory_is_published_and_followed() {
     let report = run(&stage, "first", &["run", "RXA"]);
     assert_eq!(report["outcome"], "done", "{report:#}");
     assert_eq!(report["pass"]["deletions_told"], true);
-    let everybody = expected(&lab);
+    let everybody = expected(&lab, "RXA");
     assert!(everybody.len() > 100, "only {} people", everybody.len());
-    assert_eq!(published(&lab), everybody);
+    assert_eq!(published(&lab, "RXA"), everybody);
 
     let report = run(&stage, "nothing changed", &["run", "RXA"]);
     assert_eq!((&report["outcome"], &report["planned"]), (&"done".into(), &serde_json::json!({})));
@@ -191,7 +194,8 @@ fn everybody_of_a_real_directory_is_published_and_followed() {
 
 /// A joiner, a change, two account names that change places, a mover, leavers, and a renamed unit above them all.
 fn changes(lab: &Lab, stage: &Stage, before: &BTreeMap<String, (String, String)>) {
-    let some: Vec<String> = names(lab, "(&(sAMAccountName=rxa0011*)(mail=*)(!(employeeType=not-listed)))");
+    let some: Vec<String> =
+        names(lab, "RXA", "(&(sAMAccountName=rxa0011*)(mail=*)(!(employeeType=not-listed)))");
     let account = |dn: &str| dn.to_owned();
     let (a, b, c, d, e) =
         (account(&some[0]), account(&some[1]), account(&some[2]), account(&some[3]), account(&some[4]));
@@ -225,18 +229,19 @@ fn changes(lab: &Lab, stage: &Stage, before: &BTreeMap<String, (String, String)>
     text += &format!("dn: {d}\nchangetype: delete\n\n");
     text += &change(&e, "userAccountControl", "514");
     text += &format!("dn: OU=Staff,{base}\nchangetype: modrdn\nnewrdn: OU=Colleagues\ndeleteoldrdn: 1\n\n");
-    ldif(lab, &text);
+    ldif(lab, "RXA", &text);
     let report = run(stage, "changes", &["run", "RXA"]);
     assert_eq!(report["outcome"], "done", "{report:#}");
     assert_eq!(report["pass"]["complete"], false);
-    let now = expected(lab);
+    let now = expected(lab, "RXA");
     assert_eq!(now.len() + 1, before.len());
-    assert_eq!(published(lab), now);
+    assert_eq!(published(lab, "RXA"), now);
     assert_eq!(report["planned"]["mark"], 2, "{report:#}");
-    assert_eq!(national(lab, "(portcullisLeftAt=*)").len(), 2);
+    assert_eq!(national(lab, "(&(portcullisMember=RXA)(portcullisLeftAt=*))").len(), 2);
     // back again, for whoever uses the lab next
     ldif(
         lab,
+        "RXA",
         &format!("dn: OU=Colleagues,{base}\nchangetype: modrdn\nnewrdn: OU=Staff\ndeleteoldrdn: 1\n\n"),
     );
     let report = run(stage, "unit named back", &["run", "RXA"]);
@@ -246,7 +251,7 @@ fn changes(lab: &Lab, stage: &Stage, before: &BTreeMap<String, (String, String)>
 /// Too many leavers wait for an approval of exactly their plan; a joiner does not.
 fn guarded(lab: &Lab, stage: &Stage) {
     let some: Vec<String> =
-        names(lab, "(&(sAMAccountName=rxa00*)(mail=*)(title=*))").into_iter().take(120).collect();
+        names(lab, "RXA", "(&(sAMAccountName=rxa00*)(mail=*)(title=*))").into_iter().take(120).collect();
     let mut text: String = some
         .iter()
         .map(|dn| {
@@ -255,11 +260,11 @@ fn guarded(lab: &Lab, stage: &Stage) {
         .collect();
     text += "dn: CN=Second Joiner,OU=Medicine,OU=Staff,DC=rxa,DC=trust,DC=test\nchangetype: add\nobjectClass: user\n\
              sAMAccountName: joiner2\nsn: Joiner\nmail: second.joiner@rxa.nhs.test\ntitle: Porter\nuserAccountControl: 544\n\n";
-    ldif(lab, &text);
-    let before = published(lab);
+    ldif(lab, "RXA", &text);
+    let before = published(lab, "RXA");
     let report = run(stage, "too many leavers", &["run", "RXA"]);
     assert_eq!(report["outcome"], "held", "{report:#}");
-    assert_eq!(published(lab).len(), before.len() + 1);
+    assert_eq!(published(lab, "RXA").len(), before.len() + 1);
     let hash = report["held"].as_str().unwrap().to_owned();
     let again = run(stage, "still held", &["run", "RXA"]);
     assert_eq!(again["held"].as_str(), Some(hash.as_str()), "the same steps have the same hash");
@@ -269,5 +274,95 @@ fn guarded(lab: &Lab, stage: &Stage) {
     );
     let report = run(stage, "approved", &["run", "RXA"]);
     assert_eq!((&report["outcome"], &report["approved"]), (&"done".into(), &true.into()), "{report:#}");
-    assert_eq!(published(lab), expected(lab));
+    assert_eq!(published(lab, "RXA"), expected(lab, "RXA"));
+}
+
+/// Without the right to see deletions nobody is taken for deleted but by a complete pass; without the canary nobody at all.
+#[test]
+fn who_is_not_seen_is_not_gone() {
+    let Some(lab) = Lab::of("who_is_not_seen_is_not_gone") else { return };
+    let stage = stage(&lab, "RXC", "Canary", "");
+    lab.command(&["worsen", "RXC", "no-deleted-objects"]);
+    let report = run(&stage, "first", &["run", "RXC"]);
+    assert_eq!(
+        (&report["outcome"], &report["pass"]["deletions_told"]),
+        (&"done".into(), &false.into()),
+        "{report:#}"
+    );
+    let before = published(&lab, "RXC");
+    let leavers: Vec<String> = names(&lab, "RXC", "(&(mail=*)(title=*))").into_iter().take(2).collect();
+    let text: String = leavers.iter().map(|dn| format!("dn: {dn}\nchangetype: delete\n\n")).collect();
+    ldif(&lab, "RXC", &text);
+    let report = run(&stage, "deletions not told", &["run", "RXC"]);
+    assert_eq!(report["planned"], serde_json::json!({}), "{report:#}");
+    assert_eq!(published(&lab, "RXC"), before);
+
+    let blind = self::stage(&lab, "RXC", "No such canary", "");
+    let report = run(&blind, "no canary", &["run", "RXC"]);
+    assert_eq!(published(&lab, "RXC"), before, "{report:#}");
+
+    let report = run(&stage, "complete pass", &["run", "RXC", "--complete"]);
+    assert_eq!(report["pass"]["deleted"], 2, "{report:#}");
+    assert_eq!(
+        (&report["outcome"], &report["executed"]["done"]["mark"]),
+        (&"done".into(), &2.into()),
+        "{report:#}"
+    );
+    assert_eq!(published(&lab, "RXC"), expected(&lab, "RXC"));
+    lab.command(&["mend", "RXC", "no-deleted-objects"]);
+    let report = run(&stage, "told again", &["run", "RXC"]);
+    assert_eq!(
+        (&report["pass"]["deletions_told"], &report["pass"]["complete"]),
+        (&true.into(), &true.into()),
+        "{report:#}"
+    );
+}
+
+/// `kill -9` at random moments (`PORTCULLIS_KILLS`, 10) of runs from a real Samba: afterwards exactly the expected people.
+#[test]
+fn killed_at_random_moments_with_a_real_samba() {
+    let Some(lab) = Lab::of("killed_at_random_moments_with_a_real_samba") else { return };
+    let member = std::env::var("PORTCULLIS_KILL_MEMBER").unwrap_or_else(|_| "RXB".to_owned());
+    let member = member.as_str();
+    let kills: u32 = std::env::var("PORTCULLIS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+    let stage = stage(&lab, member, "Canary", "sync: { lease_seconds: 1, batch: 20, connections: 2 }\n");
+    let (mut killed, mut lasts, mut found_out) = (0, Duration::from_millis(2000), 0);
+    while killed < kills {
+        let began = Instant::now();
+        let mut child = stage.start(&["run", member]);
+        std::thread::sleep(
+            lasts.mul_f64(f64::from(u32::try_from(chance::below(1000).unwrap()).unwrap()) / 1000.0),
+        );
+        if child.try_wait().unwrap().is_none() {
+            child.kill().unwrap();
+            killed += 1;
+            lasts += lasts / 20;
+        } else {
+            lasts = lasts.min(began.elapsed()) * 4 / 5;
+        }
+        child.wait().unwrap();
+        loop {
+            let output = stage.sync(&["run", member]);
+            if output.status.success() {
+                let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+                found_out += report["found_out"].as_u64().unwrap();
+                break;
+            }
+            assert!(began.elapsed() < Duration::from_secs(90), "{}", String::from_utf8_lossy(&output.stderr));
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert_eq!(published(&lab, member), expected(&lab, member), "after {killed} kills");
+        let digit = chance::below(10).unwrap();
+        let text: String = names(&lab, member, &format!("(&(mail=*)(sAMAccountName=*{digit}))"))
+            .iter()
+            .map(|dn| {
+                format!("dn: {dn}\nchangetype: modify\nreplace: title\ntitle: After {killed} kills\n\n")
+            })
+            .collect();
+        ldif(&lab, member, &text);
+    }
+    eprintln!(
+        "{killed} kills, {} people, {found_out} outcomes found by looking",
+        expected(&lab, member).len()
+    );
 }
