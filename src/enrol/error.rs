@@ -17,6 +17,8 @@ pub enum EnrolError {
     NoReason,
     #[error("the request is not complete: {0}")]
     Incomplete(String),
+    #[error("{held} belongs to {owner}: take it out of the request, or let {owner} leave first")]
+    Held { held: String, owner: OdsCode },
     #[error(transparent)]
     Store(#[from] StoreError),
 }

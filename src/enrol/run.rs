@@ -48,6 +48,26 @@ impl By<'_> {
     }
 }
 
+/// What of `asked` another member holds already, and who: a requester must stand for exactly one member, and a domain
+/// must be one member's, or an enrolment could take people over.
+fn held_by(other: &Member, asked: &Member) -> Option<(String, OdsCode)> {
+    if other.ods == asked.ods || other.state == Membership::Left {
+        return None;
+    }
+    let connector = asked
+        .connectors
+        .iter()
+        .find(|mine| other.connectors.iter().any(|theirs| theirs.sha256 == mine.sha256))
+        .map(|mine| format!("the connector certificate `{}`", mine.subject));
+    let suffix = || {
+        asked.upn_suffixes.intersection(&other.upn_suffixes).next().map(|s| format!("the UPN suffix `{s}`"))
+    };
+    let domain = || {
+        asked.mail_domains.intersection(&other.mail_domains).next().map(|d| format!("the mail domain `{d}`"))
+    };
+    connector.or_else(suffix).or_else(domain).map(|held| (held, other.ods.clone()))
+}
+
 /// Records a request. A member that has left may ask again; any other is refused. The member's `state`, its times and its
 /// revision are set here, whatever the caller wrote.
 pub fn request(store: &dyn Store, asked: Member, by: &By<'_>) -> Result<Member, EnrolError> {
@@ -58,6 +78,9 @@ pub fn request(store: &dyn Store, asked: Member, by: &By<'_>) -> Result<Member, 
     let before = store.member(&asked.ods)?;
     if before.as_ref().is_some_and(|member| member.state != Membership::Left) {
         return Err(EnrolError::AlreadyThere(asked.ods));
+    }
+    if let Some((held, owner)) = store.members()?.iter().find_map(|other| held_by(other, &asked)) {
+        return Err(EnrolError::Held { held, owner });
     }
     let revision = before.as_ref().map_or(0, |member| member.revision);
     let member = Member {

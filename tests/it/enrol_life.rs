@@ -4,6 +4,7 @@ use portcullis::enrol::error::EnrolError;
 use portcullis::enrol::lifecycle::Step;
 use portcullis::enrol::run::{self, By};
 use portcullis::policy::terms::Membership;
+use portcullis::store::member::{ConnectorCertificate, Member};
 use portcullis::store::port::Store;
 use portcullis::store::settings::Settings;
 use portcullis::store::sqlite::store::SqliteStore;
@@ -64,4 +65,31 @@ fn no_reason_no_step() {
     nowhere.connection.controllers.clear();
     let refused = run::request(&store, nowhere, &BY).unwrap_err();
     assert!(refused.to_string().contains("--controller"), "{refused}");
+}
+
+#[test]
+fn what_one_member_holds_no_other_can_ask_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path(), &Settings::default()).unwrap();
+    let connector = |sha256: &str| ConnectorCertificate {
+        sha256: sha256.to_owned(),
+        subject: "cn=connector".to_owned(),
+        not_after: NOW,
+    };
+    let asking = |code: &str, sha256: &str, suffix: &str, domain: &str| Member {
+        connectors: vec![connector(sha256)],
+        upn_suffixes: [suffix.to_owned()].into(),
+        mail_domains: [domain.to_owned()].into(),
+        ..member(code)
+    };
+    run::request(&store, asking("RXA", "aa", "rxa.test", "a.test"), &BY).unwrap();
+    for (other, what) in [
+        (asking("RXB", "aa", "rxb.test", "b.test"), "connector certificate"),
+        (asking("RXB", "bb", "rxa.test", "b.test"), "UPN suffix `rxa.test`"),
+        (asking("RXB", "bb", "rxb.test", "a.test"), "mail domain `a.test`"),
+    ] {
+        let refused = run::request(&store, other, &BY).unwrap_err();
+        assert!(refused.to_string().contains(what) && refused.to_string().contains("RXA"), "{refused}");
+    }
+    run::request(&store, asking("RXB", "bb", "rxb.test", "b.test"), &BY).unwrap();
 }
