@@ -105,6 +105,8 @@ fn watch(core: &Core, sender: SyncSender<Changed>) -> Option<RecommendedWatcher>
 
 fn turn(core: &Core, front: &Front, stop: &Stop, receiver: &Receiver<Changed>) {
     let mut quiet = Duration::ZERO;
+    // what was written between the first reading and the watch is told by nobody
+    act(core, front, &[Changed::Documents]);
     while !stop.is_set() {
         match receiver.recv_timeout(TURN) {
             Ok(first) => {

@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ClientConfig;
 use time::OffsetDateTime;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::ambient::clock::Clock;
 use crate::assess::gathered::Gathered;
@@ -22,22 +23,27 @@ use crate::directory::endpoint::Endpoint;
 
 const COLLECTOR: &str = concat!("portcullis ", env!("CARGO_PKG_VERSION"));
 
-/// Collects everything that `requirements` need of `target`. Never fails: what cannot be told is a fact that says so.
-/// The document is sealed (its hash is filled in), not signed.
+/// Collects everything that `requirements` need of `target`, in at most `allotted`. Never fails: what cannot be told, or not in
+/// that time, is a fact that says so. The document is sealed (its hash is filled in), not signed.
 pub async fn collect(
     target: &Target,
     requirements: &Requirements,
     settings: &Settings,
     clock: &Clock,
-    previous: Option<String>,
+    allotted: Duration,
 ) -> Evidence {
     let at = clock.now();
+    // one end for all of it: the times of probes that each wait for a hanging controller must not add up
+    let bound = Bound { end: Instant::now() + allotted, allotted };
     let searches = plan(requirements);
-    let (reachable, mut gathered) = discovery::probe(target, settings, clock).await;
+    let found = bound.of(discovery::probe(target, settings, clock)).await;
+    let (reachable, mut gathered) =
+        found.unwrap_or_else(|| (Vec::new(), discovery::failed(&bound.reason("search for controllers"))));
     let controllers = reachable.iter().map(|c| format!("{}:{}", c.host, c.port)).collect();
     match crate::tls::client::client_config(&target.anchors, None) {
         Ok(config) => {
-            gathered.absorb(pass(target, &reachable, &config, &searches, settings, clock, at).await);
+            let ways = Ways { target, reachable: &reachable, config: &config, settings, clock };
+            gathered.absorb(pass(&ways, &searches, bound, at).await);
         }
         Err(error) => gathered.absorb(unread(&searches, &error.to_string())),
     }
@@ -68,7 +74,7 @@ pub async fn collect(
         facts: gathered.facts,
         provenance: gathered.provenance,
         attestations: Vec::new(),
-        previous,
+        previous: None,
         hash: String::new(),
         signature: String::new(),
     }
@@ -83,28 +89,56 @@ fn short(name: &str) -> String {
     name.split_once('.').map_or(name, |(_, short)| short).to_owned()
 }
 
-async fn pass(
-    target: &Target,
-    reachable: &[Endpoint],
-    config: &Arc<ClientConfig>,
-    searches: &[PlannedSearch],
-    settings: &Settings,
-    clock: &Clock,
-    at: OffsetDateTime,
-) -> Gathered {
-    let bound = settings.pass_timeout();
+/// What every probe of a pass is given.
+#[derive(Clone, Copy)]
+struct Ways<'a> {
+    target: &'a Target,
+    reachable: &'a [Endpoint],
+    config: &'a Arc<ClientConfig>,
+    settings: &'a Settings,
+    clock: &'a Clock,
+}
+
+/// When a pass ends, and how long that is from its start.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    end: Instant,
+    allotted: Duration,
+}
+
+impl Bound {
+    /// What `work` comes to, or none when the pass is over first.
+    async fn of<T>(self, work: impl Future<Output = T>) -> Option<T> {
+        timeout_at(self.end, work).await.ok()
+    }
+
+    fn reason(self, what: &str) -> String {
+        format!("the {what} did not end within the {} s of the pass", self.allotted.as_secs_f32())
+    }
+
+    /// Gives a probe its time; when it is over, what it was to find has failed.
+    async fn probe(self, record: &str, names: &[&str], probe: impl Future<Output = Gathered>) -> Gathered {
+        self.of(probe).await.unwrap_or_else(|| {
+            let mut gathered = Gathered::default();
+            gathered.set_all(names, &Fact::Failed(self.reason(&format!("{record} probe"))));
+            gathered
+        })
+    }
+}
+
+async fn pass(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: OffsetDateTime) -> Gathered {
+    let Ways { target, reachable, config, settings, clock } = *ways;
     let tls_names: Vec<&str> = tls::NAMES.into_iter().chain(tls::CERTIFICATE_FACTS).collect();
     // the probes without a logon wait on the network, not on each other
     let (tls_facts, ldap_facts, card_facts, reading) = tokio::join!(
-        bounded(bound, "tls", &tls_names, tls::probe(target, reachable, settings, clock)),
-        bounded(bound, "ldap", &ldap::NAMES, ldap::probe(target, reachable, config, settings, clock)),
-        bounded(
-            bound,
+        bound.probe("tls", &tls_names, tls::probe(target, reachable, settings, clock)),
+        bound.probe("ldap", &ldap::NAMES, ldap::probe(target, reachable, config, settings, clock)),
+        bound.probe(
             "smartcard",
             &smartcard::NAMES,
             smartcard::probe(target, reachable, config, settings, clock)
         ),
-        read(target, reachable, config, searches, settings, clock, at),
+        read(ways, searches, bound, at),
     );
     let mut gathered = reading;
     for facts in [tls_facts, ldap_facts, card_facts] {
@@ -114,76 +148,62 @@ async fn pass(
 }
 
 /// Everything that needs our own account.
-async fn read(
-    target: &Target,
-    reachable: &[Endpoint],
-    config: &Arc<ClientConfig>,
-    searches: &[PlannedSearch],
-    settings: &Settings,
-    clock: &Clock,
-    at: OffsetDateTime,
-) -> Gathered {
-    let bound = settings.pass_timeout();
-    let mut session = match timeout(bound, log_on(target, reachable, config, settings)).await {
-        Ok(Ok(session)) => session,
-        Ok(Err(reason)) => return without_session(target, searches, settings, clock, &reason).await,
-        Err(_) => return without_session(target, searches, settings, clock, "the logon took too long").await,
+async fn read(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: OffsetDateTime) -> Gathered {
+    let Ways { target, reachable, config, settings, clock } = *ways;
+    let mut session = match bound.of(log_on(target, reachable, config, settings)).await {
+        Some(Ok(session)) => session,
+        Some(Err(reason)) => return without_session(ways, searches, bound, &reason).await,
+        None => return without_session(ways, searches, bound, &bound.reason("logon")).await,
     };
     let account = session.account.name.clone();
-    let mut gathered = bounded(
-        bound,
-        "kerberos",
-        &encryption::NAMES,
-        encryption::probe(target, Some(&account), settings, clock),
-    )
-    .await;
-    gathered.absorb(
-        bounded(bound, "canary", &["canary.readable"], canary::probe(&mut session, target, clock)).await,
-    );
-    gathered
-        .absorb(bounded(bound, "rights", &rights::NAMES, rights::probe(&mut session, settings, clock)).await);
-    gathered.absorb(searched(&mut session, searches, settings, clock, at).await);
-    session.directory.unbind().await;
+    let kerberos = encryption::probe(target, Some(&account), settings, clock);
+    let mut gathered = bound.probe("kerberos", &encryption::NAMES, kerberos).await;
+    let canary = canary::probe(&mut session, target, clock);
+    gathered.absorb(bound.probe("canary", &["canary.readable"], canary).await);
+    let rights = rights::probe(&mut session, settings, clock);
+    gathered.absorb(bound.probe("rights", &rights::NAMES, rights).await);
+    gathered.absorb(searched(&mut session, ways, searches, bound, at).await);
+    // a controller that hangs by now is left without a word
+    let _ = bound.of(session.directory.unbind()).await;
     gathered
 }
 
 async fn searched(
     session: &mut Session,
+    ways: &Ways<'_>,
     searches: &[PlannedSearch],
-    settings: &Settings,
-    clock: &Clock,
+    bound: Bound,
     at: OffsetDateTime,
 ) -> Gathered {
+    let Ways { settings, clock, .. } = *ways;
     let mut gathered = Gathered::default();
     let wanted = searches.iter().flat_map(|s| &s.reads).any(|read| read.computed.contains("privileged"));
     let privileged = match wanted {
         false => Err("nothing asks who is privileged".to_owned()),
-        true => {
-            timeout(settings.pass_timeout(), privileged::closure(session, settings, clock, &mut gathered))
-                .await
-                .unwrap_or_else(|_| Err("the privileged accounts were not found in time".to_owned()))
-        }
+        true => bound
+            .of(privileged::closure(session, settings, clock, &mut gathered))
+            .await
+            .unwrap_or_else(|| Err(bound.reason("search for privileged accounts"))),
     };
-    let probe = directory::probe(session, searches, &privileged, settings, clock, at);
-    match timeout(settings.pass_timeout(), probe).await {
-        Ok(found) => gathered.absorb(found),
-        Err(_) => gathered.absorb(directory::without_connection(searches, "the reading took too long")),
+    match bound.of(directory::probe(session, searches, &privileged, settings, clock, at)).await {
+        Some(found) => gathered.absorb(found),
+        None => gathered.absorb(directory::without_connection(searches, &bound.reason("reading"))),
     }
     gathered
 }
 
 async fn without_session(
-    target: &Target,
+    ways: &Ways<'_>,
     searches: &[PlannedSearch],
-    settings: &Settings,
-    clock: &Clock,
+    bound: Bound,
     reason: &str,
 ) -> Gathered {
     let reason = format!("no logon with our own account: {reason}");
     let mut gathered = unread(searches, &reason);
     // a principal name tells the account without reading anything
-    let account = target.bind_dn.split_once('@').map(|(name, _)| name);
-    gathered.absorb(encryption::probe(target, account, settings, clock).await);
+    let account = ways.target.bind_dn.split_once('@').map(|(name, _)| name);
+    let kerberos = encryption::probe(ways.target, account, ways.settings, ways.clock);
+    gathered.absorb(bound.probe("kerberos", &encryption::NAMES, kerberos).await);
     gathered
 }
 
@@ -192,19 +212,4 @@ fn unread(searches: &[PlannedSearch], reason: &str) -> Gathered {
     gathered.absorb(rights::without_connection(reason));
     gathered.set("canary.readable", Fact::Failed(reason.to_owned()));
     gathered
-}
-
-/// Gives a probe its time; when it is over, what it was to find has failed.
-async fn bounded(
-    bound: std::time::Duration,
-    record: &str,
-    names: &[&str],
-    probe: impl Future<Output = Gathered>,
-) -> Gathered {
-    timeout(bound, probe).await.unwrap_or_else(|_| {
-        let mut gathered = Gathered::default();
-        let fact = Fact::Failed(format!("the {record} probe took longer than {} seconds", bound.as_secs()));
-        gathered.set_all(names, &fact);
-        gathered
-    })
 }

@@ -39,7 +39,9 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Every measured member within every `interval`: one to three tenths sooner, so that they do not all come together.
+    /// Every measured member within every `interval`. A pass begins three to four tenths sooner, so that they do not all come
+    /// together, and has three tenths to end: what drifts right after it was looked at, and a controller that hangs, is known
+    /// within the interval.
     pub fn new(assessor: Assessor, interval: Duration) -> (Self, Demand) {
         let (sender, demands) = mpsc::channel(DEMANDS);
         let schedule = Schedule {
@@ -80,10 +82,11 @@ impl Schedule {
             }
             for member in self.ready() {
                 let (assessor, room) = (self.assessor.clone(), Arc::clone(&room));
+                let allotted = (self.interval * 3 / 10).min(assessor.settings.pass_timeout());
                 passes.spawn(async move {
                     // the semaphore is never closed; without a permit there is no room and nothing is done
                     if let Ok(_permit) = room.acquire_owned().await {
-                        let _ = assessor.assess(&member).await;
+                        let _ = assessor.assess_within(&member, allotted).await;
                     }
                     member
                 });
@@ -118,8 +121,8 @@ impl Schedule {
         for member in &ready {
             self.demanded.remove(member);
             self.running.insert(member.clone());
-            // at the latest after nine tenths, so that the pass itself still ends within the interval
-            let next = now + self.interval * 7 / 10 + fraction(self.interval / 5);
+            // at the latest after seven tenths, so that the pass itself still ends within the interval
+            let next = now + self.interval * 6 / 10 + fraction(self.interval / 10);
             self.due.insert(member.clone(), next);
         }
         // a demand for somebody who is no member must not wait for ever

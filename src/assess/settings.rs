@@ -14,7 +14,8 @@ pub struct Settings {
     pub directory: directory::settings::Settings,
     /// Seconds for one question of the TLS, Kerberos and LDAP probes.
     pub probe_seconds: u32,
-    /// Seconds for a whole probe; what it did not find by then is a failure.
+    /// Seconds for a whole pass; what was not found out by then is not known. A pass of the schedule has at most three tenths
+    /// of `intervals.assess_seconds`.
     pub pass_seconds: u32,
     /// Controllers that the TLS and LDAP probes look at, from the first.
     pub controllers: usize,
@@ -58,7 +59,7 @@ impl Settings {
         }
     }
 
-    /// The time for a whole probe.
+    /// The time for a whole pass.
     pub fn pass_timeout(&self) -> Duration {
         Duration::from_secs(u64::from(self.pass_seconds.max(1)))
     }

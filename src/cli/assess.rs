@@ -149,7 +149,8 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
     let profile = command.profile.as_deref();
     let compiled = compile(&set, profile, &command.member).map_err(failure)?;
     let settings = Settings::default();
-    let collected = collect(&target, compiled.requirements(), &settings, &context.clock, None);
+    let collected =
+        collect(&target, compiled.requirements(), &settings, &context.clock, settings.pass_timeout());
     let evidence = runtime()?.block_on(collected);
     let evidence = sign(evidence, &Signer::ephemeral().map_err(Failure::could_not)?);
     if let Some(path) = &command.evidence {
@@ -186,7 +187,7 @@ fn measure(member: &OdsCode, context: &Context) -> Result<(Assessment, Vec<Asses
         store: Arc::clone(store),
         policies: Arc::new(move || Some(Arc::clone(&set))),
         signer: Arc::new(signer),
-        settings: Settings::default(),
+        settings: config.assess.clone(),
         clock: Clock::clone(&context.clock),
         actor: context.actor.clone(),
         metrics: None,

@@ -12,7 +12,7 @@ import ldap.sasl
 HERE = os.path.dirname(os.path.abspath(__file__))
 LAB = os.path.join(HERE, "..", "..", "deploy", "lab")
 PKI, GATEWAY = os.environ["LAB_PKI"], os.environ["LAB_GATEWAY"]
-INTERVAL = float(os.environ.get("LAB_ASSESS_SECONDS", "10"))
+INTERVAL = float(os.environ["LAB_ASSESS_SECONDS"])
 RXC = "ou=RXC,o=federation"
 bad = 0
 
@@ -49,7 +49,7 @@ def until(wanted, limit):
             is_open = bool(connection.search_s(RXC, ldap.SCOPE_SUBTREE, "(uid=alice)", ["cn"]))
         except (ldap.NO_SUCH_OBJECT, ldap.INSUFFICIENT_ACCESS):
             is_open = False
-        except ldap.UNAVAILABLE:
+        except (ldap.UNAVAILABLE, ldap.TIMELIMIT_EXCEEDED):
             time.sleep(0.05)
             continue
         if is_open == wanted:
@@ -65,6 +65,16 @@ def worsened():
     lab("mend", "RXC")
     took = until(True, 120)
     check(f"open again when mended (took {took and round(took, 2)} s)", took is not None)
+
+
+def hung():
+    """RXC's controller takes connections and says nothing: not known is not met."""
+    lab("worsen", "RXC", "hang")
+    took = until(False, INTERVAL + 20)
+    check(f"a hanging controller: closed within an interval and a second (took {took and round(took, 2)} s)", took is not None and took <= INTERVAL + 1, took)
+    lab("mend", "RXC")
+    took = until(True, 120)
+    check(f"open again when it answers (took {took and round(took, 2)} s)", took is not None)
 
 
 def closed_record():
@@ -104,8 +114,10 @@ def in_flight():
     check("open again when resumed", until(True, 120) is not None)
 
 
-for part in (worsened, in_flight):
+for part in (worsened, hung, in_flight):
     try:
+        if until(True, 120) is None:
+            raise LookupError("its gate is not open to begin with")
         part()
     except (ldap.LDAPError, subprocess.SubprocessError, ValueError, LookupError) as error:
         check(part.__name__, False, repr(error))

@@ -95,7 +95,9 @@ async fn evidence(lab: &Lab, member: &str) -> Evidence {
             password: Some(SecretReference::File(folder.path().join("password"))),
         });
     }
-    let evidence = collect(&target, &requirements(), &Settings::default(), &Clock::system(), None).await;
+    let settings = Settings::default();
+    let evidence =
+        collect(&target, &requirements(), &settings, &Clock::system(), settings.pass_timeout()).await;
     if std::env::var_os("PORTCULLIS_SHOW").is_some() {
         for (name, record) in &evidence.facts.records {
             for (short, fact) in record {
@@ -162,6 +164,7 @@ async fn cards_of_nobody_do_not_log_on() {
     let Some(lab) = Lab::of("cards_of_nobody_do_not_log_on") else { return };
     let folder = tempfile::tempdir().unwrap();
     let mut target = target(&lab, "RXA", folder.path());
+    let settings = Settings::default();
     let requirements = Requirements { probes: BTreeSet::new(), ..Requirements::default() };
     for card in ["rogue/sc-rxa-rogue", "good/sc-rxa-expired", "good/sc-rxa-alice"] {
         let part = |end: &str| lab.pki(&format!("{card}.{end}")).display().to_string();
@@ -172,7 +175,8 @@ async fn cards_of_nobody_do_not_log_on() {
             pin: None,
             password: None,
         });
-        let evidence = collect(&target, &requirements, &Settings::default(), &Clock::system(), None).await;
+        let evidence =
+            collect(&target, &requirements, &settings, &Clock::system(), settings.pass_timeout()).await;
         assert_eq!(evidence.facts.get("smartcard.card_logon_works"), Fact::boolean(false), "{card}");
     }
 }

@@ -2,6 +2,7 @@
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::proto::rr::RData;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::ambient::clock::Clock;
@@ -26,18 +27,28 @@ pub async fn probe(target: &Target, settings: &Settings, clock: &Clock) -> (Vec<
     };
     gathered.set("controllers.count", integer(known.len()));
     known.truncate(settings.controllers);
-    let mut reachable = Vec::new();
-    for controller in known {
-        if dial::connect(&controller, &settings.for_probes()).await.is_ok() {
-            reachable.push(controller);
-        }
-    }
+    let reachable = answering(known, settings).await;
     gathered.set("controllers.reachable", integer(reachable.len()));
     gathered.provenance.push(watch.provenance("controllers", by, "dns and tcp"));
     (reachable, gathered)
 }
 
-fn failed(reason: &str) -> Gathered {
+/// Those that take a connection, in the order given; all are tried at the same time.
+async fn answering(known: Vec<Endpoint>, settings: &Settings) -> Vec<Endpoint> {
+    let mut tries = JoinSet::new();
+    for (place, controller) in known.into_iter().enumerate() {
+        let patience = settings.for_probes();
+        tries.spawn(
+            async move { dial::connect(&controller, &patience).await.ok().map(|_| (place, controller)) },
+        );
+    }
+    let mut reachable: Vec<(usize, Endpoint)> = tries.join_all().await.into_iter().flatten().collect();
+    reachable.sort_by_key(|(place, _)| *place);
+    reachable.into_iter().map(|(_, controller)| controller).collect()
+}
+
+/// The facts when the controllers cannot be found out.
+pub fn failed(reason: &str) -> Gathered {
     let mut gathered = Gathered::default();
     let fact = Fact::Failed(reason.to_owned());
     gathered.set_all(&["controllers.count", "controllers.reachable"], &fact);
