@@ -2,7 +2,9 @@
 //! out. It knows no socket and no clock, so it is tested without either.
 
 pub mod answer;
+pub mod ask;
 pub mod audit;
+pub mod bind;
 pub mod client;
 pub mod core;
 pub mod entry;
@@ -10,6 +12,7 @@ pub mod finish;
 pub mod input;
 pub mod key;
 pub mod launch;
+pub mod made;
 pub mod operation;
 pub mod output;
 pub mod pool;
