@@ -41,6 +41,7 @@ impl Front {
         let handle = handle::start(Start {
             settings: core.config.front.clone(),
             address: core.config.listen.ldaps,
+            plain: core.config.listen.ldap,
             tls: server_tls(&core.config.tls)?,
             snapshot: builder.snapshot(core)?,
             gates: Arc::clone(&core.gates),
@@ -48,7 +49,8 @@ impl Front {
             metrics: Metrics::register(&core.registry)?,
             audit,
         })?;
-        tracing::info!(ldaps = %handle.local_address(), "front door is open");
+        let ldap = handle.local_plain_address().map(|address| address.to_string());
+        tracing::info!(ldaps = %handle.local_address(), ldap, "front door is open");
         Ok(Front { handle, changing: Mutex::new(Changing { builder, digest }) })
     }
 

@@ -82,8 +82,9 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
 
 fn listen(section: Section<'_>) -> Option<Listen> {
     let (ldaps, metrics) = (section.required("ldaps"), section.required("metrics"));
+    let ldap = section.optional("ldap");
     section.finish();
-    Some(Listen { ldaps: ldaps?, metrics: metrics? })
+    Some(Listen { ldaps: ldaps?, ldap, metrics: metrics? })
 }
 
 fn tls(section: Section<'_>) -> Option<Tls> {

@@ -16,7 +16,6 @@ use crate::secret::reference::SecretReference;
 const RENAMED: &[(&str, &str)] = &[
     ("policy", "policies"),
     ("data", "data_dir"),
-    ("listen.ldap", "listen.ldaps"),
     ("listen.prometheus", "listen.metrics"),
     ("tls.cert", "tls.certificate"),
     ("tls.ca", "tls.client_anchors"),

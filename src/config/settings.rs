@@ -41,6 +41,8 @@ pub struct Config {
 pub struct Listen {
     /// The front door: LDAP over TLS.
     pub ldaps: SocketAddr,
+    /// LDAP on which StartTLS must come first; absent: not offered.
+    pub ldap: Option<SocketAddr>,
     /// Metrics and health, plain HTTP; a loopback or management address.
     pub metrics: SocketAddr,
 }

@@ -253,6 +253,7 @@ impl Stage {
         let handle = start(Start {
             settings,
             address: "127.0.0.1:0".parse().unwrap(),
+            plain: Some("127.0.0.1:0".parse().unwrap()),
             tls: server_config(&pki.server, verifier).unwrap(),
             snapshot: snapshot(&directory, &sha256, AGREEMENTS),
             gates: gates.clone(),
@@ -270,6 +271,26 @@ impl Stage {
     }
 
     fn connect(&self, certificate: Option<&(CertificateDer<'static>, Vec<u8>)>) -> Client {
+        let tcp = TcpStream::connect(self.handle.local_address()).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        self.secured(tcp, certificate)
+    }
+
+    /// A connection to the port without TLS.
+    pub fn plain(&self) -> TcpStream {
+        let tcp = TcpStream::connect(self.handle.local_plain_address().unwrap()).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        tcp
+    }
+
+    /// The application over `tcp`, which the other side takes for TLS from now on.
+    pub fn over(&self, tcp: TcpStream) -> Client {
+        self.secured(tcp, Some(&self.pki.client))
+    }
+
+    fn secured(&self, tcp: TcpStream, certificate: Option<&(CertificateDer<'static>, Vec<u8>)>) -> Client {
         let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -281,9 +302,6 @@ impl Stage {
             }
             None => builder.with_no_client_auth(),
         };
-        let tcp = TcpStream::connect(self.handle.local_address()).unwrap();
-        tcp.set_nodelay(true).unwrap();
-        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
         let name = ServerName::IpAddress(self.handle.local_address().ip().into());
         let tls = ClientConnection::new(Arc::new(config), name).unwrap();
         Client { stream: StreamOwned::new(tls, tcp), buffer: Vec::new(), id: 0 }

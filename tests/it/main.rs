@@ -20,6 +20,7 @@ mod floors;
 mod front_door;
 mod front_faults;
 mod front_stage;
+mod front_start_tls;
 mod lab;
 mod ldap_corpus;
 mod ldap_differential;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::ldap::codec;
 use crate::ldap::message::{
-    BindOutcome, ExtendedOutcome, Message, NOTICE_OF_DISCONNECTION, Operation, Outcome, ResultCode,
+    BindOutcome, ExtendedOutcome, Message, NOTICE_OF_DISCONNECTION, Operation, Outcome, ResultCode, START_TLS,
 };
 
 /// A result code and a text of ours.
@@ -79,6 +79,16 @@ pub fn put_who_am_i(out: &mut Vec<u8>, id: i32, authorization: &str) {
         outcome: Outcome::new(ResultCode::SUCCESS, ""),
         name: None,
         value: Some(Cow::Borrowed(authorization.as_bytes())),
+    };
+    codec::encode(&Message::new(id, Operation::ExtendedResponse(outcome)), out);
+}
+
+/// Appends the answer that lets the TLS handshake begin (RFC 4511 section 4.14.2).
+pub fn put_start_tls(out: &mut Vec<u8>, id: i32) {
+    let outcome = ExtendedOutcome {
+        outcome: Outcome::new(ResultCode::SUCCESS, ""),
+        name: Some(Cow::Borrowed(START_TLS)),
+        value: None,
     };
     codec::encode(&Message::new(id, Operation::ExtendedResponse(outcome)), out);
 }

@@ -9,6 +9,8 @@ use crate::tls::identity::ClientIdentity;
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// Not protected yet: StartTLS and the root entry, nothing else.
+    Plain,
     /// The TLS handshake runs.
     Handshake,
     /// Requests are taken.
@@ -49,6 +51,7 @@ pub struct Client {
     pub paused: bool,
     /// Microseconds; 0 means no entries are held back.
     pub held_since: u64,
+    /// When the connection began, or its handshake after StartTLS.
     pub opened: u64,
     /// The last whole message, or the handshake's end.
     pub last_message: u64,
@@ -60,11 +63,11 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(serial: u64, address: IpAddr, now: u64) -> Self {
+    pub fn new(serial: u64, address: IpAddr, phase: Phase, now: u64) -> Self {
         Client {
             serial,
             address,
-            phase: Phase::Handshake,
+            phase,
             certificate: None,
             bound: None,
             inbound: Vec::new(),
@@ -85,6 +88,6 @@ impl Client {
 
     /// Whether requests are still taken.
     pub fn is_open(&self) -> bool {
-        self.phase == Phase::Open
+        matches!(self.phase, Phase::Plain | Phase::Open)
     }
 }

@@ -152,8 +152,9 @@ impl Engine {
         }
     }
 
-    /// A client connected; None when it is one too many and must be closed at once.
-    pub fn client_opened(&mut self, address: IpAddr) -> Option<usize> {
+    /// A client connected, `first` to a handshake or to a plain connection that waits for StartTLS; None when it is one too
+    /// many and must be closed at once.
+    pub fn client_opened(&mut self, address: IpAddr, first: Phase) -> Option<usize> {
         self.metrics.accepted.inc();
         let count = self.addresses.get(&address).copied().unwrap_or(0);
         let reason = if self.draining {
@@ -166,7 +167,7 @@ impl Engine {
             self.addresses.insert(address, count + 1);
             self.metrics.connections.inc();
             let serial = self.next_serial();
-            return Some(self.clients.insert(Client::new(serial, address, self.now)));
+            return Some(self.clients.insert(Client::new(serial, address, first, self.now)));
         };
         self.metrics.closed.with_label_values(&[reason]).inc();
         None
@@ -181,6 +182,11 @@ impl Engine {
             client.certificate = certificate.map(Box::new);
             client.last_message = self.now;
         }
+    }
+
+    /// Whether the driver is to begin a handshake on this connection; see [`Wish::Secure`].
+    pub fn is_securing(&self, key: usize) -> bool {
+        self.clients.get(key).is_some_and(|client| client.phase == Phase::Handshake && client.out.is_empty())
     }
 
     /// The client's connection ended, by its wish or by a fault of the socket or of TLS.

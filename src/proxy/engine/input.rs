@@ -4,12 +4,17 @@ use crate::ldap::codec;
 use crate::ldap::limits::Limits;
 use crate::ldap::message::ResultCode;
 use crate::proxy::engine::answer::Answer;
+use crate::proxy::engine::client::Phase;
 use crate::proxy::engine::core::Engine;
 
 impl Engine {
     /// Bytes came from a client, decrypted. Requests are read straight from `data`; only an unfinished one is kept.
     pub fn client_bytes(&mut self, key: usize, data: &[u8]) {
         let Some(client) = self.clients.get_mut(key) else { return };
+        if client.phase == Phase::Handshake && !data.is_empty() {
+            // plain bytes behind StartTLS: whoever put them there counted on their being taken for protected ones
+            return self.close_client(key, Some("bytes_before_tls"));
+        }
         if !client.is_open() || data.is_empty() {
             return;
         }
@@ -20,7 +25,11 @@ impl Engine {
         }
         let whole: &[u8] = if had_tail { &own } else { data };
         let taken = self.requests(key, whole);
-        let keep = self.clients.get(key).is_some_and(|client| client.is_open()) && taken < whole.len();
+        let rest = taken < whole.len();
+        if rest && self.clients.get(key).is_some_and(|client| client.phase == Phase::Handshake) {
+            self.close_client(key, Some("bytes_before_tls"));
+        }
+        let keep = rest && self.clients.get(key).is_some_and(|client| client.is_open());
         if had_tail {
             own.drain(..taken.min(own.len()));
         } else if keep {

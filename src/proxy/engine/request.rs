@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use crate::ldap::control::Control;
-use crate::ldap::message::{CANCEL, Extended, Message, Operation, ResultCode, START_TLS, WHO_AM_I};
+use crate::ldap::message::{CANCEL, Extended, Message, Operation, ResultCode, START_TLS, Scope, WHO_AM_I};
 use crate::proxy::engine::answer::{self, Answer, Asked};
 use crate::proxy::engine::audit;
+use crate::proxy::engine::client::Phase;
 use crate::proxy::engine::core::Engine;
+use crate::proxy::engine::wish::Wish;
 
 /// ManageDsaIT (RFC 3296): there are no referrals here, so it is obeyed by doing nothing.
 pub const MANAGE_DSA_IT: &str = "2.16.840.1.113730.3.4.2";
@@ -27,6 +29,9 @@ impl Engine {
             let why = Answer::new(ResultCode::PROTOCOL_ERROR, "the message id is 0 or still in use");
             self.disconnect(key, &why, "message_id");
             return;
+        }
+        if client.phase == Phase::Plain {
+            return self.unprotected(key, message);
         }
         let unknown = unknown_critical(&message.controls);
         match &message.operation {
@@ -49,6 +54,59 @@ impl Engine {
                 let why = Answer::new(ResultCode::PROTOCOL_ERROR, "a client sends requests, not answers");
                 self.disconnect(key, &why, "not_a_request");
             }
+        }
+    }
+
+    /// A request before TLS. Nothing that names anybody is asked, answered or recorded.
+    fn unprotected(&mut self, key: usize, message: &Message<'_>) {
+        let id = message.id;
+        let asked = match &message.operation {
+            Operation::UnbindRequest => return self.close_client(key, None),
+            Operation::AbandonRequest(_) => return,
+            Operation::ExtendedRequest(extended) if extended.name == START_TLS => {
+                return self.start_tls(key, id, extended, &message.controls);
+            }
+            Operation::SearchRequest(search) if search.scope == Scope::Base && search.base.is_empty() => {
+                return match unknown_critical(&message.controls) {
+                    true => self.refuse_control(key, id, Asked::Search),
+                    false => self.search(key, id, search),
+                };
+            }
+            Operation::SearchRequest(_) => Asked::Search,
+            Operation::BindRequest(_) => Asked::Bind,
+            Operation::CompareRequest(_) => Asked::Compare,
+            Operation::AddRequest(_) => Asked::Add,
+            Operation::DeleteRequest(_) => Asked::Delete,
+            Operation::ModifyRequest(_) => Asked::Modify,
+            Operation::ModifyDnRequest(_) => Asked::ModifyDn,
+            Operation::ExtendedRequest(_) => Asked::Extended,
+            _ => {
+                let why = Answer::new(ResultCode::PROTOCOL_ERROR, "a client sends requests, not answers");
+                return self.disconnect(key, &why, "not_a_request");
+            }
+        };
+        let text = "this connection is not protected: begin with StartTLS, or connect with LDAPS";
+        self.respond(key, id, asked, &Answer::new(ResultCode::CONFIDENTIALITY_REQUIRED, text));
+    }
+
+    /// RFC 4511 section 4.14. The handshake begins when the answer went out; bytes that come before that were not sent to be
+    /// protected, and end the connection (see `input`).
+    fn start_tls(&mut self, key: usize, id: i32, extended: &Extended<'_>, controls: &[Control<'_>]) {
+        if unknown_critical(controls) {
+            return self.refuse_control(key, id, Asked::Extended);
+        }
+        if extended.value.is_some() {
+            let answer = Answer::new(ResultCode::PROTOCOL_ERROR, "StartTLS has no value");
+            return self.respond(key, id, Asked::Extended, &answer);
+        }
+        self.pool_out(key, |out| answer::put_start_tls(out, id));
+        self.note(key, "start_tls", ResultCode::SUCCESS);
+        let now = self.now;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.phase = Phase::Handshake;
+            client.opened = now;
+            client.spoke = false;
+            self.wishes.push(Wish::Secure { client: key });
         }
     }
 

@@ -1,7 +1,7 @@
 //! What the gateway says of itself: the root entry (RFC 4512 section 5.1) and a small subschema (section 4.2).
 
 use crate::ldap::entry::{Attribute, Entry};
-use crate::ldap::message::{CANCEL, WHO_AM_I};
+use crate::ldap::message::{CANCEL, START_TLS, WHO_AM_I};
 use crate::proxy::engine::request::MANAGE_DSA_IT;
 
 /// Where the subschema is read.
@@ -9,8 +9,9 @@ pub const SUBSCHEMA: &str = "cn=subschema";
 /// The one naming context.
 pub const FEDERATION: &str = "o=federation";
 
-/// The root entry: what is really offered, and nothing else.
-pub fn root() -> Entry {
+/// The root entry: what is really offered on a connection, and nothing else. `plain`: it waits for StartTLS.
+pub fn root(plain: bool) -> Entry {
+    let extensions: &[&str] = if plain { &[START_TLS] } else { &[WHO_AM_I, CANCEL] };
     entry(
         "",
         &[
@@ -19,7 +20,7 @@ pub fn root() -> Entry {
             ("subschemaSubentry", &[SUBSCHEMA]),
             ("supportedLDAPVersion", &["3"]),
             ("supportedSASLMechanisms", &["EXTERNAL"]),
-            ("supportedExtension", &[WHO_AM_I, CANCEL]),
+            ("supportedExtension", extensions),
             ("supportedControl", &[MANAGE_DSA_IT]),
             ("vendorName", &["Portcullis"]),
             ("vendorVersion", &[env!("CARGO_PKG_VERSION")]),

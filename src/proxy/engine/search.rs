@@ -11,6 +11,7 @@ use crate::namespace::routes::{self, Route, Routes};
 use crate::policy::terms::Target;
 use crate::proxy::engine::answer::{self, Answer, Asked};
 use crate::proxy::engine::audit;
+use crate::proxy::engine::client::Phase;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::root::{self, SUBSCHEMA};
 use crate::proxy::engine::tree::{self, Place};
@@ -50,7 +51,8 @@ struct Led {
 impl Engine {
     pub(super) fn search(&mut self, client: usize, id: i32, search: &Search<'_>) {
         if search.scope == Scope::Base && search.base.is_empty() {
-            return self.answer_entries(client, id, search, &[root::root()]);
+            let plain = self.clients.get(client).is_some_and(|client| client.phase == Phase::Plain);
+            return self.answer_entries(client, id, search, &[root::root(plain)]);
         }
         let Some(requester) = self.admitted(client, id, Asked::Search) else { return };
         let asking = Asking { client, id, asked: Asked::Search, requester, search, compare: None };

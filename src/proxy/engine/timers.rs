@@ -100,6 +100,7 @@ fn overdue(client: &Client, settings: &Settings, now: u64) -> Option<&'static st
     let longer = |since: u64, milliseconds: u64| now.saturating_sub(since) >= milliseconds * 1_000;
     match client.phase {
         Phase::Closing => None,
+        Phase::Plain => longer(client.opened, settings.message_milliseconds).then_some("no_tls"),
         Phase::Handshake => longer(client.opened, settings.handshake_milliseconds).then_some("handshake"),
         Phase::Open => {
             if client.blocked && longer(client.last_written, settings.write_stall_milliseconds) {

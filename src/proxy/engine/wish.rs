@@ -10,6 +10,8 @@ use crate::proxy::snapshot::Endpoint;
 pub enum Wish {
     /// Connect to the server of `endpoint` with this place in its list, with TLS when it says so; answer with `upstream_opened` or `upstream_ended`.
     Dial { upstream: usize, endpoint: Arc<Endpoint>, server: usize },
+    /// The answer to StartTLS is in the client's output: send it, then begin the handshake on the same connection.
+    Secure { client: usize },
     /// Close a client's connection after its output went out as far as the socket takes it.
     CloseClient { client: usize },
     /// Close an upstream connection at once, after its output was offered to the socket once.

@@ -11,6 +11,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use rustls::{ClientConnection, Connection, ServerConnection};
 
+use crate::proxy::engine::client::Phase as FirstPhase;
 use crate::proxy::engine::core::{Engine, Moment};
 use crate::proxy::engine::wish::Wish;
 use crate::proxy::shard::resolve::{Resolved, Resolver};
@@ -28,8 +29,9 @@ const READS_PER_TURN: usize = 16;
 const ACCEPTS_PER_TURN: usize = 64;
 
 pub const WAKE: Token = Token(0);
-const LISTEN: Token = Token(1);
-const UPSTREAM: usize = 2;
+const LISTEN_LDAPS: Token = Token(1);
+const LISTEN_PLAIN: Token = Token(2);
+const UPSTREAM: usize = 3;
 const CLIENT: usize = 1 << 32;
 
 /// An upstream connection that is being made or stands.
@@ -40,13 +42,22 @@ struct Upstream {
     opened: bool,
 }
 
+/// Where clients come in.
+struct Door {
+    listener: TcpListener,
+    /// How its connections begin.
+    first: FirstPhase,
+    /// More of them may wait without a new edge.
+    more: bool,
+}
+
 /// One shard with its sockets.
 pub struct Driver {
     poll: Poll,
     engine: Engine,
     shared: Arc<Shared>,
-    listener: Option<TcpListener>,
-    accept_more: bool,
+    /// Empty when nothing new is taken any more.
+    doors: Vec<Door>,
     clients: Vec<Option<Stream>>,
     upstreams: Vec<Option<Upstream>>,
     resolver: Resolver,
@@ -71,21 +82,30 @@ pub struct Parts {
     pub poll: Poll,
     pub engine: Engine,
     pub shared: Arc<Shared>,
+    /// LDAPS.
     pub listener: TcpListener,
+    /// LDAP with StartTLS, where it is offered.
+    pub plain: Option<TcpListener>,
     pub resolver: Resolver,
     pub resolved: Receiver<Resolved>,
     pub audit: SyncSender<Vec<u8>>,
 }
 
 impl Driver {
-    pub fn new(mut parts: Parts) -> std::io::Result<Self> {
-        parts.poll.registry().register(&mut parts.listener, LISTEN, Interest::READABLE)?;
+    pub fn new(parts: Parts) -> std::io::Result<Self> {
+        let mut doors = Vec::new();
+        let ldaps = (Some(parts.listener), LISTEN_LDAPS, FirstPhase::Handshake);
+        for (listener, token, first) in [ldaps, (parts.plain, LISTEN_PLAIN, FirstPhase::Plain)] {
+            if let Some(mut listener) = listener {
+                parts.poll.registry().register(&mut listener, token, Interest::READABLE)?;
+                doors.push(Door { listener, first, more: false });
+            }
+        }
         Ok(Driver {
             poll: parts.poll,
             engine: parts.engine,
             shared: parts.shared,
-            listener: Some(parts.listener),
-            accept_more: false,
+            doors,
             clients: Vec::new(),
             upstreams: Vec::new(),
             resolver: parts.resolver,
@@ -131,7 +151,7 @@ impl Driver {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if self.accept_more || !self.again.is_empty() {
+        if self.doors.iter().any(|door| door.more) || !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
         self.engine.next_wake().map(Duration::from_micros)
@@ -146,9 +166,9 @@ impl Driver {
         let snapshot = self.shared.snapshot.load_full();
         let gates = self.shared.gates.snapshot();
         self.engine.begin(self.moment(), &snapshot, &gates);
-        if phase != Phase::Serving && self.listener.is_some() {
-            // Closing the listener first: another instance may take the address over.
-            self.listener = None;
+        if phase != Phase::Serving && !self.doors.is_empty() {
+            // Closing the listeners first: another instance may take the addresses over.
+            self.doors.clear();
             self.engine.drain();
         }
         let idle = events.is_empty() && self.again.is_empty();
@@ -161,14 +181,13 @@ impl Driver {
         for event in events {
             match event.token() {
                 WAKE => {}
-                LISTEN => self.accept_more = true,
+                LISTEN_LDAPS => self.knocked(FirstPhase::Handshake),
+                LISTEN_PLAIN => self.knocked(FirstPhase::Plain),
                 Token(at) if at >= CLIENT => self.client_event(at - CLIENT, event),
                 Token(at) => self.upstream_event(at - UPSTREAM, event),
             }
         }
-        if self.accept_more {
-            self.accept();
-        }
+        self.accept();
         while let Ok(resolved) = self.resolved.try_recv() {
             self.connect(resolved.upstream, &resolved.endpoint, resolved.server, resolved.address);
         }
@@ -187,23 +206,26 @@ impl Driver {
         }
     }
 
+    fn knocked(&mut self, first: FirstPhase) {
+        self.doors.iter_mut().filter(|door| door.first == first).for_each(|door| door.more = true);
+    }
+
     fn accept(&mut self) {
-        self.accept_more = false;
-        let Some(listener) = &self.listener else { return };
-        for _ in 0..ACCEPTS_PER_TURN {
-            let Ok((socket, address)) = listener.accept() else { return };
-            let Some(key) = self.engine.client_opened(address.ip()) else { continue };
-            let config = self.shared.tls.load_full();
-            let stream = ServerConnection::new(config)
-                .map(|tls| Stream::new(socket, Some(Connection::Server(tls))))
-                .map_err(std::io::Error::other)
-                .and_then(|mut stream| {
-                    stream.socket.set_nodelay(true)?;
-                    let both = Interest::READABLE | Interest::WRITABLE;
-                    self.poll.registry().register(&mut stream.socket, Token(CLIENT + key), both)?;
-                    Ok(stream)
-                });
-            match stream {
+        let mut came = Vec::new();
+        for door in self.doors.iter_mut().filter(|door| door.more) {
+            for _ in 0..ACCEPTS_PER_TURN {
+                match door.listener.accept() {
+                    Ok((socket, address)) => came.push((socket, address, door.first)),
+                    Err(_) => {
+                        door.more = false;
+                        break;
+                    }
+                }
+            }
+        }
+        for (socket, address, first) in came {
+            let Some(key) = self.engine.client_opened(address.ip(), first) else { continue };
+            match self.take_in(socket, key, first) {
                 Ok(stream) => put(&mut self.clients, key, stream),
                 Err(error) => {
                     tracing::debug!(%error, "a client could not be taken in");
@@ -211,7 +233,37 @@ impl Driver {
                 }
             }
         }
-        self.accept_more = true;
+    }
+
+    fn take_in(&self, mut socket: TcpStream, key: usize, first: FirstPhase) -> std::io::Result<Stream> {
+        socket.set_nodelay(true)?;
+        let both = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut socket, Token(CLIENT + key), both)?;
+        let tls = match first {
+            FirstPhase::Plain => None,
+            _ => Some(self.server_side()?),
+        };
+        Ok(Stream::new(socket, tls))
+    }
+
+    fn server_side(&self) -> std::io::Result<Connection> {
+        let tls = ServerConnection::new(self.shared.tls.load_full()).map_err(std::io::Error::other)?;
+        Ok(Connection::Server(tls))
+    }
+
+    /// The answer to StartTLS went out: whatever comes now is the handshake.
+    fn secure(&mut self, key: usize) {
+        if !self.engine.is_securing(key) {
+            return;
+        }
+        let tls = self.server_side();
+        match (slot(&mut self.clients, key), tls) {
+            (Some(stream), Ok(tls)) => {
+                stream.protect(tls);
+                self.again.push(Again::Client(key));
+            }
+            _ => self.engine.client_ended(key),
+        }
     }
 
     fn client_event(&mut self, key: usize, event: &Event) {
@@ -374,6 +426,7 @@ impl Driver {
         for wish in wishes {
             match wish {
                 Wish::Dial { upstream, endpoint, server } => self.dial(upstream, endpoint, server),
+                Wish::Secure { client } => self.secure(client),
                 Wish::CloseClient { client } => {
                     // What was said goes out before the goodbye.
                     self.write_client(client);

@@ -28,6 +28,8 @@ pub struct Start {
     pub settings: Settings,
     /// Where LDAPS is served. Port 0 chooses a free one.
     pub address: SocketAddr,
+    /// Where LDAP with StartTLS is served, when it is.
+    pub plain: Option<SocketAddr>,
     pub tls: Arc<ServerConfig>,
     pub snapshot: Arc<Snapshot>,
     /// The live gates; the shards watch them by themselves.
@@ -44,6 +46,7 @@ pub struct Handle {
     shared: Arc<Shared>,
     wakers: Arc<Vec<Arc<Waker>>>,
     address: SocketAddr,
+    plain: Option<SocketAddr>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -56,6 +59,11 @@ pub fn start(start: Start) -> Result<Handle, ProxyError> {
     let count = shard_count(start.settings.shards);
     let listeners = listener::listen(start.address, count)?;
     let address = listeners.first().and_then(|l| l.local_addr().ok()).unwrap_or(start.address);
+    let mut plain_listeners = match start.plain {
+        Some(address) => listener::listen(address, count)?,
+        None => Vec::new(),
+    };
+    let plain = plain_listeners.first().and_then(|l| l.local_addr().ok());
     let shared = Arc::new(Shared {
         settings: Arc::new(start.settings),
         snapshot: ArcSwap::new(start.snapshot),
@@ -84,10 +92,12 @@ pub fn start(start: Start) -> Result<Handle, ProxyError> {
         });
         let shared = Arc::clone(&shared);
         let audit = start.audit.clone();
-        let parts = driver::Parts { poll, engine, shared, listener, resolver, resolved, audit };
+        let plain = plain_listeners.pop();
+        let parts = driver::Parts { poll, engine, shared, listener, plain, resolver, resolved, audit };
         prepared.push(Driver::new(parts).map_err(ProxyError::Shard)?);
     }
-    let handle = Handle { shared, wakers: Arc::new(wakers), address, threads: Mutex::new(Vec::new()) };
+    let threads = Mutex::new(Vec::new());
+    let handle = Handle { shared, wakers: Arc::new(wakers), address, plain, threads };
     handle.watch_gates();
     for (shard, driver) in prepared.into_iter().enumerate() {
         handle.shared.running.fetch_add(1, Ordering::AcqRel);
@@ -104,6 +114,11 @@ impl Handle {
     /// Where LDAPS is served.
     pub fn local_address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where LDAP with StartTLS is served.
+    pub fn local_plain_address(&self) -> Option<SocketAddr> {
+        self.plain
     }
 
     /// Swaps everything but gates and server TLS, from the next turn of each shard on. Operations in flight that would

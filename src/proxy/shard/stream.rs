@@ -31,11 +31,17 @@ pub struct Stream {
 
 impl Stream {
     pub fn new(socket: TcpStream, tls: Option<Connection>) -> Self {
-        let tls = tls.map(|mut connection| {
-            connection.set_buffer_limit(None);
-            Box::new(connection)
-        });
-        Stream { socket, tls, blocked: false }
+        let mut stream = Stream { socket, tls: None, blocked: false };
+        if let Some(tls) = tls {
+            stream.protect(tls);
+        }
+        stream
+    }
+
+    /// From now on everything is TLS.
+    pub fn protect(&mut self, mut tls: Connection) {
+        tls.set_buffer_limit(None);
+        self.tls = Some(Box::new(tls));
     }
 
     /// Whether the TLS handshake still runs.

@@ -123,7 +123,7 @@ impl Rig {
 
     /// A client that is bound as the application.
     fn client(&mut self) -> usize {
-        let key = self.engine.client_opened([127, 0, 0, 1].into()).unwrap();
+        let key = self.engine.client_opened([127, 0, 0, 1].into(), Phase::Handshake).unwrap();
         let certificate = ClientIdentity {
             subject: "cn=test".to_owned(),
             upn: None,
