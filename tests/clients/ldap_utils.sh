@@ -36,7 +36,7 @@ succeeds "who am I, as an application" as $mail ldapwhoami
 succeeds "who am I, by smartcard on PKCS#11" by_card rxa-alice ldapwhoami
 start_tls() { local leaf=$1 tool=$2; shift 2; LDAPTLS_CERT=$LAB_PKI/$leaf.crt LDAPTLS_KEY=$LAB_PKI/$leaf.key timeout 20 "$tool" -Q -Y EXTERNAL -ZZ -H "ldap://$LAB_GATEWAY:389" "$@"; }
 shows "lookup after StartTLS" '^mail: alice\.' start_tls $alice ldapsearch -LLL -b $rxa "$find_alice" mail
-refused "without StartTLS there is no bind" 13 timeout 20 ldapwhoami -x -H "ldap://$LAB_GATEWAY:389"
+refused "without StartTLS there is no bind" 13 timeout 20 ldapwhoami -x -D "cn=alice,$rxa" -w secret -H "ldap://$LAB_GATEWAY:389"
 shows "rootDSE offers StartTLS before it" '1\.3\.6\.1\.4\.1\.1466\.20037' timeout 20 ldapsearch -x -LLL -s base -b '' -H "ldap://$LAB_GATEWAY:389" supportedExtension
 
 shows "the root of the tree" '^dn: o=federation' as $alice ldapsearch -LLL -s base -b o=federation

@@ -82,7 +82,15 @@ fn before_tls_there_is_only_the_root_entry_and_start_tls() {
     // T18: an empty base, but not the root entry alone
     let widened = Operation::SearchRequest(search("", Scope::Subtree, "(objectClass=*)"));
     let subschema = Operation::SearchRequest(search("cn=subschema", Scope::Base, "(objectClass=*)"));
-    let cases = [simple("", ""), simple("cn=jo,ou=RXA,o=federation", "secret"), people, widened, subschema];
+    tcp.write_all(&codec::to_bytes(&Message::new(19, simple("", "")))).unwrap();
+    assert_eq!(next(&mut tcp), Some((19, ResultCode::SUCCESS, None)), "nobody stays nobody");
+    let cases = [
+        simple("cn=jo,ou=RXA,o=federation", ""),
+        simple("cn=jo,ou=RXA,o=federation", "secret"),
+        people,
+        widened,
+        subschema,
+    ];
     for (at, operation) in cases.into_iter().enumerate() {
         let id = i32::try_from(at).unwrap() + 1;
         tcp.write_all(&codec::to_bytes(&Message::new(id, operation))).unwrap();

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use crate::ldap::control::Control;
-use crate::ldap::message::{CANCEL, Extended, Message, Operation, ResultCode, START_TLS, Scope, WHO_AM_I};
+use crate::ldap::message::{
+    Authentication, Bind, CANCEL, Extended, Message, Operation, ResultCode, START_TLS, Scope, WHO_AM_I,
+};
 use crate::proxy::engine::answer::{self, Answer, Asked};
 use crate::proxy::engine::audit;
 use crate::proxy::engine::client::Phase;
@@ -73,6 +75,13 @@ impl Engine {
                 };
             }
             Operation::SearchRequest(_) => Asked::Search,
+            // tools bind as nobody before they read the root entry; nobody is who is there anyway
+            Operation::BindRequest(bind) if is_nobody(bind) => {
+                return match unknown_critical(&message.controls) {
+                    true => self.refuse_control(key, id, Asked::Bind),
+                    false => self.bind(key, id, bind),
+                };
+            }
             Operation::BindRequest(_) => Asked::Bind,
             Operation::CompareRequest(_) => Asked::Compare,
             Operation::AddRequest(_) => Asked::Add,
@@ -204,6 +213,12 @@ impl Engine {
         }
         self.scratch = head;
     }
+}
+
+/// Whether a bind names nobody and proves nothing (RFC 4513 section 5.1.1).
+fn is_nobody(bind: &Bind<'_>) -> bool {
+    matches!(&bind.authentication, Authentication::Simple(password) if password.is_empty())
+        && bind.name.is_empty()
 }
 
 /// Whether a control is there that must be obeyed and cannot be.
