@@ -17,6 +17,7 @@ mod assess_lab;
 mod config_faults;
 mod enrol_life;
 mod floors;
+mod front_cost;
 mod front_door;
 mod front_faults;
 mod front_stage;
