@@ -85,6 +85,7 @@ const LIST: &[(&str, Check)] = &[
     ("members are kept under revisions", members),
     ("evidence is a chain without gaps", evidence),
     ("assessments come newest first", assessments),
+    ("documents come back byte for byte", documents),
     ("exceptions and gates", exceptions_and_gates),
     ("a page and its cookie are one", pages),
     ("plans, approvals and the journal", plans),
@@ -155,6 +156,45 @@ fn assessments(store: &dyn Store) {
     assert_eq!(recent.iter().map(|a| a.id.as_str()).collect::<Vec<_>>(), ["id2", "id1"]);
     assert_eq!(store.assessment("id0").unwrap().unwrap().assessed_at, NOW);
     assert_eq!(store.recent_assessments(&ods("RXB"), 2).unwrap(), []);
+}
+
+fn documents(store: &dyn Store) {
+    let long = (0..20_000).map(|n| format!(r#"{{"number":{n},"name":"Jack {}"}}"#, n * 7_919 % 10_007));
+    let long = format!("[{}]", long.collect::<Vec<_>>().join(","));
+    let all_bytes = (0..=255).cycle().take(100_000).collect();
+    let documents =
+        [b"{}".to_vec(), Vec::new(), long.into_bytes(), all_bytes, br#"{"a":"\u00e9 \n"}"#.to_vec()];
+    let mut previous = None;
+    for (n, document) in documents.into_iter().enumerate() {
+        let hash = format!("e{n}");
+        let evidence = EvidenceRecord { document: document.clone(), ..an_evidence(&hash, previous, NOW) };
+        store.put_evidence(&evidence).unwrap();
+        assert_eq!(store.evidence(&hash).unwrap().as_ref(), Some(&evidence));
+        assert_eq!(store.latest_evidence(&ods("RXA")).unwrap(), Some(evidence));
+        let assessment = AssessmentRecord { document, ..an_assessment(&format!("a{n}"), &hash, NOW) };
+        store.put_assessment(&assessment, &audit("assess")).unwrap();
+        assert_eq!(store.assessment(&assessment.id).unwrap().as_ref(), Some(&assessment));
+        assert_eq!(store.recent_assessments(&ods("RXA"), 1).unwrap(), [assessment]);
+        previous = Some(hash);
+    }
+}
+
+/// A small evidence document of RXA.
+pub fn an_evidence(hash: &str, previous: Option<String>, at: OffsetDateTime) -> EvidenceRecord {
+    let document = format!(r#"{{"hash":"{hash}"}}"#).into_bytes();
+    EvidenceRecord { member: ods("RXA"), hash: hash.into(), previous, collected_at: at, document }
+}
+
+/// A small assessment of RXA.
+pub fn an_assessment(id: &str, evidence: &str, at: OffsetDateTime) -> AssessmentRecord {
+    AssessmentRecord {
+        id: id.into(),
+        member: ods("RXA"),
+        assessed_at: at,
+        policy_hash: "p".into(),
+        evidence_hash: evidence.into(),
+        document: format!(r#"{{"id":"{id}"}}"#).into_bytes(),
+    }
 }
 
 fn exceptions_and_gates(store: &dyn Store) {

@@ -6,9 +6,19 @@ use crate::policy::terms::{Grant, OdsCode};
 use crate::store::error::StoreError;
 use crate::store::record::{AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord};
 use crate::store::sqlite::fault::{fault, from_json, instant, nanoseconds, to_json};
+use crate::store::sqlite::pack::{DOCUMENT_MAX, unpack};
 
-/// Keeps evidence that follows the member's latest.
-pub fn put_evidence(transaction: &Transaction<'_>, evidence: &EvidenceRecord) -> Result<(), StoreError> {
+/// The document of a row that is small enough to be read. SQLite tells the length without reading the row.
+fn bounded_document() -> String {
+    format!("CASE WHEN length(document) <= {DOCUMENT_MAX} THEN document END")
+}
+
+/// Keeps evidence that follows the member's latest, its document packed.
+pub fn put_evidence(
+    transaction: &Transaction<'_>,
+    evidence: &EvidenceRecord,
+    packed: &[u8],
+) -> Result<(), StoreError> {
     let latest: Option<String> = transaction
         .query_row(
             "SELECT hash FROM evidence WHERE ods = ?1 ORDER BY seq DESC LIMIT 1",
@@ -28,55 +38,64 @@ pub fn put_evidence(transaction: &Transaction<'_>, evidence: &EvidenceRecord) ->
                 evidence.member.as_str(),
                 evidence.previous,
                 nanoseconds(evidence.collected_at),
-                evidence.document
+                packed
             ],
         )
         .map_err(fault)?;
     Ok(())
 }
 
-type EvidenceRow = (String, String, Option<String>, i64, Vec<u8>);
-
-fn evidence_of((ods, hash, previous, at, document): EvidenceRow) -> Result<EvidenceRecord, StoreError> {
-    Ok(EvidenceRecord { member: code(&ods)?, hash, previous, collected_at: instant(at)?, document })
+/// Evidence as it lies in its row; it is opened when nobody waits for the connection any more.
+pub struct EvidenceRow {
+    ods: String,
+    hash: String,
+    previous: Option<String>,
+    at: i64,
+    document: Option<Vec<u8>>,
 }
 
-fn evidence_row(row: &Row<'_>) -> rusqlite::Result<EvidenceRow> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+impl EvidenceRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(EvidenceRow {
+            ods: row.get(0)?,
+            hash: row.get(1)?,
+            previous: row.get(2)?,
+            at: row.get(3)?,
+            document: row.get(4)?,
+        })
+    }
+
+    /// The record, its document unpacked.
+    pub fn open(self) -> Result<EvidenceRecord, StoreError> {
+        let document = unpack(self.document, &format!("evidence {}", self.hash))?;
+        let (member, collected_at) = (code(&self.ods)?, instant(self.at)?);
+        Ok(EvidenceRecord { member, hash: self.hash, previous: self.previous, collected_at, document })
+    }
+}
+
+fn select_evidence() -> String {
+    format!("SELECT ods, hash, previous, collected_at, {} FROM evidence", bounded_document())
 }
 
 /// Evidence by its hash.
-pub fn evidence(connection: &Connection, hash: &str) -> Result<Option<EvidenceRecord>, StoreError> {
+pub fn evidence(connection: &Connection, hash: &str) -> Result<Option<EvidenceRow>, StoreError> {
     connection
-        .query_row(
-            "SELECT ods, hash, previous, collected_at, document FROM evidence WHERE hash = ?1",
-            [hash],
-            evidence_row,
-        )
+        .query_row(&format!("{} WHERE hash = ?1", select_evidence()), [hash], EvidenceRow::read)
         .optional()
-        .map_err(fault)?
-        .map(evidence_of)
-        .transpose()
+        .map_err(fault)
 }
 
 /// The member's latest evidence.
-pub fn latest_evidence(connection: &Connection, ods: &OdsCode) -> Result<Option<EvidenceRecord>, StoreError> {
-    connection
-        .query_row(
-            "SELECT ods, hash, previous, collected_at, document FROM evidence WHERE ods = ?1 ORDER BY seq DESC LIMIT 1",
-            [ods.as_str()],
-            evidence_row,
-        )
-        .optional()
-        .map_err(fault)?
-        .map(evidence_of)
-        .transpose()
+pub fn latest_evidence(connection: &Connection, ods: &OdsCode) -> Result<Option<EvidenceRow>, StoreError> {
+    let newest = format!("{} WHERE ods = ?1 ORDER BY seq DESC LIMIT 1", select_evidence());
+    connection.query_row(&newest, [ods.as_str()], EvidenceRow::read).optional().map_err(fault)
 }
 
-/// Keeps an assessment.
+/// Keeps an assessment, its document packed.
 pub fn put_assessment(
     transaction: &Transaction<'_>,
     assessment: &AssessmentRecord,
+    packed: &[u8],
 ) -> Result<(), StoreError> {
     transaction
         .execute(
@@ -88,36 +107,57 @@ pub fn put_assessment(
                 nanoseconds(assessment.assessed_at),
                 assessment.policy_hash,
                 assessment.evidence_hash,
-                assessment.document
+                packed
             ],
         )
         .map_err(fault)?;
     Ok(())
 }
 
-type AssessmentRow = (String, String, i64, String, String, Vec<u8>);
-
-fn assessment_row(row: &Row<'_>) -> rusqlite::Result<AssessmentRow> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+/// An assessment as it lies in its row; it is opened when nobody waits for the connection any more.
+pub struct AssessmentRow {
+    id: String,
+    ods: String,
+    at: i64,
+    policy_hash: String,
+    evidence_hash: String,
+    document: Option<Vec<u8>>,
 }
 
-fn assessment_of(row: AssessmentRow) -> Result<AssessmentRecord, StoreError> {
-    let (id, ods, at, policy_hash, evidence_hash, document) = row;
-    let (member, assessed_at) = (code(&ods)?, instant(at)?);
-    Ok(AssessmentRecord { id, member, assessed_at, policy_hash, evidence_hash, document })
+impl AssessmentRow {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(AssessmentRow {
+            id: row.get(0)?,
+            ods: row.get(1)?,
+            at: row.get(2)?,
+            policy_hash: row.get(3)?,
+            evidence_hash: row.get(4)?,
+            document: row.get(5)?,
+        })
+    }
+
+    /// The record, its document unpacked.
+    pub fn open(self) -> Result<AssessmentRecord, StoreError> {
+        let document = unpack(self.document, &format!("assessment {}", self.id))?;
+        let (member, assessed_at) = (code(&self.ods)?, instant(self.at)?);
+        let AssessmentRow { id, policy_hash, evidence_hash, .. } = self;
+        Ok(AssessmentRecord { id, member, assessed_at, policy_hash, evidence_hash, document })
+    }
 }
 
-const SELECT_ASSESSMENT: &str =
-    "SELECT id, ods, assessed_at, policy_hash, evidence_hash, document FROM assessments";
+fn select_assessment() -> String {
+    format!(
+        "SELECT id, ods, assessed_at, policy_hash, evidence_hash, {} FROM assessments",
+        bounded_document()
+    )
+}
 
 /// An assessment by its id.
-pub fn assessment(connection: &Connection, id: &str) -> Result<Option<AssessmentRecord>, StoreError> {
+pub fn assessment(connection: &Connection, id: &str) -> Result<Option<AssessmentRow>, StoreError> {
     connection
-        .query_row(&format!("{SELECT_ASSESSMENT} WHERE id = ?1"), [id], assessment_row)
+        .query_row(&format!("{} WHERE id = ?1", select_assessment()), [id], AssessmentRow::read)
         .optional()
-        .map_err(fault)?
-        .map(assessment_of)
-        .transpose()
+        .map_err(fault)
 }
 
 /// The member's latest assessments, newest first.
@@ -125,12 +165,12 @@ pub fn recent_assessments(
     connection: &Connection,
     ods: &OdsCode,
     limit: u32,
-) -> Result<Vec<AssessmentRecord>, StoreError> {
+) -> Result<Vec<AssessmentRow>, StoreError> {
     let mut statement = connection
-        .prepare_cached(&format!("{SELECT_ASSESSMENT} WHERE ods = ?1 ORDER BY seq DESC LIMIT ?2"))
+        .prepare_cached(&format!("{} WHERE ods = ?1 ORDER BY seq DESC LIMIT ?2", select_assessment()))
         .map_err(fault)?;
-    let rows = statement.query_map(params![ods.as_str(), limit], assessment_row).map_err(fault)?;
-    rows.map(|row| assessment_of(row.map_err(fault)?)).collect()
+    let rows = statement.query_map(params![ods.as_str(), limit], AssessmentRow::read).map_err(fault)?;
+    rows.map(|row| row.map_err(fault)).collect()
 }
 
 /// Keeps an exception, new or changed.
@@ -161,8 +201,8 @@ pub fn exceptions(
 pub fn record_gate(transaction: &Transaction<'_>, gate: &GateRecord) -> Result<(), StoreError> {
     transaction
         .execute(
-            "INSERT INTO gates (ods, grant_name, document) VALUES (?1, ?2, ?3)",
-            params![gate.member.as_str(), gate.grant.as_str(), to_json(gate)?],
+            "INSERT INTO gates (ods, grant_name, document, assessment) VALUES (?1, ?2, ?3, ?4)",
+            params![gate.member.as_str(), gate.grant.as_str(), to_json(gate)?, gate.assessment],
         )
         .map_err(fault)?;
     Ok(())

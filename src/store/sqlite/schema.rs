@@ -6,7 +6,7 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::fault::fault;
 
 /// One step each, never changed once released; the file's `user_version` says how many were taken.
-const MIGRATIONS: &[&str] = &[VERSION_1];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
 
 const VERSION_1: &str = "
 CREATE TABLE members (
@@ -73,6 +73,15 @@ CREATE TABLE marks (
 INSERT INTO marks VALUES ('generation', 0, '');
 INSERT INTO marks VALUES ('audit', 0, '0000000000000000000000000000000000000000000000000000000000000000');
 CREATE TABLE probe (filler BLOB NOT NULL) STRICT;
+";
+
+/// From here on the documents of evidence and assessments are packed (`pack.rs`), which an older program could not read. What
+/// a gate record names is found by key, and so is what an assessment names, because thinning asks for both.
+const VERSION_2: &str = "
+ALTER TABLE gates ADD COLUMN assessment TEXT;
+UPDATE gates SET assessment = json_extract(document, '$.assessment');
+CREATE INDEX gates_assessment ON gates (assessment) WHERE assessment IS NOT NULL;
+CREATE INDEX assessments_evidence ON assessments (evidence_hash);
 ";
 
 /// The tables, for counting their rows.

@@ -20,7 +20,9 @@ use crate::store::record::{
     NewJournalEntry, PlanRecord, StagedObject, StagedPage,
 };
 use crate::store::settings::Settings;
+use crate::store::sqlite::documents::{AssessmentRow, EvidenceRow};
 use crate::store::sqlite::fault::{fault, unsigned};
+use crate::store::sqlite::pack::pack;
 use crate::store::sqlite::{audit, documents, leases, members, schema, sync};
 
 /// How many staged objects are read at once while visiting all.
@@ -140,27 +142,33 @@ impl Store for SqliteStore {
     }
 
     fn put_evidence(&self, evidence: &EvidenceRecord) -> Result<(), StoreError> {
-        self.write(|transaction| documents::put_evidence(transaction, evidence))
+        let packed = pack(&evidence.document)?;
+        self.write(|transaction| documents::put_evidence(transaction, evidence, &packed))
     }
 
     fn evidence(&self, hash: &str) -> Result<Option<EvidenceRecord>, StoreError> {
-        self.read(|connection| documents::evidence(connection, hash))
+        let row = self.read(|connection| documents::evidence(connection, hash))?;
+        row.map(EvidenceRow::open).transpose()
     }
 
     fn latest_evidence(&self, ods: &OdsCode) -> Result<Option<EvidenceRecord>, StoreError> {
-        self.read(|connection| documents::latest_evidence(connection, ods))
+        let row = self.read(|connection| documents::latest_evidence(connection, ods))?;
+        row.map(EvidenceRow::open).transpose()
     }
 
     fn put_assessment(&self, assessment: &AssessmentRecord, audit: &NewAudit) -> Result<(), StoreError> {
-        self.decide(audit, |transaction| documents::put_assessment(transaction, assessment))
+        let packed = pack(&assessment.document)?;
+        self.decide(audit, |transaction| documents::put_assessment(transaction, assessment, &packed))
     }
 
     fn assessment(&self, id: &str) -> Result<Option<AssessmentRecord>, StoreError> {
-        self.read(|connection| documents::assessment(connection, id))
+        let row = self.read(|connection| documents::assessment(connection, id))?;
+        row.map(AssessmentRow::open).transpose()
     }
 
     fn recent_assessments(&self, ods: &OdsCode, limit: u32) -> Result<Vec<AssessmentRecord>, StoreError> {
-        self.read(|connection| documents::recent_assessments(connection, ods, limit))
+        let rows = self.read(|connection| documents::recent_assessments(connection, ods, limit))?;
+        rows.into_iter().map(AssessmentRow::open).collect()
     }
 
     fn put_exception(&self, exception: &ExceptionRecord, audit: &NewAudit) -> Result<(), StoreError> {
