@@ -17,6 +17,7 @@ use crate::store::record::{
     Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, JournalEntry, Lease,
     NewJournalEntry, PlanRecord, StagedObject, StagedPage,
 };
+use crate::store::settings::Retention;
 
 /// What a check of the store found.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -29,6 +30,17 @@ pub struct CheckReport {
     pub rows: Vec<(String, u64)>,
     /// The audit chain.
     pub audit: AuditReport,
+}
+
+/// What a thinning removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Thinned {
+    /// Assessments that were removed.
+    pub assessments: u64,
+    /// Evidence documents that were removed.
+    pub evidence: u64,
+    /// There is more that can go: ask again.
+    pub more: bool,
 }
 
 /// Keeps everything that must outlive the process.
@@ -55,7 +67,8 @@ pub trait Store: Send + Sync + Debug {
 
     // ---- evidence, assessments, exceptions, gates
 
-    /// Keeps an evidence document. Its `previous` must be the hash of the member's latest, or it is a conflict.
+    /// Keeps an evidence document. Its `previous` must be the hash of the member's latest, or it is a conflict. The one that
+    /// it names may be removed later ([`Store::thin`]); its name stays, in the document and in the record.
     fn put_evidence(&self, evidence: &EvidenceRecord) -> Result<(), StoreError>;
 
     /// An evidence document by its hash.
@@ -98,6 +111,23 @@ pub trait Store: Send + Sync + Debug {
 
     /// Keeps such a value in place of the one before.
     fn set_note(&self, ods: &OdsCode, name: &str, value: &[u8]) -> Result<(), StoreError>;
+
+    /// Removes what a member no longer needs of its evidence and assessments, oldest first, and tells how much that was.
+    ///
+    /// Kept are: the newest `keep_latest` evidence documents and as many assessments; the first of each UTC day of the last
+    /// `keep_days` days, by `collected_at` and `assessed_at`, today (of `now`) being the first of them; every assessment that
+    /// a gate record or `named` names; and every evidence document that a kept assessment names. "Newest" and "first" are
+    /// meant in the order in which they were kept.
+    ///
+    /// One transaction, and a short one: it removes some tens of documents at most, and says so when there is `more`. What
+    /// gates depend on does not change, so that there is no audit record and the generation stays.
+    fn thin(
+        &self,
+        ods: &OdsCode,
+        keep: &Retention,
+        named: &[String],
+        now: OffsetDateTime,
+    ) -> Result<Thinned, StoreError>;
 
     // ---- sync
 

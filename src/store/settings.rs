@@ -2,6 +2,11 @@
 
 use serde::Deserialize;
 
+/// The least that `keep_latest` may say: as many assessments as a gate's decision ever reads.
+pub const KEEP_LATEST_MIN: u32 = 64;
+/// The least that `keep_days` may say: a month, so that who comes back to a matter still finds what was measured.
+pub const KEEP_DAYS_MIN: u32 = 31;
+
 /// How the embedded store behaves. Its file is `<data_dir>/portcullis.sqlite`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -10,10 +15,78 @@ pub struct Settings {
     pub busy_timeout_ms: u32,
     /// Largest size of the database file in MiB; 0 means as much as the disk holds.
     pub max_size_mib: u32,
+    /// How many of a member's newest evidence documents, and of its newest assessments, are kept whatever their age. At
+    /// least 64.
+    pub keep_latest: u32,
+    /// For how many UTC days, today included, the first evidence document and the first assessment of each day are kept. At
+    /// least 31. What a gate's history names is kept without end.
+    pub keep_days: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { busy_timeout_ms: 5_000, max_size_mib: 0 }
+        // 400 days: a year, and time to look back at it
+        Settings { busy_timeout_ms: 5_000, max_size_mib: 0, keep_latest: KEEP_LATEST_MIN, keep_days: 400 }
+    }
+}
+
+/// How much of a member's evidence and assessments stays when they are thinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// The newest evidence documents and the newest assessments, this many of each; at least 1.
+    pub keep_latest: u32,
+    /// The first of each UTC day, for this many days, today included.
+    pub keep_days: u32,
+}
+
+/// A setting with a value that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingFault {
+    /// The setting's name, as in the file.
+    pub name: &'static str,
+    /// What is wrong with it, without its name.
+    pub message: String,
+}
+
+impl Settings {
+    /// Every setting with a value that cannot be used. The store itself uses the nearest that can.
+    pub fn faults(&self) -> Vec<SettingFault> {
+        let mut faults = Vec::new();
+        if self.keep_latest < KEEP_LATEST_MIN {
+            let message = format!(
+                "must be at least {KEEP_LATEST_MIN}, which is what a gate that opens again may have to look at"
+            );
+            faults.push(SettingFault { name: "keep_latest", message });
+        }
+        if self.keep_days < KEEP_DAYS_MIN {
+            faults.push(SettingFault {
+                name: "keep_days",
+                message: format!("must be at least {KEEP_DAYS_MIN}"),
+            });
+        }
+        faults
+    }
+
+    /// What stays when evidence is thinned; never less than can be used.
+    pub fn retention(&self) -> Retention {
+        Retention {
+            keep_latest: self.keep_latest.max(KEEP_LATEST_MIN),
+            keep_days: self.keep_days.max(KEEP_DAYS_MIN),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_little_is_told_and_not_used() {
+        assert_eq!(Settings::default().faults(), []);
+        assert_eq!(Settings::default().retention(), Retention { keep_latest: 64, keep_days: 400 });
+        let little = Settings { keep_latest: 63, keep_days: 0, ..Settings::default() };
+        let names: Vec<_> = little.faults().into_iter().map(|fault| fault.name).collect();
+        assert_eq!(names, ["keep_latest", "keep_days"]);
+        assert_eq!(little.retention(), Retention { keep_latest: KEEP_LATEST_MIN, keep_days: KEEP_DAYS_MIN });
     }
 }

@@ -32,6 +32,7 @@ mod policy_faults;
 mod policy_national;
 mod store_conformance;
 mod store_faults;
+mod store_thinning;
 mod sync_crash;
 mod sync_lab;
 mod sync_national;

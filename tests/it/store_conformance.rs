@@ -9,12 +9,12 @@ use portcullis::secret::reference::SecretReference;
 use portcullis::store::audit::NewAudit;
 use portcullis::store::error::StoreError;
 use portcullis::store::member::{Connection, Controller, Member, Transition};
-use portcullis::store::port::Store;
+use portcullis::store::port::{Store, Thinned};
 use portcullis::store::record::{
     Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, Lease, NewJournalEntry,
     PlanRecord, StagedObject, StagedPage,
 };
-use portcullis::store::settings::Settings;
+use portcullis::store::settings::{Retention, Settings};
 use portcullis::store::sqlite::store::SqliteStore;
 use time::OffsetDateTime;
 use time::macros::datetime;
@@ -86,6 +86,9 @@ const LIST: &[(&str, Check)] = &[
     ("evidence is a chain without gaps", evidence),
     ("assessments come newest first", assessments),
     ("documents come back byte for byte", documents),
+    ("thinning keeps what it promises", thinning),
+    ("the chain goes on over what was thinned", chain_after_thinning),
+    ("thinning goes in steps", steps),
     ("exceptions and gates", exceptions_and_gates),
     ("a page and its cookie are one", pages),
     ("plans, approvals and the journal", plans),
@@ -195,6 +198,107 @@ pub fn an_assessment(id: &str, evidence: &str, at: OffsetDateTime) -> Assessment
         evidence_hash: evidence.into(),
         document: format!(r#"{{"id":"{id}"}}"#).into_bytes(),
     }
+}
+
+/// A pass over RXA: evidence `e<n>` and its assessment `a<n>`.
+pub fn pass(store: &dyn Store, n: u32, at: OffsetDateTime) {
+    let (hash, previous) = (format!("e{n}"), store.latest_evidence(&ods("RXA")).unwrap().map(|e| e.hash));
+    store.put_evidence(&an_evidence(&hash, previous, at)).unwrap();
+    store.put_assessment(&an_assessment(&format!("a{n}"), &hash, at), &audit("assess")).unwrap();
+}
+
+/// A change of RXA's lookup gate because of an assessment.
+pub fn gate_by(assessment: &str) -> GateRecord {
+    GateRecord {
+        member: ods("RXA"),
+        grant: Grant::Lookup,
+        at: NOW,
+        state: "open".into(),
+        until: None,
+        reasons: vec!["why".into()],
+        assessment: Some(assessment.into()),
+    }
+}
+
+/// Which of the passes 0 to `count` still have their evidence, and which their assessment.
+pub fn kept(store: &dyn Store, count: u32) -> (Vec<u32>, Vec<u32>) {
+    let evidence = (0..count).filter(|n| store.evidence(&format!("e{n}")).unwrap().is_some());
+    let assessments = (0..count).filter(|n| store.assessment(&format!("a{n}")).unwrap().is_some());
+    (evidence.collect(), assessments.collect())
+}
+
+fn thinning(store: &dyn Store) {
+    let keep = Retention { keep_latest: 2, keep_days: 3 };
+    let rxa = ods("RXA");
+    assert_eq!(store.thin(&rxa, &keep, &[], NOW).unwrap(), Thinned::default(), "nothing is there");
+    // three passes a day, at 0, 8 and 16 o'clock, for five days: 0-2, 3-5, 6-8, 9-11, and 12-14 today
+    let day = NOW.date().midnight().assume_utc();
+    for n in 0..15 {
+        pass(store, n, day - Duration::from_secs(4 * 86_400) + Duration::from_secs(8 * 3_600) * n);
+    }
+    // another judgement of old evidence today, so that the newest assessments and the newest evidence differ
+    store.put_assessment(&an_assessment("again", "e4", NOW), &audit("assess")).unwrap();
+    store.record_gate(&gate_by("a1"), &audit("gate.open")).unwrap();
+    // a record that names what is not there, and one that names nothing
+    store.record_gate(&gate_by("gone"), &audit("gate.open")).unwrap();
+    store.record_gate(&GateRecord { assessment: None, ..gate_by("") }, &audit("gate.open")).unwrap();
+    let (records, generation) = (store.audit_end().unwrap(), store.generation().unwrap());
+    let thinned = store.thin(&rxa, &keep, &["a7".to_owned()], NOW).unwrap();
+    // the first of the last three days (6, 9, 12), those that are named (1, 7, and 4 by a judgement), and the newest (14 and
+    // `again`, and 13 and 14)
+    let left = (vec![1, 4, 6, 7, 9, 12, 13, 14], vec![1, 6, 7, 9, 12, 14]);
+    assert_eq!(kept(store, 15), left);
+    assert!(store.assessment("again").unwrap().is_some());
+    assert_eq!(thinned, Thinned { assessments: 9, evidence: 7, more: false });
+    assert_eq!(
+        store.thin(&rxa, &keep, &["a7".to_owned()], NOW).unwrap(),
+        Thinned::default(),
+        "once is enough"
+    );
+    assert_eq!((store.audit_end().unwrap(), store.generation().unwrap()), (records, generation));
+    // what was only waiting to be named, and what fell out of the last days, goes later
+    store.thin(&rxa, &keep, &[], NOW + Duration::from_secs(86_400)).unwrap();
+    assert_eq!(kept(store, 15), (vec![1, 4, 9, 12, 13, 14], vec![1, 9, 12, 14]));
+    assert_eq!(store.thin(&ods("RXB"), &keep, &[], NOW).unwrap(), Thinned::default(), "another has nothing");
+}
+
+fn chain_after_thinning(store: &dyn Store) {
+    let (keep, rxa) = (Retention { keep_latest: 1, keep_days: 0 }, ods("RXA"));
+    for n in 0..5 {
+        pass(store, n, NOW);
+        store.thin(&rxa, &keep, &[], NOW).unwrap();
+        assert_eq!(kept(store, 5), (vec![n], vec![n]));
+    }
+    // its predecessor is gone, its name is not
+    assert_eq!(store.latest_evidence(&rxa).unwrap().unwrap().previous.as_deref(), Some("e3"));
+    let gap = store.put_evidence(&an_evidence("e6", Some("e3".into()), NOW));
+    assert!(matches!(gap, Err(StoreError::Conflict(_))), "{gap:?}");
+    assert!(matches!(store.put_evidence(&an_evidence("e6", None, NOW)), Err(StoreError::Conflict(_))));
+    store.put_evidence(&an_evidence("e6", Some("e4".into()), NOW)).unwrap();
+    // even who asks to keep nothing keeps the end of the chain
+    store.thin(&rxa, &Retention { keep_latest: 0, keep_days: 0 }, &[], NOW).unwrap();
+    assert_eq!(store.latest_evidence(&rxa).unwrap().unwrap().hash, "e6");
+}
+
+fn steps(store: &dyn Store) {
+    let (keep, rxa) = (Retention { keep_latest: 10, keep_days: 1 }, ods("RXA"));
+    for n in 0..300 {
+        pass(store, n, NOW);
+    }
+    let (mut rounds, mut all) = (0, Thinned { more: true, ..Thinned::default() });
+    while all.more {
+        let thinned = store.thin(&rxa, &keep, &[], NOW).unwrap();
+        let removed = thinned.assessments + thinned.evidence;
+        assert!(removed > 0 && removed < 150, "{thinned:?}");
+        all.assessments += thinned.assessments;
+        all.evidence += thinned.evidence;
+        all.more = thinned.more;
+        rounds += 1;
+    }
+    assert_eq!(all, Thinned { assessments: 289, evidence: 289, more: false });
+    assert!(rounds > 4, "{rounds}");
+    let left: Vec<u32> = std::iter::once(0).chain(290..300).collect();
+    assert_eq!(kept(store, 300), (left.clone(), left));
 }
 
 fn exceptions_and_gates(store: &dyn Store) {

@@ -11,3 +11,4 @@ pub mod pack;
 pub mod schema;
 pub mod store;
 pub mod sync;
+pub mod thin;

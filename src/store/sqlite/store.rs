@@ -14,16 +14,16 @@ use crate::policy::terms::{Grant, OdsCode};
 use crate::store::audit::{AuditRecord, AuditReport, NewAudit};
 use crate::store::error::StoreError;
 use crate::store::member::{Member, Transition};
-use crate::store::port::{CheckReport, Store};
+use crate::store::port::{CheckReport, Store, Thinned};
 use crate::store::record::{
     Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, JournalEntry, Lease,
     NewJournalEntry, PlanRecord, StagedObject, StagedPage,
 };
-use crate::store::settings::Settings;
+use crate::store::settings::{Retention, Settings};
 use crate::store::sqlite::documents::{AssessmentRow, EvidenceRow};
 use crate::store::sqlite::fault::{fault, unsigned};
 use crate::store::sqlite::pack::pack;
-use crate::store::sqlite::{audit, documents, leases, members, schema, sync};
+use crate::store::sqlite::{audit, documents, leases, members, schema, sync, thin};
 
 /// How many staged objects are read at once while visiting all.
 const VISIT_BATCH: u32 = 1_000;
@@ -59,11 +59,13 @@ impl SqliteStore {
         let open =
             |reason: std::io::Error| StoreError::Open { path: path.clone(), reason: reason.to_string() };
         DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(open)?;
-        OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(open)?;
-        let mut writer = connect(&path, settings)?;
+        let made = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        // closed before SQLite opens it: closing it later would end SQLite's locks on it
+        let new = made.and_then(|file| file.metadata()).map_err(open)?.len() == 0;
+        let mut writer = connect(&path, settings, new)?;
         schema::migrate(&mut writer)?;
-        let reader = connect(&path, settings)?;
-        let watcher = Watcher { connection: connect(&path, settings)?, seen: None };
+        let reader = connect(&path, settings, false)?;
+        let watcher = Watcher { connection: connect(&path, settings, false)?, seen: None };
         let (writer, reader, watcher) = (Mutex::new(writer), Mutex::new(reader), Mutex::new(watcher));
         Ok(SqliteStore { path, writer, reader, watcher })
     }
@@ -103,10 +105,14 @@ impl SqliteStore {
     }
 }
 
-fn connect(path: &Path, settings: &Settings) -> Result<Connection, StoreError> {
+fn connect(path: &Path, settings: &Settings, new: bool) -> Result<Connection, StoreError> {
     let connection = Connection::open(path)
         .map_err(|error| StoreError::Open { path: path.to_owned(), reason: error.to_string() })?;
     connection.busy_timeout(Duration::from_millis(u64::from(settings.busy_timeout_ms))).map_err(fault)?;
+    if new {
+        // lets the file become smaller again; it can be said only before anything is written
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(fault)?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL").map_err(fault)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
     connection.pragma_update(None, "cache_size", -16_384).map_err(fault)?;
@@ -202,6 +208,16 @@ impl Store for SqliteStore {
 
     fn set_note(&self, ods: &OdsCode, name: &str, value: &[u8]) -> Result<(), StoreError> {
         self.write(|transaction| documents::set_note(transaction, ods, name, value))
+    }
+
+    fn thin(
+        &self,
+        ods: &OdsCode,
+        keep: &Retention,
+        named: &[String],
+        now: OffsetDateTime,
+    ) -> Result<Thinned, StoreError> {
+        self.write(|transaction| thin::thin(transaction, ods, keep, named, now))
     }
 
     fn staged(&self, ods: &OdsCode, guid: &[u8; 16]) -> Result<Option<StagedObject>, StoreError> {
