@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use arc_swap::ArcSwapOption;
 use prometheus::Registry;
@@ -114,6 +114,17 @@ impl Core {
     pub fn deciding(&self) -> std::sync::MutexGuard<'_, Deciding> {
         // what a panicked decision left behind is at worst an unrecorded change that is still in the list
         self.deciding.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The assessments that changes name which could not be recorded yet; none when somebody decides right now.
+    pub fn unrecorded_assessments(&self) -> Option<Vec<(OdsCode, String)>> {
+        let deciding = match self.deciding.try_lock() {
+            Ok(deciding) => deciding,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        let named = |change: &GateRecord| Some((change.member.clone(), change.assessment.clone()?));
+        Some(deciding.unrecorded.iter().filter_map(named).collect())
     }
 }
 

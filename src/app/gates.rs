@@ -19,6 +19,7 @@ use crate::store::audit::NewAudit;
 use crate::store::error::StoreError;
 use crate::store::member::Member;
 use crate::store::record::GateRecord;
+use crate::store::settings::KEEP_LATEST_MIN;
 
 /// The name of the note that keeps from when on each control denies.
 const DENIED_SINCE: &str = "gate.denied_since";
@@ -26,8 +27,8 @@ const DENIED_SINCE: &str = "gate.denied_since";
 pub const ACTOR: &str = "gateway";
 /// Assessments that are read for each clean one that the baseline asks for: evidence may have been judged several times.
 const ASSESSMENTS_EACH: u32 = 4;
-/// Assessments that are read at most, whatever the baseline asks for.
-const ASSESSMENTS_MAX: u32 = 64;
+/// Assessments that are read at most, whatever the baseline asks for: no more than the store surely keeps.
+const ASSESSMENTS_MAX: u32 = KEEP_LATEST_MIN;
 
 type Decisions = BTreeMap<Grant, GateDecision>;
 

@@ -17,4 +17,5 @@ pub mod reload;
 pub mod run;
 pub mod schedule;
 pub mod stop;
+pub mod thinning;
 pub mod watch;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::app::core::Core;
 use crate::app::gates::{self, ACTOR};
 use crate::app::policies;
+use crate::app::thinning::Thinning;
 use crate::policy::terms::OdsCode;
 use crate::store::audit::AuditRecord;
 use crate::store::checkpoint;
@@ -34,6 +35,7 @@ pub struct Watch {
     checkpointed: Instant,
     /// The last record that was signed.
     signed: u64,
+    thinning: Thinning,
 }
 
 /// What a look found.
@@ -55,6 +57,7 @@ impl Watch {
             expired: Instant::now(),
             checkpointed: Instant::now(),
             signed: 0,
+            thinning: Thinning::new(core),
         })
     }
 
@@ -70,8 +73,9 @@ impl Watch {
 
     /// One look. A store that fails closes every gate until it works again.
     pub fn look(&mut self, core: &Core) -> Seen {
-        match self.try_look(core) {
-            Ok(seen) => seen,
+        // a full store is thinned all the same: that makes room
+        let (seen, thins) = match self.try_look(core) {
+            Ok(seen) => (seen, true),
             Err(error) => {
                 if error.closes_gates() {
                     gates::block(core, PART, &error.to_string());
@@ -80,16 +84,23 @@ impl Watch {
                 }
                 // whatever was missed is acted upon when it works again
                 self.generation = None;
-                Seen::default()
+                (Seen::default(), matches!(error, StoreError::Full(_)))
             }
+        };
+        if thins && let Err(error) = self.thinning.look(core) {
+            gates::block(core, PART, &error.to_string());
         }
+        seen
     }
 
     fn try_look(&mut self, core: &Core) -> Result<Seen, StoreError> {
         if self.probed.is_none_or(|at| at.elapsed() >= PROBE) {
             self.probed = Some(Instant::now());
             core.store.probe_writable()?;
-            gates::unblock(core, PART)?;
+            // a probe that works says nothing about what thinning stumbled over
+            if !self.thinning.is_stuck() {
+                gates::unblock(core, PART)?;
+            }
         }
         let mut seen = Seen::default();
         let generation = core.store.generation()?;

@@ -15,7 +15,7 @@ use portcullis::enrol::run::{self, By};
 use portcullis::policy::terms::{Grant, Membership, OdsCode};
 use portcullis::store::member::Member;
 use portcullis::store::port::Store;
-use portcullis::store::record::{AssessmentRecord, EvidenceRecord, StagedObject, StagedPage};
+use portcullis::store::record::{AssessmentRecord, EvidenceRecord, Lease, StagedObject, StagedPage};
 use portcullis::store::sqlite::store::SqliteStore;
 use time::{Duration, OffsetDateTime};
 
@@ -230,13 +230,8 @@ fn a_changed_policy_is_applied_to_what_is_known() {
     assert!(!house.is_open());
 }
 
-#[test]
-fn a_full_store_closes_every_gate_and_loses_nothing() {
-    let mut house = House::new("store: { max_size_mib: 1 }\n");
-    house.measure(GOOD);
-    house.watch.look(&house.core);
-    assert!(house.is_open());
-    // somebody else fills it
+/// Somebody else fills the store, with these objects.
+fn fill(house: &House) -> (SqliteStore, Lease, Vec<[u8; 16]>) {
     let filler = house.elsewhere();
     let lease = filler
         .acquire_lease("sync/ZZZ", "filler", OffsetDateTime::UNIX_EPOCH, std::time::Duration::from_secs(60))
@@ -256,6 +251,37 @@ fn a_full_store_closes_every_gate_and_loses_nothing() {
             kept.push(guid);
         }
     }
+    (filler, lease, kept)
+}
+
+#[test]
+fn thinning_makes_room_in_a_full_store() {
+    let mut house = House::new("store: { max_size_mib: 1 }\n");
+    for _ in 0..150 {
+        house.keep(house.core.store.as_ref(), GOOD);
+        house.pass(Duration::SECOND);
+    }
+    house.measure(GOOD);
+    assert!(house.is_open());
+    fill(&house);
+    house.watch.look(&house.core);
+    assert!(!house.is_open(), "it is full");
+    crate::app_stage::soon("the gate opens again", 10, || {
+        house.watch.look(&house.core);
+        house.is_open()
+    });
+    assert_eq!(rows(&house), (65, 65));
+    assert!(house.core.health.reasons().is_empty());
+    assert!(house.core.store.verify_audit().unwrap().is_whole());
+}
+
+#[test]
+fn a_full_store_closes_every_gate_and_loses_nothing() {
+    let mut house = House::new("store: { max_size_mib: 1 }\n");
+    house.measure(GOOD);
+    house.watch.look(&house.core);
+    assert!(house.is_open());
+    let (filler, lease, kept) = fill(&house);
     // the next probe finds out
     crate::app_stage::soon("the gate closes", 5, || {
         house.watch.look(&house.core);
@@ -279,6 +305,107 @@ fn a_full_store_closes_every_gate_and_loses_nothing() {
     assert_eq!(history[1].0, "closed");
     assert!(history[1].1.contains("cannot record"), "the closing was recorded afterwards: {history:?}");
     assert!(house.core.store.verify_audit().unwrap().is_whole());
+}
+
+/// How many evidence documents and assessments there are.
+fn rows(house: &House) -> (u64, u64) {
+    let rows = house.core.store.check().unwrap().rows;
+    let count = |table| rows.iter().find(|(name, _)| name == table).unwrap().1;
+    (count("evidence"), count("assessments"))
+}
+
+#[test]
+fn old_evidence_goes_and_no_gate_moves() {
+    let mut house = House::new("");
+    // the third pass closes the gate, the fourth opens it again; the gate's history names both
+    for n in 0..70 {
+        house.measure(if n == 2 { BAD } else { GOOD });
+        house.pass(Duration::SECOND);
+    }
+    assert_eq!(rows(&house), (70, 70));
+    let (history, records) = (house.history(), house.core.store.audit_end().unwrap());
+    house.watch.look(&house.core);
+    // the newest 64, the first of the day (which opened the gate), and two that moved it
+    assert_eq!(rows(&house), (67, 67));
+    for change in house.core.store.gate_history(&ods("RXA"), None, 100).unwrap() {
+        let Some(id) = change.assessment else { continue };
+        let assessment = house.core.store.assessment(&id).unwrap().expect("a gate's history names it");
+        assert!(house.core.store.evidence(&assessment.evidence_hash).unwrap().is_some());
+    }
+    assert_eq!(house.core.store.audit_end().unwrap(), records);
+    gates::decide_all(&house.core).unwrap();
+    assert!(house.is_open());
+    assert_eq!(house.history(), history, "no gate moved");
+    // evidence whose predecessor is gone still holds, and the chain goes on
+    let newest = house.core.store.recent_assessments(&ods("RXA"), 64).unwrap();
+    for record in &newest {
+        let evidence = house.core.store.evidence(&record.evidence_hash).unwrap().unwrap();
+        let document = Evidence::from_json(&evidence.document).unwrap();
+        document.verify(house.core.signer.public_key(), evidence.previous.as_deref()).unwrap();
+    }
+    let oldest = house.core.store.evidence(&newest.last().unwrap().evidence_hash).unwrap().unwrap();
+    assert!(house.core.store.evidence(&oldest.previous.unwrap()).unwrap().is_none(), "its predecessor went");
+    house.measure(GOOD);
+    assert!(house.is_open());
+    assert!(house.core.store.check().unwrap().faults.is_empty());
+}
+
+#[test]
+fn a_busy_store_is_thinned_later() {
+    let mut house = House::new("store: { busy_timeout_ms: 10 }\n");
+    for _ in 0..264 {
+        house.keep(house.core.store.as_ref(), GOOD);
+        house.pass(Duration::SECOND);
+    }
+    house.measure(GOOD);
+    house.watch.look(&house.core);
+    let left = rows(&house);
+    assert!(left.0 > 65 && left.1 < 265, "one look does some of it: {left:?}");
+    let blocker = rusqlite::Connection::open(house.stage.path("data").join("portcullis.sqlite")).unwrap();
+    blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
+    house.watch.look(&house.core);
+    assert!(house.is_open() && house.core.health.reasons().is_empty(), "nobody else minds");
+    assert_eq!(rows(&house), left);
+    blocker.execute_batch("ROLLBACK").unwrap();
+    crate::app_stage::soon("the rest goes", 10, || {
+        house.watch.look(&house.core);
+        rows(&house) == (65, 65)
+    });
+    assert!(house.is_open());
+}
+
+#[test]
+fn what_cannot_be_thinned_closes_gates_until_it_can() {
+    let mut house = House::new("");
+    for _ in 0..70 {
+        house.measure(GOOD);
+        house.pass(Duration::SECOND);
+    }
+    let raw = rusqlite::Connection::open(house.stage.path("data").join("portcullis.sqlite")).unwrap();
+    raw.execute_batch(
+        "CREATE TRIGGER broken BEFORE DELETE ON evidence BEGIN SELECT RAISE(ABORT, 'broken'); END",
+    )
+    .unwrap();
+    assert!(house.is_open());
+    house.watch.look(&house.core);
+    assert!(!house.is_open());
+    assert!(house.core.health.reasons()["store"].contains("broken"), "{:?}", house.core.health.reasons());
+    // probes work meanwhile; the gate does not move with each of them
+    for _ in 0..25 {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        house.watch.look(&house.core);
+        assert!(!house.is_open());
+    }
+    assert_eq!(rows(&house), (70, 70), "nothing of it was kept");
+    raw.execute_batch("DROP TRIGGER broken").unwrap();
+    crate::app_stage::soon("the gate opens again", 10, || {
+        house.watch.look(&house.core);
+        house.is_open()
+    });
+    assert_eq!(rows(&house), (65, 65));
+    let states: Vec<_> = house.history().into_iter().map(|(state, _)| state).collect();
+    assert_eq!(states, ["open", "closed", "open", "closed"]);
+    assert!(house.core.health.reasons().is_empty());
 }
 
 #[test]
