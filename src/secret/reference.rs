@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroize;
 
+use crate::secret::file::{self, FileError};
 use crate::secret::text::Secret;
 
 /// The largest secret file that is read; a password or PIN is far smaller.
@@ -22,41 +22,58 @@ pub enum SecretReference {
 }
 
 /// The referenced secret could not be read. The message never holds any of it.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum SecretError {
-    #[error("cannot read the secret file {}: {source}", path.display())]
-    File { path: PathBuf, source: std::io::Error },
-    #[error("the secret file {} is larger than {MAX_BYTES} bytes: it is not a password", path.display())]
-    TooLarge { path: PathBuf },
-    #[error("the secret file {} is not UTF-8", path.display())]
+    File(FileError),
     NotText { path: PathBuf },
-    #[error("the environment variable {0} is not set or not UTF-8")]
     Environment(String),
-    #[error("{0} holds an empty secret: an empty password would bind as nobody")]
     Empty(SecretReference),
 }
 
+impl SecretError {
+    /// What is wrong, without what to do.
+    pub fn problem(&self) -> String {
+        match self {
+            SecretError::File(error) => error.problem(),
+            SecretError::NotText { path } => format!("{} holds a secret that is not UTF-8", path.display()),
+            SecretError::Environment(name) => {
+                format!("the environment variable {name} is not set or not UTF-8")
+            }
+            SecretError::Empty(place) => {
+                format!("{place} holds an empty secret: an empty password would bind as nobody")
+            }
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            SecretError::File(error) => error.remedy(),
+            SecretError::NotText { .. } => "write the secret as UTF-8 text".to_owned(),
+            SecretError::Environment(name) => format!("set {name} for the gateway, or use `file:`"),
+            SecretError::Empty(_) => "write the secret there".to_owned(),
+        }
+    }
+}
+
+impl fmt::Display for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.problem(), self.remedy())
+    }
+}
+
+impl std::error::Error for SecretError {}
+
 impl SecretReference {
-    /// Reads the secret now. An empty secret is an error, because an empty password binds as nobody.
+    /// Reads the secret now, from a file only if nobody else can read it. An empty secret is an error, because an empty password binds as nobody.
     pub fn read(&self) -> Result<Secret, SecretError> {
         let secret = match self {
             SecretReference::File(path) => {
-                let fail = |source| SecretError::File { path: path.clone(), source };
-                if std::fs::metadata(path).map_err(fail)?.len() > MAX_BYTES {
-                    return Err(SecretError::TooLarge { path: path.clone() });
-                }
-                let bytes = std::fs::read(path).map_err(fail)?;
-                let mut text = String::from_utf8(bytes).map_err(|error| {
-                    error.into_bytes().zeroize();
-                    SecretError::NotText { path: path.clone() }
-                })?;
-                if text.ends_with('\n') {
-                    text.pop();
-                    if text.ends_with('\r') {
-                        text.pop();
-                    }
-                }
-                Secret::new(text)
+                let bytes = file::read(path, MAX_BYTES).map_err(SecretError::File)?;
+                let text =
+                    std::str::from_utf8(&bytes).map_err(|_| SecretError::NotText { path: path.clone() })?;
+                let text = text.strip_suffix('\n').map_or(text, |t| t.strip_suffix('\r').unwrap_or(t));
+                Secret::new(text.to_owned())
             }
             SecretReference::Environment(name) => {
                 Secret::new(std::env::var(name).map_err(|_| SecretError::Environment(name.clone()))?)
@@ -77,13 +94,20 @@ impl fmt::Display for SecretReference {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    fn write(path: &std::path::Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
+    }
 
     #[test]
     fn a_file_is_read_without_its_line_end() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("password");
-        std::fs::write(&path, "correct horse \n").unwrap();
+        write(&path, "correct horse \n");
         assert_eq!(SecretReference::File(path).read().unwrap().expose(), "correct horse ");
     }
 
@@ -91,7 +115,7 @@ mod tests {
     fn nothing_is_no_secret() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("password");
-        std::fs::write(&path, "\n").unwrap();
+        write(&path, "\n");
         assert!(matches!(SecretReference::File(path).read(), Err(SecretError::Empty(_))));
         let missing = SecretReference::Environment("PORTCULLIS_NO_SUCH_VARIABLE".to_owned());
         assert!(matches!(missing.read(), Err(SecretError::Environment(_))));

@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 
 use ring::rand::SystemRandom;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use zeroize::Zeroizing;
+
+use crate::secret::file::{self, FileError};
+
+/// The largest key file that is read; an Ed25519 key has 83 bytes.
+const MAX_BYTES: u64 = 4 * 1024;
 
 /// The gateway's signing key. It is never printed and never leaves the process but for its own file.
 pub struct Signer(Ed25519KeyPair);
@@ -16,9 +20,11 @@ pub struct Signer(Ed25519KeyPair);
 /// The signing key could not be read or made.
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
-    #[error("cannot use the signing key file {}: {source}", path.display())]
-    File { path: PathBuf, source: std::io::Error },
-    #[error("{} is not an Ed25519 key in PKCS#8", path.display())]
+    #[error("cannot make the signing key file {}: {source}", path.display())]
+    Make { path: PathBuf, source: std::io::Error },
+    #[error("the signing key: {0}")]
+    File(#[from] FileError),
+    #[error("{} is not an Ed25519 key in PKCS#8; put the gateway's key back", path.display())]
     NotAKey { path: PathBuf },
     #[error("the operating system gave no random bytes for a signing key")]
     NoChance,
@@ -27,25 +33,26 @@ pub enum SigningError {
 impl Signer {
     /// Reads the key (PKCS#8 version 2, DER) from `path`, or makes one there, readable by its owner only.
     pub fn load_or_create(path: &Path) -> Result<Self, SigningError> {
-        match std::fs::read(path) {
-            Ok(bytes) => Self::parse(&Zeroizing::new(bytes), path),
-            Err(error) if error.kind() == ErrorKind::NotFound => Self::create(path),
-            Err(source) => Err(SigningError::File { path: path.to_owned(), source }),
+        match Self::load(path) {
+            Err(SigningError::File(error)) if error.is_missing() => Self::create(path),
+            other => other,
         }
+    }
+
+    /// Reads the key that was made before. One that others can read is refused.
+    pub fn load(path: &Path) -> Result<Self, SigningError> {
+        Self::parse(&file::read(path, MAX_BYTES)?, path)
     }
 
     fn create(path: &Path) -> Result<Self, SigningError> {
         let document =
             Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| SigningError::NoChance)?;
-        let fail = |source| SigningError::File { path: path.to_owned(), source };
+        let fail = |source| SigningError::Make { path: path.to_owned(), source };
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let mut file = match made {
             Ok(file) => file,
             // another process made it in between: theirs is the key
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let bytes = std::fs::read(path).map_err(fail)?;
-                return Self::parse(&Zeroizing::new(bytes), path);
-            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Self::load(path),
             Err(source) => return Err(fail(source)),
         };
         file.write_all(document.as_ref()).and_then(|()| file.sync_all()).map_err(fail)?;
@@ -89,6 +96,8 @@ pub fn verify(public_key: &[u8], bytes: &[u8], signature: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -101,5 +110,16 @@ mod tests {
         let signature = made.sign(b"evidence");
         assert!(verify(read.public_key(), b"evidence", &signature));
         assert!(!verify(read.public_key(), b"evidences", &signature));
+    }
+
+    #[test]
+    fn a_key_is_its_owners_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("signing.key");
+        Signer::load_or_create(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        let refused = Signer::load_or_create(&path).unwrap_err().to_string();
+        assert!(refused.contains("mode 0640") && refused.contains("chmod 600"), "{refused}");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::secret::file::FileError;
+
 /// A fault in TLS material. Trying again helps only after the file was mended.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -11,6 +13,8 @@ pub enum TlsError {
     Missing { path: PathBuf, what: &'static str },
     #[error("`{path}`: {cause}")]
     Malformed { path: PathBuf, cause: String },
+    #[error(transparent)]
+    Secret(#[from] FileError),
     #[error("the certificate chain is empty")]
     NoCertificate,
     #[error("the certificate cannot be read: {0}")]
@@ -21,4 +25,37 @@ pub enum TlsError {
     NoAnchor,
     #[error("TLS settings were refused: {0}")]
     Settings(String),
+}
+
+impl TlsError {
+    /// What is wrong, without what to do.
+    pub fn problem(&self) -> String {
+        match self {
+            TlsError::Secret(error) => error.problem(),
+            other => other.to_string(),
+        }
+    }
+
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        let text = match self {
+            TlsError::Secret(error) => return error.remedy(),
+            TlsError::Unreadable { .. } => "put the file there, or name one that the gateway's user can read",
+            TlsError::Missing { what, .. } => {
+                return format!(
+                    "put the {what} there in PEM form, with its `-----BEGIN` and `-----END` lines"
+                );
+            }
+            TlsError::Malformed { .. } | TlsError::Certificate(_) => {
+                "write the file anew from its source; a part of it is missing or damaged"
+            }
+            TlsError::Key(_) => {
+                "name the key that the certificate was made for: `openssl x509 -noout -pubkey -in CERTIFICATE` and \
+                 `openssl pkey -pubout -in KEY` print the same for a pair"
+            }
+            TlsError::NoCertificate | TlsError::NoAnchor => "give at least one certificate",
+            TlsError::Settings(_) => "report it: this program made settings that its own TLS library refuses",
+        };
+        text.to_owned()
+    }
 }

@@ -6,10 +6,14 @@ use std::sync::Arc;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, TrustAnchor};
 
+use crate::secret::file;
 use crate::tls::error::TlsError;
 
 /// The most certificates that one file may hold. A system-wide bundle has about 150.
 pub const CERTIFICATES_MAX: usize = 4096;
+
+/// The largest key file that is read. A chain may stand before the key.
+const KEY_BYTES_MAX: u64 = 1 << 20;
 
 /// A certificate chain, leaf first, and its private key. `Debug` shows no key.
 #[derive(Clone)]
@@ -19,13 +23,9 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads a PEM chain and a PEM key (PKCS#1, SEC1 or PKCS#8). Both may be the same file.
+    /// Reads a PEM chain and a PEM key (see [`private_key`]). Both may be the same file.
     pub fn load(chain: &Path, key: &Path) -> Result<Self, TlsError> {
-        let certificates = certificates(chain)?;
-        let bytes = read(key)?;
-        let key_der = PrivateKeyDer::from_pem_slice(&bytes)
-            .map_err(|_| TlsError::Missing { path: key.to_owned(), what: "private key" })?;
-        Ok(Identity { chain: certificates, key: Arc::new(key_der) })
+        Ok(Identity { chain: certificates(chain)?, key: Arc::new(private_key(key)?) })
     }
 
     /// From parts in memory.
@@ -37,6 +37,14 @@ impl Identity {
             return Err(TlsError::NoCertificate);
         }
         Ok(Identity { chain, key: Arc::new(key) })
+    }
+
+    /// Whether the key can be used and is the leaf's: what a server's or a client's settings ask, too.
+    pub fn check(&self) -> Result<(), TlsError> {
+        let provider = rustls::crypto::ring::default_provider();
+        rustls::sign::CertifiedKey::from_der(self.chain.clone(), self.key(), &provider)
+            .map(|_| ())
+            .map_err(|e| TlsError::Key(e.to_string()))
     }
 
     /// The chain, leaf first; never empty.
@@ -112,7 +120,15 @@ pub fn revocation_lists(path: &Path) -> Result<Vec<CertificateRevocationListDer<
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// Reads a PEM key (PKCS#1, SEC1 or PKCS#8). A file that others can read is refused.
+pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let bytes = file::read(path, KEY_BYTES_MAX)?;
+    PrivateKeyDer::from_pem_slice(&bytes)
+        .map_err(|_| TlsError::Missing { path: path.to_owned(), what: "private key" })
+}
+
+/// Reads the certificates of a PEM file; never none.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(path)?;
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(&bytes)
         .take(CERTIFICATES_MAX)
