@@ -1,7 +1,8 @@
-//! Clock and chance: the only place that asks the system for wall time or randomness.
+//! Clock and chance: the only place that asks the system for wall time or randomness. And what settings may be.
 //!
 //! Everything above takes the time as an argument or holds a [`clock::Clock`], so that a decision can be repeated
 //! later with the time it was made at. A lint forbids the system clock elsewhere.
 
+pub mod bounds;
 pub mod chance;
 pub mod clock;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::ambient::bounds::{Bounds, Checked, Nonsense};
 use crate::directory;
 
 /// The defaults suit a domain of 100,000 accounts that is measured every few minutes.
@@ -62,5 +63,26 @@ impl Settings {
     /// The time for a whole pass.
     pub fn pass_timeout(&self) -> Duration {
         Duration::from_secs(u64::from(self.pass_seconds.max(1)))
+    }
+}
+
+impl Checked for Settings {
+    fn faults(&self) -> Vec<Nonsense> {
+        Bounds::default()
+            .inside("directory", &self.directory)
+            .within("probe_seconds", self.probe_seconds, 1..=600)
+            .within("pass_seconds", self.pass_seconds, 1..=86_400)
+            .not_below("pass_seconds", self.pass_seconds, "probe_seconds", self.probe_seconds)
+            .within("controllers", self.controllers, 1..=1_000)
+            .within("records", self.records, 1..=1_000_000_000)
+            .within("parallel", self.parallel, 1..=1_000)
+            .within("plain_port", self.plain_port, 1..=u16::MAX)
+            .holds(
+                "kinit",
+                !self.kinit.trim().is_empty(),
+                "must be the name or path of MIT Kerberos' kinit",
+                "write `kinit`",
+            )
+            .faults()
     }
 }

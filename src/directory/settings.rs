@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::ambient::bounds::{Bounds, Checked, Nonsense};
+
 /// Deadlines and limits of our own questions. The defaults are safe for an Active Directory of 100,000 accounts.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -44,5 +46,21 @@ impl Settings {
     /// The time for one answer.
     pub fn answer_timeout(&self) -> Duration {
         Duration::from_secs(u64::from(self.answer_seconds.max(1)))
+    }
+}
+
+impl Checked for Settings {
+    fn faults(&self) -> Vec<Nonsense> {
+        // a size in memory is never more than 64 bits
+        let message_bytes = u64::try_from(self.message_bytes).unwrap_or(u64::MAX);
+        Bounds::default()
+            .within("connect_seconds", self.connect_seconds, 1..=600)
+            .within("answer_seconds", self.answer_seconds, 1..=3_600)
+            .within("page_size", self.page_size, 1..=100_000)
+            .within("entries", self.entries, 1..=1_000_000_000)
+            .within("message_bytes", self.message_bytes, 64 * 1024..=1 << 30)
+            .within("operation_bytes", self.operation_bytes, 64 * 1024..=1 << 40)
+            .not_below("operation_bytes", self.operation_bytes, "message_bytes", message_bytes)
+            .faults()
     }
 }

@@ -2,6 +2,13 @@
 
 use serde::Deserialize;
 
+use crate::ambient::bounds::{Bounds, Checked, Nonsense};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+/// The longest that the front door may be told to wait for anything, in milliseconds: a day.
+const DAY: u64 = 86_400_000;
+
 /// Settings of the front door. `Default` is safe for production.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -93,5 +100,58 @@ impl Default for Settings {
             hold_up_milliseconds: 250,
             audit_chunk_bytes: 32 * 1024,
         }
+    }
+}
+
+impl Checked for Settings {
+    fn faults(&self) -> Vec<Nonsense> {
+        let bounds = Bounds::default()
+            .within("shards", self.shards, 0..=256)
+            .within("connections_per_address", self.connections_per_address, 1..=1_000_000)
+            .within("connections", self.connections, 1..=1_000_000)
+            .within("in_flight", self.in_flight, 1..=10_000)
+            .within("message_bytes_before_bind", self.message_bytes_before_bind, KIB..=16 * MIB)
+            .within("message_bytes", self.message_bytes, KIB..=256 * MIB)
+            .not_below(
+                "message_bytes",
+                self.message_bytes,
+                "message_bytes_before_bind",
+                self.message_bytes_before_bind,
+            )
+            .within("upstream_message_bytes", self.upstream_message_bytes, 64 * KIB..=1024 * MIB)
+            .within("output_pause_bytes", self.output_pause_bytes, 4 * KIB..=1024 * MIB)
+            .within("output_bytes", self.output_bytes, 4 * KIB..=1024 * MIB)
+            .not_below("output_bytes", self.output_bytes, "output_pause_bytes", self.output_pause_bytes)
+            .within("size_limit", self.size_limit, 1..=10_000_000)
+            .within("fan_out", self.fan_out, 1..=10_000)
+            .within("upstream_depth", self.upstream_depth, 1..=10_000)
+            .within("upstreams", self.upstreams, 1..=1_000)
+            .within("waiting", self.waiting, 1..=1_000_000)
+            .within("hold_bytes", self.hold_bytes, 0..=16 * MIB)
+            .within("audit_chunk_bytes", self.audit_chunk_bytes, KIB..=16 * MIB);
+        self.times(bounds).faults()
+    }
+}
+
+impl Settings {
+    fn times(&self, bounds: Bounds) -> Bounds {
+        bounds
+            .within("handshake_milliseconds", self.handshake_milliseconds, 100..=DAY)
+            .within("message_milliseconds", self.message_milliseconds, 100..=DAY)
+            .within("idle_milliseconds", self.idle_milliseconds, 1_000..=DAY)
+            .within("write_stall_milliseconds", self.write_stall_milliseconds, 100..=DAY)
+            .within("operation_milliseconds", self.operation_milliseconds, 100..=DAY)
+            .within("dial_milliseconds", self.dial_milliseconds, 50..=DAY)
+            .within("upstream_idle_milliseconds", self.upstream_idle_milliseconds, 1_000..=DAY)
+            .within("back_off_milliseconds", self.back_off_milliseconds, 10..=DAY)
+            .within("back_off_max_milliseconds", self.back_off_max_milliseconds, 10..=DAY)
+            .not_below(
+                "back_off_max_milliseconds",
+                self.back_off_max_milliseconds,
+                "back_off_milliseconds",
+                self.back_off_milliseconds,
+            )
+            .within("bulk_pause_microseconds", self.bulk_pause_microseconds, 0..=100_000)
+            .within("hold_up_milliseconds", self.hold_up_milliseconds, 1..=60_000)
     }
 }

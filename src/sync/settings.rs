@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::ambient::bounds::{Bounds, Checked, Nonsense};
 use crate::ldap::filter::Filter;
 use crate::policy::documents::{AttributeMapping, Guards, SyncScope};
 use crate::sync::error::SyncError;
@@ -56,6 +57,22 @@ impl Settings {
     /// How long a lease lasts.
     pub fn lease(&self) -> Duration {
         Duration::from_secs(u64::from(self.lease_seconds.max(1)))
+    }
+}
+
+impl Checked for Settings {
+    fn faults(&self) -> Vec<Nonsense> {
+        Bounds::default()
+            .within("parallel", self.parallel, 1..=1_000)
+            .within("connections", self.connections, 1..=16)
+            .within("batch", self.batch, 1..=100_000)
+            .within("lease_seconds", self.lease_seconds, 1..=3_600)
+            .within("complete_seconds", self.complete_seconds, 60..=31_536_000)
+            .within("complete_blind_seconds", self.complete_blind_seconds, 60..=31_536_000)
+            .within("page_bytes", self.page_bytes, 1 << 20..=1 << 28)
+            .within("approval_seconds", self.approval_seconds, 60..=31_536_000)
+            .within("second_officer_at", self.second_officer_at, 1..=1_000_000)
+            .faults()
     }
 }
 
