@@ -11,8 +11,13 @@ use crate::telemetry::logging;
 
 /// Runs until a signal ends it: SIGTERM drains, SIGHUP reads policy documents and certificates again.
 pub fn run(context: &Context) -> Result<Answer, Failure> {
-    let config = file::check(context.config_path()).map_err(Failure::could_not)?;
+    let now = context.clock.now();
+    let (config, warnings) = file::check(context.config_path(), now).map_err(Failure::could_not)?;
     logging::start(config.log.format == LogFormat::Json, &config.log.filter).map_err(Failure::could_not)?;
+    for warning in &warnings.faults {
+        let place = format!("{}:{}:{}", warnings.file.display(), warning.line, warning.column);
+        tracing::warn!(place, hint = warning.hint, "configuration: {}", warning.message);
+    }
     run::serve(Arc::new(config), context.clock.clone()).map_err(Failure::could_not)?;
     Ok(Answer::Yes)
 }

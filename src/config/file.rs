@@ -1,50 +1,64 @@
 //! Reads the configuration file.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 
-use crate::config::fault::Faults;
-use crate::config::read::{HostPort, Name, OwnDirectory, Reader, Section, Sha256Hex};
-use crate::config::settings::{Application, Config, Listen, National, Tls};
-use crate::config::source;
+use rustls_pki_types::ServerName;
+use time::OffsetDateTime;
+
+use crate::config::fault::{Fault, Faults, Weight};
+use crate::config::field::{
+    AnchorsFile, CertificateFile, DataFolder, HostPort, KeyFile, ListFile, Listener, Name, PolicyFolder,
+    Sha256Hex,
+};
+use crate::config::read::{Reader, Section};
+use crate::config::settings::{Application, Config, Listen, National, Tls, Unlisted};
+use crate::config::{references, source};
 
 /// The version of the format that this program reads.
 const VERSION: u32 = 1;
 
 /// Reads the file at `path`, or reports all its faults. Files that it names are not looked at.
 pub fn load(path: &Path) -> Result<Config, Faults> {
-    read(path, false)
+    read(path, None).map(|(config, _)| config)
 }
 
-/// As [`load`], and every file and secret that it names must be there.
-pub fn check(path: &Path) -> Result<Config, Faults> {
-    read(path, true)
+/// As [`load`], and every file and secret that it names must be there and usable at `now`. The warnings come with it.
+pub fn check(path: &Path, now: OffsetDateTime) -> Result<(Config, Faults), Faults> {
+    read(path, Some(now))
 }
 
-fn read(path: &Path, references: bool) -> Result<Config, Faults> {
+fn read(path: &Path, now: Option<OffsetDateTime>) -> Result<(Config, Faults), Faults> {
     let text = std::fs::read_to_string(path).map_err(|error| Faults::unreadable(path, &error))?;
     let absolute = std::path::absolute(path).map_err(|error| Faults::unreadable(path, &error))?;
     let base = absolute.parent().unwrap_or(Path::new("/"));
-    parse(&text, base, references).map_err(|faults| Faults { file: path.to_owned(), faults })
+    let (config, faults) = parse(&text, base, now);
+    let faults = Faults { file: path.to_owned(), faults };
+    config.map(|config| (config, faults.clone())).ok_or(faults)
 }
 
-/// Reads the text of a file that lies in the directory `base`.
-pub fn parse(text: &str, base: &Path, references: bool) -> Result<Config, Vec<crate::config::fault::Fault>> {
-    let tree = source::parse(text).map_err(|fault| vec![fault])?;
+/// Reads the text of a file that lies in the directory `base`, and what it names if `now` is given. There is a configuration
+/// when nothing is worse than a warning.
+pub fn parse(text: &str, base: &Path, now: Option<OffsetDateTime>) -> (Option<Config>, Vec<Fault>) {
+    let tree = match source::parse(text) {
+        Ok(tree) => tree,
+        Err(fault) => return (None, vec![fault]),
+    };
     let reader = Reader::new(base);
     let config = Section::of(&reader, "", &tree).and_then(|top| whole(&reader, top));
-    if references {
-        reader.check_references();
+    if let Some(now) = now {
+        references::check(&reader, now);
     }
-    match (config, reader.into_faults()) {
-        (Some(config), faults) if faults.is_empty() => Ok(config),
-        (_, faults) => Err(faults),
-    }
+    let faults = reader.into_faults();
+    let good = faults.iter().all(|fault| fault.weight == Weight::Warning);
+    (config.filter(|_| good), faults)
 }
 
 fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
     let version = top.required::<u32>("version");
-    let data_dir = top.required::<OwnDirectory>("data_dir");
-    let policies = top.required("policies");
+    let data_dir = top.required::<DataFolder>("data_dir");
+    let policies = top.required::<PolicyFolder>("policies");
     let listen = top.section("listen").and_then(listen);
     let tls = top.section("tls").and_then(tls);
     let national = top.section("national").and_then(national);
@@ -54,19 +68,15 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
     let assess = top.settings("assess");
     let sync = top.settings("sync");
     let log = top.settings("log");
-    let applications = top
-        .items("applications")
-        .into_iter()
-        .filter_map(|(path, item)| Section::of(reader, &path, item).and_then(application))
-        .collect();
+    let applications = applications(reader, &top);
     if let Some(version) = version.filter(|version| *version != VERSION) {
-        let at = source::Position { line: 1, column: 1 };
-        reader.fault(at, format!("`version` {version} is not known"), Some(format!("write {VERSION}")));
+        let message = format!("`version` {version} is not known");
+        reader.fault(top.place("version"), message, format!("write {VERSION}"));
     }
     top.finish();
     Some(Config {
         data_dir: data_dir?.0,
-        policies: policies?,
+        policies: policies?.0,
         listen: listen?,
         tls: tls?,
         national: national?,
@@ -81,26 +91,49 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
 }
 
 fn listen(section: Section<'_>) -> Option<Listen> {
-    let (ldaps, metrics) = (section.required("ldaps"), section.required("metrics"));
-    let ldap = section.optional("ldap");
+    let (ldaps, metrics) = (section.required::<Listener>("ldaps"), section.required::<Listener>("metrics"));
+    let ldap = section.optional::<Listener>("ldap");
+    let doors: Vec<(&str, SocketAddr)> = [("ldaps", ldaps), ("ldap", ldap), ("metrics", metrics)]
+        .into_iter()
+        .filter_map(|(key, door)| Some((key, door?.0)))
+        .collect();
+    for (at, (key, address)) in doors.iter().enumerate() {
+        if let Some((other, _)) = doors.iter().take(at).find(|(_, other)| other == address) {
+            let message = format!("`listen.{key}` has the address and port of `listen.{other}`");
+            section.reader().fault(section.place(key), message, "give each a port of its own");
+        }
+    }
     section.finish();
-    Some(Listen { ldaps: ldaps?, ldap, metrics: metrics? })
+    Some(Listen { ldaps: ldaps?.0, ldap: ldap.map(|door| door.0), metrics: metrics?.0 })
 }
 
 fn tls(section: Section<'_>) -> Option<Tls> {
-    let certificate = section.required("certificate");
-    let key = section.required("key");
-    let client_anchors = section.required("client_anchors");
-    let crls = section.list("crls");
+    let certificate = section.required::<CertificateFile>("certificate");
+    let key = section.required::<KeyFile>("key");
+    let client_anchors = section.required::<AnchorsFile>("client_anchors");
+    let crls = section.list::<ListFile>("crls");
     let unlisted = section.optional("unlisted").unwrap_or_default();
+    if section.is_without("crls") && unlisted == Unlisted::Refuse {
+        section.reader().warn(
+            section.place("crls"),
+            "no revocation list is named and issuers without one are refused: so is every client certificate",
+            "name the lists in `tls.crls`, or write `unlisted: allow`",
+        );
+    }
     section.finish();
-    Some(Tls { certificate: certificate?, key: key?, client_anchors: client_anchors?, crls, unlisted })
+    Some(Tls {
+        certificate: certificate?.0,
+        key: key?.0,
+        client_anchors: client_anchors?.0,
+        crls: crls.into_iter().map(|list| list.0).collect(),
+        unlisted,
+    })
 }
 
 fn national(section: Section<'_>) -> Option<National> {
     let address = section.required::<HostPort>("address");
-    let tls_name = section.optional("tls_name");
-    let anchors = section.required("anchors");
+    let tls_name = section.optional::<String>("tls_name");
+    let anchors = section.required::<AnchorsFile>("anchors");
     let bind_dn = section.required("bind_dn");
     let password = section.required("password");
     let suffix = section.required::<Name>("suffix");
@@ -108,7 +141,17 @@ fn national(section: Section<'_>) -> Option<National> {
     if let (Some(above), Some(below)) = (&suffix, &people_base)
         && !below.name.is_at_or_below(&above.name)
     {
-        section.fault(below.at, "`national.people_base` must lie below `national.suffix`");
+        let hint = format!("write a name that ends in `{}`", above.text);
+        section.reader().fault(below.at, "`national.people_base` must lie below `national.suffix`", hint);
+    }
+    let (key, name) = match (&tls_name, &address) {
+        (Some(name), _) => ("tls_name", Some(name)),
+        (None, address) => ("address", address.as_ref().map(|HostPort(host, _)| host)),
+    };
+    if let Some(name) = name.filter(|name| ServerName::try_from(name.as_str()).is_err()) {
+        let message = format!("`{name}` is no name that a certificate can have");
+        let hint = "write in `national.tls_name` the name that its certificate has";
+        section.reader().fault(section.place(key), message, hint);
     }
     section.finish();
     let HostPort(host, port) = address?;
@@ -116,12 +159,28 @@ fn national(section: Section<'_>) -> Option<National> {
         tls_name: tls_name.unwrap_or_else(|| host.clone()),
         host,
         port,
-        anchors: anchors?,
+        anchors: anchors?.0,
         bind_dn: bind_dn?,
         password: password?,
         suffix: suffix?.text,
         people_base: people_base?.text,
     })
+}
+
+fn applications(reader: &Reader, top: &Section<'_>) -> Vec<Application> {
+    let mut out: Vec<Application> = Vec::new();
+    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    for (path, item) in top.items("applications") {
+        let Some(application) = Section::of(reader, &path, item).and_then(application) else { continue };
+        // one certificate must not stand for two: the last would win unseen
+        if let Some(first) = seen.insert(application.sha256.clone(), item.at.line) {
+            let message =
+                format!("`{path}.sha256` is the certificate of the application on line {first}, too");
+            reader.fault(item.at, message, "give each application a certificate of its own");
+        }
+        out.push(application);
+    }
+    out
 }
 
 fn application(section: Section<'_>) -> Option<Application> {

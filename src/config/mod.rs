@@ -3,7 +3,9 @@
 //! Members are not in it: they come from the store, by enrolment. Secrets are references.
 
 pub mod fault;
+pub mod field;
 pub mod file;
 pub mod read;
+pub mod references;
 pub mod settings;
 pub mod source;

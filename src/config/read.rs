@@ -1,15 +1,13 @@
 //! Takes a tree apart into settings, noting every fault on the way instead of stopping at the first.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use crate::config::fault::Fault;
+use crate::ambient::bounds::Checked;
+use crate::config::fault::{Fault, Weight};
 use crate::config::source::{Key, Node, Placed, Position};
-use crate::ldap::dn::Dn;
-use crate::policy::terms::OdsCode;
 use crate::secret::reference::SecretReference;
 
 /// Keys that people write from habit or that had another name once, and what they are called.
@@ -29,30 +27,66 @@ const RENAMED: &[(&str, &str)] = &[
     ("intervals.drain", "intervals.drain_seconds"),
 ];
 
+/// What to do about a setting that cannot be read.
+const DEFAULT: &str = "leave the key out for its default";
+
+/// Something outside of the file that it names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reference {
+    /// The folder of what the gateway keeps; made when it is not there.
+    Data(PathBuf),
+    Policies(PathBuf),
+    /// The front door's certificate chain.
+    Certificate(PathBuf),
+    /// The front door's private key.
+    Key(PathBuf),
+    Anchors(PathBuf),
+    RevocationList(PathBuf),
+    Secret(SecretReference),
+}
+
 /// What is noted while reading.
 #[derive(Debug)]
 pub struct Reader {
     /// The directory that relative paths start from.
     base: PathBuf,
     faults: RefCell<Vec<Fault>>,
-    paths: RefCell<Vec<(Position, PathBuf)>>,
-    secrets: RefCell<Vec<(Position, SecretReference)>>,
+    references: RefCell<Vec<(Position, Reference)>>,
 }
 
 impl Reader {
     /// A reader for a file in the directory `base`.
     pub fn new(base: &Path) -> Self {
-        Reader {
-            base: base.to_owned(),
-            faults: RefCell::default(),
-            paths: RefCell::default(),
-            secrets: RefCell::default(),
-        }
+        Reader { base: base.to_owned(), faults: RefCell::default(), references: RefCell::default() }
+    }
+
+    /// A path of the file, from the file's directory.
+    pub fn path(&self, text: &str) -> PathBuf {
+        self.base.join(text)
     }
 
     /// Notes a fault.
-    pub fn fault(&self, at: Position, message: String, hint: Option<String>) {
-        self.faults.borrow_mut().push(Fault { line: at.line, column: at.column, message, hint });
+    pub fn fault(&self, at: Position, message: impl Into<String>, hint: impl Into<String>) {
+        self.tell(Weight::Fault, at, message.into(), hint.into());
+    }
+
+    /// Notes something that does not keep the gateway from starting.
+    pub fn warn(&self, at: Position, message: impl Into<String>, hint: impl Into<String>) {
+        self.tell(Weight::Warning, at, message.into(), hint.into());
+    }
+
+    fn tell(&self, weight: Weight, at: Position, message: String, hint: String) {
+        self.faults.borrow_mut().push(Fault { line: at.line, column: at.column, weight, message, hint });
+    }
+
+    /// Notes something outside of the file, to be looked at when the file was read.
+    pub fn refer(&self, at: Position, reference: Reference) {
+        self.references.borrow_mut().push((at, reference));
+    }
+
+    /// Everything outside of the file that it names.
+    pub fn references(&self) -> Vec<(Position, Reference)> {
+        self.references.borrow().clone()
     }
 
     /// The faults, in the order of the file.
@@ -61,20 +95,15 @@ impl Reader {
         faults.sort_by_key(|fault| (fault.line, fault.column));
         faults
     }
+}
 
-    /// Notes every file that cannot be read and every secret that is not there.
-    pub fn check_references(&self) {
-        for (at, path) in self.paths.take() {
-            if let Err(error) = std::fs::metadata(&path) {
-                self.fault(at, format!("cannot read {}: {error}", path.display()), None);
-            }
-        }
-        for (at, secret) in self.secrets.take() {
-            if let Err(error) = secret.read() {
-                self.fault(at, error.to_string(), None);
-            }
-        }
-    }
+/// A type that a single value can be read as.
+pub trait Field: Sized {
+    /// What to write instead of a value that is not one.
+    const HINT: &'static str;
+
+    /// The error is the end of a sentence that begins with the key.
+    fn read(reader: &Reader, value: &Placed) -> Result<Self, String>;
 }
 
 /// A section of the file.
@@ -96,7 +125,7 @@ impl<'a> Section<'a> {
             reader.fault(
                 value.at,
                 format!("`{what}` must be a section of keys and values, not {kind}"),
-                None,
+                "write `key: value` lines, indented below it",
             );
             return None;
         };
@@ -121,7 +150,7 @@ impl<'a> Section<'a> {
         match T::read(self.reader, value) {
             Ok(value) => Some(value),
             Err(message) => {
-                self.reader.fault(value.at, format!("`{}` {message}", self.full(key)), None);
+                self.reader.fault(value.at, format!("`{}` {message}", self.full(key)), T::HINT);
                 None
             }
         }
@@ -144,7 +173,8 @@ impl<'a> Section<'a> {
             renamed(&self.full(&k.text)).is_some_and(|new| new == self.full(key)) || near(&k.text, key)
         });
         if !misspelt {
-            self.reader.fault(self.at, format!("`{}` is missing", self.full(key)), None);
+            let hint = format!("add `{key}:`");
+            self.reader.fault(self.at, format!("`{}` is missing", self.full(key)), hint);
         }
     }
 
@@ -164,7 +194,8 @@ impl<'a> Section<'a> {
         let Some(value) = self.find(key) else { return Vec::new() };
         let Node::List(items) = &value.node else {
             let kind = value.node.kind();
-            self.reader.fault(value.at, format!("`{}` must be a list, not {kind}", self.full(key)), None);
+            let message = format!("`{}` must be a list, not {kind}", self.full(key));
+            self.reader.fault(value.at, message, "write it in square brackets, as in `[one, two]`");
             return Vec::new();
         };
         items.iter().enumerate().map(|(n, item)| (format!("{}[{n}]", self.full(key)), item)).collect()
@@ -175,30 +206,35 @@ impl<'a> Section<'a> {
         self.items(key).into_iter().filter_map(|(path, item)| self.value(&path, item)).collect()
     }
 
-    /// A module's own settings; absent means its defaults. Each key is tried by itself, so that each fault is found and placed.
-    pub fn settings<T: Default + DeserializeOwned>(&self, key: &'static str) -> T {
+    /// A module's own settings; absent means its defaults. Each key is tried by itself, so that each fault is found and
+    /// placed; what makes no sense is told of the keys that could be read.
+    pub fn settings<T: Default + DeserializeOwned + Checked>(&self, key: &'static str) -> T {
         let Some(value) = self.find(key) else { return T::default() };
         let Some(section) = Section::of(self.reader, &self.full(key), value) else { return T::default() };
-        let mut good = true;
+        let mut good = serde_json::Map::new();
         for (name, value) in section.entries {
-            let alone = serde_json::json!({ &name.text: value.node.to_json() });
-            if let Err(error) = serde_json::from_value::<T>(alone) {
-                good = false;
-                section.refuse(name, value, &error.to_string());
+            let json = value.node.to_json();
+            match serde_json::from_value::<T>(serde_json::json!({ &name.text: json })) {
+                Ok(_) => {
+                    good.insert(name.text.clone(), json);
+                }
+                Err(error) => section.refuse(name, value, &error.to_string()),
             }
         }
-        if !good {
-            return T::default();
-        }
-        serde_json::from_value(value.node.to_json()).unwrap_or_else(|error| {
-            self.reader.fault(value.at, format!("`{}`: {error}", self.full(key)), None);
+        let read = serde_json::from_value::<T>(serde_json::Value::Object(good)).unwrap_or_else(|error| {
+            self.reader.fault(value.at, format!("`{}`: {error}", self.full(key)), DEFAULT);
             T::default()
-        })
+        });
+        for fault in read.faults() {
+            let message = format!("`{}` {}", section.full(&fault.key), fault.message);
+            self.reader.fault(place_of(value, &fault.key), message, fault.hint);
+        }
+        read
     }
 
     fn refuse(&self, name: &Key, value: &Placed, error: &str) {
         let Some(list) = error.strip_prefix("unknown field ") else {
-            self.reader.fault(value.at, format!("`{}`: {error}", self.full(&name.text)), None);
+            self.reader.fault(value.at, format!("`{}`: {error}", self.full(&name.text)), DEFAULT);
             return;
         };
         // serde lists the known names in back-quotes after the unknown one
@@ -215,12 +251,23 @@ impl<'a> Section<'a> {
         } else {
             format!("known here: {}", known.join(", "))
         };
-        self.reader.fault(key.at, format!("unknown key `{full}`"), Some(hint));
+        self.reader.fault(key.at, format!("unknown key `{full}`"), hint);
     }
 
-    /// Notes a fault that concerns several keys of the section.
-    pub fn fault(&self, at: Position, message: &str) {
-        self.reader.fault(at, message.to_owned(), None);
+    /// Whether a list is not there, or has nothing in it.
+    pub fn is_without(&self, key: &str) -> bool {
+        let found = self.entries.iter().find(|(k, _)| k.text == key);
+        found.is_none_or(|(_, value)| matches!(&value.node, Node::List(items) if items.is_empty()))
+    }
+
+    /// The reader of the whole file.
+    pub fn reader(&self) -> &'a Reader {
+        self.reader
+    }
+
+    /// Where the value of a key stands; the section itself when it is not there.
+    pub fn place(&self, key: &str) -> Position {
+        self.entries.iter().find(|(k, _)| k.text == key).map_or(self.at, |(_, value)| value.at)
     }
 
     /// Ends the section: every key that was not asked for is a fault.
@@ -230,6 +277,17 @@ impl<'a> Section<'a> {
             self.unknown(key, &known);
         }
     }
+}
+
+/// Where the value of a key such as `directory.page_size` stands below `value`, as near as it is there.
+fn place_of(value: &Placed, key: &str) -> Position {
+    let mut here = value;
+    for part in key.split('.') {
+        let Node::Map(entries) = &here.node else { break };
+        let Some((_, below)) = entries.iter().find(|(key, _)| key.text == part) else { break };
+        here = below;
+    }
+    here.at
 }
 
 fn renamed(full: &str) -> Option<&'static str> {
@@ -259,138 +317,4 @@ fn distance(a: &str, b: &str) -> usize {
         row = next;
     }
     row.last().copied().unwrap_or(0)
-}
-
-/// A type that a single value can be read as. The error is the end of a sentence that begins with the key.
-pub trait Field: Sized {
-    fn read(reader: &Reader, value: &Placed) -> Result<Self, String>;
-}
-
-fn text<'a>(value: &'a Placed, wanted: &str) -> Result<&'a str, String> {
-    match &value.node {
-        Node::Text(text) if !text.trim().is_empty() => Ok(text),
-        Node::Text(_) | Node::Null => Err(format!("must be {wanted}, not empty")),
-        Node::Boolean(_) | Node::Integer(_) | Node::Number(_) => {
-            Err(format!("must be {wanted}, not {}: put it in quotes", value.node.kind()))
-        }
-        other => Err(format!("must be {wanted}, not {}", other.kind())),
-    }
-}
-
-impl Field for String {
-    fn read(_: &Reader, value: &Placed) -> Result<Self, String> {
-        text(value, "a text").map(str::to_owned)
-    }
-}
-
-impl Field for u32 {
-    fn read(_: &Reader, value: &Placed) -> Result<Self, String> {
-        match value.node {
-            Node::Integer(number) => {
-                u32::try_from(number).map_err(|_| format!("must be between 0 and {}, not {number}", u32::MAX))
-            }
-            ref other => Err(format!("must be an integer, not {}", other.kind())),
-        }
-    }
-}
-
-impl Field for PathBuf {
-    fn read(reader: &Reader, value: &Placed) -> Result<Self, String> {
-        let path = reader.base.join(text(value, "a path")?);
-        reader.paths.borrow_mut().push((value.at, path.clone()));
-        Ok(path)
-    }
-}
-
-/// A directory that is made when it is not there.
-#[derive(Debug)]
-pub struct OwnDirectory(pub PathBuf);
-
-impl Field for OwnDirectory {
-    fn read(reader: &Reader, value: &Placed) -> Result<Self, String> {
-        Ok(OwnDirectory(reader.base.join(text(value, "a path")?)))
-    }
-}
-
-impl Field for SocketAddr {
-    fn read(_: &Reader, value: &Placed) -> Result<Self, String> {
-        let text = text(value, "an address and port such as 127.0.0.1:636")?;
-        text.parse().map_err(|_| format!("must be an address and port such as 127.0.0.1:636, not `{text}`"))
-    }
-}
-
-/// A host and a port.
-#[derive(Debug)]
-pub struct HostPort(pub String, pub u16);
-
-impl Field for HostPort {
-    fn read(_: &Reader, value: &Placed) -> Result<Self, String> {
-        let text = text(value, "a host and port such as ldap.example.test:636")?;
-        let (host, port) = text
-            .rsplit_once(':')
-            .ok_or_else(|| format!("must be a host and port such as ldap.example.test:636, not `{text}`"))?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        match port.parse() {
-            Ok(port) if port != 0 && !host.is_empty() => Ok(HostPort(host.to_owned(), port)),
-            _ => Err(format!("must be a host and port such as ldap.example.test:636, not `{text}`")),
-        }
-    }
-}
-
-/// A distinguished name as it was written, read, and where it stands.
-#[derive(Debug)]
-pub struct Name {
-    pub text: String,
-    pub name: Dn,
-    pub at: Position,
-}
-
-impl Field for Name {
-    fn read(_: &Reader, value: &Placed) -> Result<Self, String> {
-        let text = text(value, "a distinguished name")?;
-        let name = Dn::parse(text).map_err(|error| format!("must be a distinguished name: {error}"))?;
-        Ok(Name { text: text.to_owned(), name, at: value.at })
-    }
-}
-
-impl Field for OdsCode {
-    fn read(_: &Reader, value: &Placed) -> Result<Self, String> {
-        text(value, "an ODS code")?.parse().map_err(|error| format!("is wrong: {error}"))
-    }
-}
-
-impl Field for SecretReference {
-    fn read(reader: &Reader, value: &Placed) -> Result<Self, String> {
-        let wanted = "must be a reference to a secret: `{file: /path}` or `{environment: NAME}`";
-        let Node::Map(entries) = &value.node else {
-            return Err(format!("{wanted}, never the secret itself"));
-        };
-        let secret = match entries.as_slice() {
-            [(key, place)] if key.text == "file" => {
-                SecretReference::File(reader.base.join(text(place, "a path")?))
-            }
-            [(key, name)] if key.text == "environment" => {
-                SecretReference::Environment(text(name, "a name")?.to_owned())
-            }
-            _ => return Err(wanted.to_owned()),
-        };
-        reader.secrets.borrow_mut().push((value.at, secret.clone()));
-        Ok(secret)
-    }
-}
-
-/// A SHA-256 fingerprint, with or without colons.
-#[derive(Debug)]
-pub struct Sha256Hex(pub String);
-
-impl Field for Sha256Hex {
-    fn read(_: &Reader, value: &Placed) -> Result<Self, String> {
-        let text: String =
-            text(value, "a SHA-256 fingerprint")?.chars().filter(|c| *c != ':').collect::<String>();
-        if text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            Ok(Sha256Hex(text.to_ascii_lowercase()))
-        } else {
-            Err("must be a SHA-256 fingerprint: 64 hexadecimal digits".to_owned())
-        }
-    }
 }

@@ -1,10 +1,12 @@
 //! The configuration as values.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::ambient::bounds::{Bounds, Checked, Nonsense};
 use crate::assess;
 use crate::config::read::{Field, Reader};
 use crate::config::source::{Node, Placed};
@@ -13,6 +15,17 @@ use crate::proxy;
 use crate::secret::reference::SecretReference;
 use crate::store;
 use crate::sync;
+use crate::telemetry::logging;
+
+/// The name of the signing key's file in the data folder.
+pub const SIGNING_KEY: &str = "signing.key";
+/// Seconds between two assessments of a member. A shorter interval would begin the next before the last could end; a longer
+/// one would leave a member that drifted open for more than a day.
+pub const ASSESS_SECONDS: RangeInclusive<u32> = 5..=86_400;
+/// Seconds between two sync runs of a member.
+pub const SYNC_SECONDS: RangeInclusive<u32> = 1..=86_400;
+/// Seconds for operations in flight after SIGTERM; 0 cuts them off.
+pub const DRAIN_SECONDS: RangeInclusive<u32> = 0..=3_600;
 
 /// The whole file. Relative paths in it are relative to the file's directory, and absolute once loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +136,23 @@ impl Default for Intervals {
     }
 }
 
+impl Checked for Intervals {
+    fn faults(&self) -> Vec<Nonsense> {
+        Bounds::default()
+            .within("assess_seconds", self.assess_seconds, ASSESS_SECONDS)
+            .within("sync_seconds", self.sync_seconds, SYNC_SECONDS)
+            .within("drain_seconds", self.drain_seconds, DRAIN_SECONDS)
+            .faults()
+    }
+}
+
+// here and not beside the settings: the store says nothing of what they may be yet
+impl Checked for store::settings::Settings {
+    fn faults(&self) -> Vec<Nonsense> {
+        Bounds::default().within("busy_timeout_ms", self.busy_timeout_ms, 1..=600_000).faults()
+    }
+}
+
 /// What is logged and how.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -136,6 +166,20 @@ pub struct Log {
 impl Default for Log {
     fn default() -> Self {
         Log { format: LogFormat::Json, filter: "info".to_owned() }
+    }
+}
+
+impl Checked for Log {
+    fn faults(&self) -> Vec<Nonsense> {
+        let filter = logging::check(&self.filter);
+        Bounds::default()
+            .holds(
+                "filter",
+                filter.is_ok(),
+                "is no log filter",
+                "write for example `info` or `info,portcullis::sync=debug`",
+            )
+            .faults()
     }
 }
 
@@ -159,11 +203,13 @@ pub struct Application {
 }
 
 impl Field for Unlisted {
+    const HINT: &'static str = "write `refuse` or `allow`";
+
     fn read(_: &Reader, value: &Placed) -> Result<Self, String> {
         match &value.node {
             Node::Text(text) if text == "refuse" => Ok(Unlisted::Refuse),
             Node::Text(text) if text == "allow" => Ok(Unlisted::Allow),
-            _ => Err("must be `refuse` or `allow`".to_owned()),
+            other => Err(format!("must be `refuse` or `allow`, not {}", other.kind())),
         }
     }
 }
@@ -171,7 +217,7 @@ impl Field for Unlisted {
 impl Config {
     /// The gateway's signing key (Ed25519, PKCS#8), made when first needed.
     pub fn signing_key(&self) -> PathBuf {
-        self.data_dir.join("signing.key")
+        self.data_dir.join(SIGNING_KEY)
     }
 
     /// The file of the audit chain's signed checkpoints.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
-use crate::config::fault::Fault;
+use crate::config::fault::{Fault, Weight};
 
 /// Where a value or key begins: line and column from 1, in characters; 0 when unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -76,7 +76,14 @@ pub fn parse(text: &str) -> Result<Placed, Fault> {
     serde_yaml::from_str::<Placed>(text).map_err(|error| {
         let at = error.location().map(position).unwrap_or_default();
         let message = error.without_snippet().render();
-        Fault { line: at.line, column: at.column, message: first_line(&message), hint: None }
+        Fault {
+            line: at.line,
+            column: at.column,
+            weight: Weight::Fault,
+            message: first_line(&message),
+            hint: "look at the indentation, the colons and the quotes on this line and the one before"
+                .to_owned(),
+        }
     })
 }
 

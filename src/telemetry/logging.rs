@@ -15,10 +15,19 @@ pub enum LoggingError {
     Twice,
 }
 
+/// Whether logging can be started with the filter.
+pub fn check(filter: &str) -> Result<(), LoggingError> {
+    read(filter).map(|_| ())
+}
+
+fn read(filter: &str) -> Result<EnvFilter, LoggingError> {
+    EnvFilter::try_new(filter)
+        .map_err(|error| LoggingError::Filter { filter: filter.to_owned(), reason: error.to_string() })
+}
+
 /// Starts logging for the whole process. `filter` is as in `info,portcullis::sync=debug`.
 pub fn start(json: bool, filter: &str) -> Result<(), LoggingError> {
-    let wanted = EnvFilter::try_new(filter)
-        .map_err(|error| LoggingError::Filter { filter: filter.to_owned(), reason: error.to_string() })?;
+    let wanted = read(filter)?;
     let builder = tracing_subscriber::fmt().with_env_filter(wanted).with_writer(std::io::stderr);
     let started = if json {
         builder.json().flatten_event(true).try_init()

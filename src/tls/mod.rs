@@ -11,3 +11,4 @@ pub mod material;
 pub mod revocation;
 pub mod server;
 pub mod smartcard;
+pub mod validity;

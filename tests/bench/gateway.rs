@@ -2,6 +2,7 @@
 //! permit, hidden attributes, renaming of the suffix, limits, audit), over the same directory as the others.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -49,6 +50,8 @@ applications:
         let path = folder.join(name);
         fs::create_dir_all(path.parent().unwrap_or(folder))
             .and_then(|()| fs::write(&path, text))
+            // secrets that others can read are refused
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))
             .map_err(|e| e.to_string())
     };
     write("portcullis.yaml", &config)?;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -289,7 +290,10 @@ fn certificates(folder: &Path) -> Result<(Arc<ClientConfig>, Arc<ClientConfig>),
         ("client.key", &client.1),
         ("ca.crl", &list),
     ] {
-        fs::write(folder.join(name), text).map_err(|e| e.to_string())?;
+        let path = folder.join(name);
+        fs::write(&path, text)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))
+            .map_err(|e| e.to_string())?;
     }
     let mut roots = rustls::RootCertStore::empty();
     roots

@@ -52,7 +52,7 @@ impl Stage {
         std::fs::create_dir(stage.path("policies")).unwrap();
         stage.write("policies/baseline.yaml", BASELINE);
         stage.write("policies/controls.yaml", CONTROLS);
-        stage.write("national.password", "not a secret\n");
+        secret(&stage.path("national.password"), "not a secret\n");
         stage.certificates();
         let config = format!(
             "\
@@ -87,7 +87,7 @@ log: {{ format: human, filter: info }}
     }
 
     pub fn config(&self) -> portcullis::config::settings::Config {
-        portcullis::config::file::check(&self.path("portcullis.yaml")).unwrap()
+        portcullis::config::file::check(&self.path("portcullis.yaml"), Clock::system().now()).unwrap().0
     }
 
     fn certificates(&self) {
@@ -111,8 +111,14 @@ log: {{ format: human, filter: info }}
         self.write("ca.pem", &root.pem());
         self.write("ca.crl", &list.signed_by(&root).unwrap().pem().unwrap());
         self.write("gateway.pem", &leaf.signed_by(&key, &root).unwrap().pem());
-        self.write("gateway.key", &key.serialize_pem());
+        secret(&self.path("gateway.key"), &key.serialize_pem());
     }
+}
+
+/// Writes a file that only its owner can read.
+pub fn secret(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 /// A port that was free a moment ago.

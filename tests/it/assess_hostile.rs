@@ -155,7 +155,7 @@ async fn a_controller_that_hangs_or_babbles_gives_failed_facts_in_time() {
         .await;
         let folder = tempfile::tempdir().unwrap();
         let password = folder.path().join("password");
-        std::fs::write(&password, "secret").unwrap();
+        crate::app_stage::secret(&password, "secret");
         let mut target = Target::new(
             "RXH".parse().unwrap(),
             vec![Endpoint { transport: Transport::Ldaps, ..endpoint.clone() }],

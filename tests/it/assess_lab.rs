@@ -21,7 +21,7 @@ const PASSWORD: &str = "Gateway-Svc-Acc0unt-2026!";
 
 fn target(lab: &Lab, member: &str, folder: &std::path::Path) -> Target {
     let password = folder.join("password");
-    std::fs::write(&password, PASSWORD).unwrap();
+    crate::app_stage::secret(&password, PASSWORD);
     let lower = member.to_lowercase();
     let address = lab.address(member);
     let controller = Endpoint::ldaps(&address, 636, Some(&format!("dc1.{lower}.trust.test")));

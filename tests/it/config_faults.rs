@@ -1,9 +1,19 @@
 //! The configuration file: what is read, and that every fault is told at once, in its place, with what to do.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::{Command, Output};
 
+use portcullis::ambient::clock::Clock;
+use portcullis::config::fault::{Fault, Weight};
 use portcullis::config::file;
 use portcullis::secret::reference::SecretReference;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, SerialNumber,
+};
+
+use crate::app_stage::{Stage, argument, secret};
 
 const GOOD: &str = "\
 version: 1
@@ -31,23 +41,24 @@ applications:
     sha256: 'AA:bb000000000000000000000000000000000000000000000000000000000000'
 ";
 
-/// `line:column: message` for each fault.
+fn told(faults: &[Fault]) -> Vec<String> {
+    faults.iter().map(|f| format!("{}:{}: {}; {}", f.line, f.column, f.message, f.hint)).collect()
+}
+
+/// `line:column: message; hint` for each fault. None is without a hint.
 fn faults(text: &str) -> Vec<String> {
-    match file::parse(text, Path::new("/etc/portcullis"), false) {
-        Ok(_) => Vec::new(),
-        Err(faults) => faults
-            .into_iter()
-            .map(|fault| {
-                let hint = fault.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-                format!("{}:{}: {}{hint}", fault.line, fault.column, fault.message)
-            })
-            .collect(),
+    let (config, faults) = file::parse(text, Path::new("/etc/portcullis"), None);
+    assert_eq!(config.is_some(), faults.iter().all(|fault| fault.weight == Weight::Warning));
+    for fault in &faults {
+        assert!(fault.hint.len() > 4, "without a hint: {fault:?}");
+        assert!(fault.line > 0 && fault.column > 0, "without a place: {fault:?}");
     }
+    told(&faults)
 }
 
 #[test]
 fn a_good_file_is_read_with_paths_relative_to_it() {
-    let config = file::parse(GOOD, Path::new("/etc/portcullis"), false).unwrap();
+    let config = file::parse(GOOD, Path::new("/etc/portcullis"), None).0.unwrap();
     assert_eq!(config.data_dir, Path::new("/etc/portcullis/data"));
     assert_eq!(config.tls.key, Path::new("/etc/keys/gateway.key"));
     assert_eq!(config.tls.crls, [Path::new("/etc/portcullis/clients.crl")]);
@@ -76,11 +87,12 @@ fn all_faults_come_at_once_in_the_order_of_the_file() {
         told,
         [
             "5:3: unknown key `listen.ldpas`; did you mean `listen.ldaps`?",
-            "6:12: `listen.metrics` must be an address and port such as 127.0.0.1:636, not an integer: put it in quotes",
+            "6:12: `listen.metrics` must be an address and port, not an integer; \
+             write an address and a port in quotes, for example '127.0.0.1:636'",
             "10:3: unknown key `tls.client_ca`; it is called `tls.client_anchors`",
-            "16:13: `national.password` must be a reference to a secret: `{file: /path}` or `{environment: NAME}`, \
-             never the secret itself",
-            "20:19: `intervals.assess_seconds`: invalid type: string \"soon\", expected u32",
+            "16:13: `national.password` must be a reference to a secret; \
+             write `{ file: /path }` or `{ environment: NAME }`, never the secret itself",
+            "20:19: `intervals.assess_seconds`: invalid type: string \"soon\", expected u32; leave the key out for its default",
             "21:3: unknown key `intervals.asess_seconds`; did you mean `intervals.assess_seconds`?",
             "23:5: unknown key `applications[0].nmae`; did you mean `applications[0].name`?",
         ]
@@ -90,12 +102,20 @@ fn all_faults_come_at_once_in_the_order_of_the_file() {
 #[test]
 fn each_kind_of_fault_is_told_apart() {
     for (from, to, expected) in [
-        ("version: 1", "version: 2", "1:1: `version` 2 is not known; write 1"),
-        ("version: 1\n", "", "1:1: `version` is missing"),
-        ("policies: policies", "policies: ''", "3:11: `policies` must be a path, not empty"),
+        ("version: 1", "version: 2", "1:10: `version` 2 is not known; write 1"),
+        ("version: 1\n", "", "1:1: `version` is missing; add `version:`"),
+        ("policies: policies", "policies: ''", "3:11: `policies` must be the path of a folder, not empty"),
         ("  crls: [clients.crl]", "  crls: clients.crl", "11:9: `tls.crls` must be a list, not a text"),
-        ("national.test:636", "national.test", "13:12: `national.address` must be a host and port such as"),
-        ("national.test:636", "national.test:0", "13:12: `national.address` must be a host and port such as"),
+        (
+            "national.test:636",
+            "national.test",
+            "13:12: `national.address` must be a host and port, not `national.test",
+        ),
+        (
+            "national.test:636",
+            "national.test:0",
+            "13:12: `national.address` must be a host and port, not `national.test",
+        ),
         (
             "suffix: dc=national,dc=test",
             "suffix: national",
@@ -103,6 +123,28 @@ fn each_kind_of_fault_is_told_apart() {
         ),
         ("ou=people,dc=national", "ou=people,dc=other", "18:16: `national.people_base` must lie below"),
         ("{file: national.password}", "{vault: x}", "16:13: `national.password` must be a reference"),
+        (
+            "{file: national.password}",
+            "{file: }",
+            "16:13: `national.password` must be a reference to a secret",
+        ),
+        (
+            "127.0.50.1:9390",
+            "127.0.50.1:636",
+            "6:12: `listen.metrics` has the address and port of `listen.ldaps`",
+        ),
+        ("127.0.50.1:636", "127.0.50.1:0", "5:10: `listen.ldaps` must name its port: 0 is none"),
+        (
+            "national.test:636",
+            "'national test:636'",
+            "13:12: `national test` is no name that a certificate can",
+        ),
+        ("  crls: [clients.crl]", "  unlisted: perhaps", "11:13: `tls.unlisted` must be `refuse` or `allow`"),
+        ("  crls: [clients.crl]", "  crls: []", "11:9: no revocation list is named"),
+        ("\n  crls: [clients.crl]", "", "8:3: no revocation list is named"),
+        ("name: sms", "name: 7", "22:11: `applications[0].name` must be a text, not an integer"),
+        ("sha256: 'AA:bb", "sha256: 'zz", "23:13: `applications[0].sha256` must be a SHA-256 fingerprint"),
+        ("version: 1\n", "version: 1\nlog: {filter: 'a=b=c'}\n", "2:15: `log.filter` is no log filter"),
         ("data_dir: data", "data_dir: data\ndata_dir: data", "duplicate"),
         ("listen:\n", "listen: [\n", ":"),
     ] {
@@ -112,20 +154,316 @@ fn each_kind_of_fault_is_told_apart() {
             "{from} -> {to}: {told:?}"
         );
     }
-    assert_eq!(faults(""), ["1:1: `the file` must be a section of keys and values, not nothing"]);
+    let (_, empty) = file::parse("", Path::new("/"), None);
+    assert_eq!(empty[0].message, "`the file` must be a section of keys and values, not nothing");
 }
 
 #[test]
-fn references_are_looked_at_when_asked_for() {
-    let directory = tempfile::tempdir().unwrap();
-    for file in ["gateway.pem", "clients.pem", "clients.crl", "national.password"] {
-        std::fs::write(directory.path().join(file), "").unwrap();
+fn one_certificate_stands_for_one_application() {
+    let again = "  - name: mail
+    sha256: 'AABB000000000000000000000000000000000000000000000000000000000000'
+";
+    let told = faults(&format!("{GOOD}{again}"));
+    assert_eq!(
+        told,
+        ["24:5: `applications[1].sha256` is the certificate of the application on line 22, too; \
+          give each application a certificate of its own"]
+    );
+}
+
+/// Settings that would never work, each by itself.
+const NONSENSE: &[&str] = &[
+    "intervals.assess_seconds: 0",
+    "intervals.assess_seconds: 4",
+    "intervals.assess_seconds: 86401",
+    "intervals.sync_seconds: 0",
+    "intervals.sync_seconds: 100000",
+    "intervals.drain_seconds: 3601",
+    "front.shards: 257",
+    "front.connections_per_address: 0",
+    "front.connections: 0",
+    "front.in_flight: 0",
+    "front.message_bytes_before_bind: 0",
+    "front.message_bytes: 0",
+    "front.message_bytes: 4096",
+    "front.upstream_message_bytes: 0",
+    "front.output_pause_bytes: 0",
+    "front.output_bytes: 0",
+    "front.output_bytes: 8192",
+    "front.size_limit: 0",
+    "front.fan_out: 0",
+    "front.handshake_milliseconds: 0",
+    "front.message_milliseconds: 0",
+    "front.idle_milliseconds: 0",
+    "front.write_stall_milliseconds: 0",
+    "front.operation_milliseconds: 0",
+    "front.operation_milliseconds: 18446744073709551",
+    "front.dial_milliseconds: 0",
+    "front.upstream_idle_milliseconds: 0",
+    "front.upstream_depth: 0",
+    "front.upstreams: 0",
+    "front.waiting: 0",
+    "front.back_off_milliseconds: 0",
+    "front.back_off_max_milliseconds: 100",
+    "front.bulk_pause_microseconds: 1000000",
+    "front.hold_up_milliseconds: 0",
+    "front.audit_chunk_bytes: 0",
+    "assess.probe_seconds: 0",
+    "assess.pass_seconds: 0",
+    "assess.pass_seconds: 4",
+    "assess.controllers: 0",
+    "assess.records: 0",
+    "assess.parallel: 0",
+    "assess.plain_port: 0",
+    "assess.kinit: ''",
+    "assess.directory.connect_seconds: 0",
+    "assess.directory.answer_seconds: 0",
+    "assess.directory.page_size: 0",
+    "assess.directory.entries: 0",
+    "assess.directory.message_bytes: 0",
+    "assess.directory.operation_bytes: 1000000",
+    "sync.parallel: 0",
+    "sync.connections: 0",
+    "sync.connections: 17",
+    "sync.batch: 0",
+    "sync.lease_seconds: 0",
+    "sync.complete_seconds: 0",
+    "sync.complete_blind_seconds: 0",
+    "sync.page_bytes: 0",
+    "sync.approval_seconds: 0",
+    "sync.second_officer_at: 0",
+    "store.busy_timeout_ms: 0",
+];
+
+/// The lines that say `a.b.c: value`, and the column of the value.
+fn written(setting: &str) -> (String, usize) {
+    let (path, value) = setting.split_once(": ").unwrap();
+    let (mut text, mut column) = (String::new(), 0);
+    let keys: Vec<&str> = path.split('.').collect();
+    for (depth, key) in keys.iter().enumerate() {
+        let blanks = "  ".repeat(depth);
+        let last = depth + 1 == keys.len();
+        text += &format!("{blanks}{key}:{}\n", if last { format!(" {value}") } else { String::new() });
+        column = blanks.len() + key.len() + 3;
     }
-    std::fs::create_dir(directory.path().join("policies")).unwrap();
-    let faults = file::parse(GOOD, directory.path(), true).unwrap_err();
-    let told: Vec<String> = faults.iter().map(|f| format!("{}: {}", f.line, f.message)).collect();
+    (text, column)
+}
+
+#[test]
+fn settings_that_would_never_work_are_refused_in_their_place() {
+    let good = GOOD.split("intervals:").next().unwrap();
+    for setting in NONSENSE {
+        let (text, column) = written(setting);
+        let told = faults(&format!("{good}{text}"));
+        let path = setting.split(':').next().unwrap();
+        let line = good.lines().count() + text.lines().count();
+        let place = format!("{line}:{column}: `{path}` must ");
+        assert!(told.iter().any(|told| told.starts_with(&place)), "{setting}: {place} {told:?}");
+    }
+    // what is wrong beside something that cannot be read is told, too
+    let told = faults(&format!("{good}sync:\n  batch: many\n  parallel: 0\n  colour: red\n"));
     assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told[0].starts_with("9: cannot read /etc/keys/gateway.key"), "{told:?}");
-    assert!(told[1].starts_with("14: cannot read"), "{told:?}");
-    assert!(told[2].starts_with("16: ") && told[2].contains("empty secret"), "{told:?}");
+    assert!(told[1].contains("`sync.parallel` must be from 1 to 1000, not 0"), "{told:?}");
+    // and what the program itself would choose makes sense
+    for section in ["front", "assess", "sync", "store", "intervals", "log"] {
+        assert_eq!(faults(&format!("{good}{section}: {{}}\n")), Vec::<String>::new());
+    }
+}
+
+fn check(stage: &Stage, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["config", "check", "--config", argument(&stage.path("portcullis.yaml"))])
+        .args(arguments)
+        .env_remove("PORTCULLIS_CONFIG")
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The certificate of an authority that ended yesterday.
+fn ended_authority() -> String {
+    let mut root = CertificateParams::new(vec![]).unwrap();
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    root.not_after = Clock::system().now() - time::Duration::DAY;
+    root.self_signed(&KeyPair::generate().unwrap()).unwrap().pem()
+}
+
+/// A revocation list whose next one should have come an hour ago.
+fn ended_list() -> String {
+    let mut root = CertificateParams::new(vec![]).unwrap();
+    root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    root.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let root = CertifiedIssuer::self_signed(root, KeyPair::generate().unwrap()).unwrap();
+    let now = Clock::system().now();
+    let list = CertificateRevocationListParams {
+        this_update: now - time::Duration::DAY,
+        next_update: now - time::Duration::HOUR,
+        crl_number: SerialNumber::from(1),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    list.signed_by(&root).unwrap().pem().unwrap()
+}
+
+#[test]
+fn all_faults_of_all_named_files_come_in_one_run() {
+    let stage = Stage::new("intervals: { assess_seconds: 0 }\n");
+    let config = std::fs::read_to_string(stage.path("portcullis.yaml")).unwrap();
+    let config = config
+        .replace("intervals: { assess_seconds: 3600, sync_seconds: 3600, drain_seconds: 1 }\n", "")
+        .replace("anchors: ca.pem\n", "anchors: old.pem\n")
+        .replace("client_anchors: ca.pem", "client_anchors: broken.pem")
+        .replace("policies: policies", "policies: elsewhere");
+    stage.write("portcullis.yaml", &config);
+    secret(&stage.path("gateway.key"), "-----BEGIN PRIVATE KEY-----\nno key\n-----END PRIVATE KEY-----\n");
+    std::fs::remove_file(stage.path("ca.crl")).unwrap();
+    std::fs::remove_file(stage.path("national.password")).unwrap();
+    stage.write("old.pem", &ended_authority());
+    stage.write(
+        "broken.pem",
+        "-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n",
+    );
+    std::fs::create_dir(stage.path("data")).unwrap();
+    secret(&stage.path("data/signing.key"), "not a key");
+
+    let expected = [
+        (2, "signing.key is not an Ed25519 key", "put the gateway's key back"),
+        (3, "cannot read the policies in", "policy check"),
+        (5, "holds no private key in PEM form", "put the private key there in PEM form"),
+        (5, "the certificate cannot be read", "write the file anew"),
+        (5, "cannot read `", "put the file there"),
+        (8, "ended on ", "put the new one in its place"),
+        (10, "cannot read ", "write the secret to "),
+        (14, "`intervals.assess_seconds` must be from 5 to 86400, not 0", "leave the key out"),
+    ];
+    let done = check(&stage, &["--json"]);
+    assert_eq!(done.status.code(), Some(1));
+    let answer: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    let all = answer["faults"].as_array().unwrap();
+    for (line, message, hint) in expected {
+        let found = all.iter().any(|fault| {
+            fault["line"] == line
+                && fault["column"].as_u64().unwrap() > 1
+                && fault["weight"] == "fault"
+                && fault["file"].as_str().unwrap().ends_with("/portcullis.yaml")
+                && fault["message"].as_str().unwrap().contains(message)
+                && fault["hint"].as_str().unwrap().contains(hint)
+        });
+        assert!(found, "{line} {message}: {answer:#}");
+    }
+    assert_eq!(all.len(), expected.len(), "{answer:#}");
+
+    let done = check(&stage, &[]);
+    assert_eq!(done.status.code(), Some(1));
+    let said = text(&done.stdout);
+    assert_eq!(said.lines().count(), expected.len(), "{said}");
+    for line in said.lines() {
+        assert!(line.contains("/portcullis.yaml:") && line.contains("; "), "{line}");
+    }
+    // and the gateway does not start with any of it
+    let served = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["serve", "--config", argument(&stage.path("portcullis.yaml"))])
+        .output()
+        .unwrap();
+    assert_eq!(served.status.code(), Some(2));
+    assert_eq!(text(&served.stderr).matches("/portcullis.yaml:").count(), expected.len());
+}
+
+#[test]
+fn what_is_good_has_no_fault() {
+    let stage = Stage::new("");
+    let done = check(&stage, &["--json"]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stdout));
+    let answer: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!(answer["faults"], serde_json::json!([]));
+    assert!(text(&check(&stage, &[]).stdout).ends_with(": no fault\n"));
+    let nowhere = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["config", "check", "--config", "/nowhere/portcullis.yaml"])
+        .output()
+        .unwrap();
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(text(&nowhere.stdout).contains("cannot be read: "), "{}", text(&nowhere.stdout));
+}
+
+#[test]
+fn a_key_must_be_that_of_the_certificate() {
+    let stage = Stage::new("");
+    secret(&stage.path("gateway.key"), &KeyPair::generate().unwrap().serialize_pem());
+    let said = text(&check(&stage, &[]).stdout);
+    assert!(said.contains(":5:") && said.contains("the private key does not fit the certificate"), "{said}");
+    assert!(said.contains("openssl pkey -pubout"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_certificate_that_is_over_is_a_fault_and_a_list_that_is_over_a_warning() {
+    let stage = Stage::new("");
+    stage.write("ca.crl", &ended_list());
+    let done = check(&stage, &[]);
+    let said = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    assert!(said.contains(": warning: the revocation list of ") && said.contains("ended on "), "{said}");
+    assert!(said.contains("put the new one in its place") && said.contains("see the warnings"), "{said}");
+    let (_, warnings) =
+        file::check(&stage.path("portcullis.yaml"), Clock::system().now()).expect("it starts with a warning");
+    assert_eq!((warnings.faults.len(), warnings.refuse()), (1, false));
+
+    // long after all of them ended
+    let late = time::macros::datetime!(9000-01-01 0:00 UTC);
+    let faults = file::check(&stage.path("portcullis.yaml"), late).unwrap_err();
+    let told = told(&faults.faults).join("\n");
+    assert!(told.contains("no client would accept the front door"), "{told}");
+    assert!(told.contains("the trust anchor "), "{told}");
+}
+
+fn open_to(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn secrets_that_others_can_read_are_refused_with_the_command_that_mends_it() {
+    let stage = Stage::new("");
+    let signing = stage.path("data/signing.key");
+    std::fs::create_dir(stage.path("data")).unwrap();
+    portcullis::secret::signing::Signer::load_or_create(&signing).unwrap();
+    assert_eq!(check(&stage, &[]).status.code(), Some(0));
+    let files = [stage.path("gateway.key"), stage.path("national.password"), signing];
+    for (path, mode) in files.iter().zip([0o644, 0o640, 0o602]) {
+        open_to(path, mode);
+    }
+    let done = check(&stage, &[]);
+    let said = text(&done.stdout);
+    assert_eq!((done.status.code(), said.lines().count()), (Some(1), 3), "{said}");
+    for (path, mode) in files.iter().zip(["0644", "0640", "0602"]) {
+        let command = format!("chmod 600 {}", path.display());
+        let line = said.lines().find(|line| line.ends_with(&format!("run: {command}"))).expect(&said);
+        assert!(line.contains(&format!("(mode {mode})")), "{line}");
+        let mended = Command::new("sh").args(["-c", &command]).status().unwrap();
+        assert!(mended.success());
+    }
+    assert_eq!(check(&stage, &[]).status.code(), Some(0));
+
+    if std::os::unix::fs::chown(&files[0], Some(54_321), None).is_err() {
+        eprintln!("SKIPPED: only root can give files away");
+        return;
+    }
+    let said = text(&check(&stage, &[]).stdout);
+    assert!(said.contains("belongs to user 54321") && said.contains("; run: chown "), "{said}");
+}
+
+#[test]
+fn the_signing_key_that_the_program_makes_is_its_owners_alone() {
+    let stage = Stage::new("");
+    let made = Command::new("sh")
+        .args(["-c", "umask 0; exec \"$0\" audit verify --config \"$1\"", env!("CARGO_BIN_EXE_portcullis")])
+        .arg(stage.path("portcullis.yaml"))
+        .output()
+        .unwrap();
+    let metadata = std::fs::metadata(stage.path("data/signing.key"))
+        .unwrap_or_else(|error| panic!("{error}: {}", text(&made.stderr)));
+    assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
 }

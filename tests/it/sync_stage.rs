@@ -82,7 +82,7 @@ impl Stage {
         let file = |name: &str, text: &str| {
             let path = folder.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, text).unwrap();
+            crate::app_stage::secret(&path, text);
             path
         };
         file("policies/sync.yaml", scope);

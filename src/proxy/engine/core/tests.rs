@@ -116,7 +116,7 @@ impl Rig {
                     self.engine.forget_upstream(upstream);
                 }
                 Wish::CloseClient { client } => self.engine.forget_client(client),
-                Wish::ReadClient { .. } | Wish::ReadUpstream { .. } => {}
+                Wish::ReadClient { .. } | Wish::ReadUpstream { .. } | Wish::Secure { .. } => {}
             }
         }
     }
