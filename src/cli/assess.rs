@@ -17,6 +17,7 @@ use crate::baseline::assessment::{Assessment, Verdict};
 use crate::baseline::facts::Evidence;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
+use crate::cli::progress::told;
 use crate::directory::endpoint::Endpoint;
 use crate::enrol::run::{self, By};
 use crate::policy::set::PolicySet;
@@ -149,9 +150,10 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
     let profile = command.profile.as_deref();
     let compiled = compile(&set, profile, &command.member).map_err(failure)?;
     let settings = Settings::default();
-    let collected =
-        collect(&target, compiled.requirements(), &settings, &context.clock, settings.pass_timeout());
-    let evidence = runtime()?.block_on(collected);
+    let allotted = settings.pass_timeout();
+    let collected = collect(&target, compiled.requirements(), &settings, &context.clock, allotted);
+    let what = format!("measuring {}; it ends after {} s at most", command.host, allotted.as_secs());
+    let evidence = runtime()?.block_on(told(context, &what, collected));
     let evidence = sign(evidence, &Signer::ephemeral().map_err(Failure::could_not)?);
     if let Some(path) = &command.evidence {
         write(path, &evidence.to_json())?;
@@ -193,7 +195,8 @@ fn measure(member: &OdsCode, context: &Context) -> Result<(Assessment, Vec<Asses
         metrics: None,
         on_assessed: None,
     };
-    let assessed = runtime()?.block_on(assessor.assess(member)).map_err(failure)?;
+    let what = format!("measuring {member}; a probe that gets no answer gives up by itself");
+    let assessed = runtime()?.block_on(told(context, &what, assessor.assess(member))).map_err(failure)?;
     let by = By { actor: &context.actor, reason: "its directory was measured", now: context.clock.now() };
     run::measured(store.as_ref(), member, &by).map_err(Failure::could_not)?;
     Ok((assessed.assessment, before))

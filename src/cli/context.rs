@@ -104,6 +104,11 @@ impl Context {
         let _ = writeln!(std::io::stderr().lock(), "{text}");
     }
 
+    /// Whether standard error is a terminal, so that a person sees notes as they come.
+    pub fn is_watched(&self) -> bool {
+        std::io::stderr().is_terminal()
+    }
+
     /// Whether standard output is a terminal, so that colour helps.
     pub fn is_terminal(&self) -> bool {
         std::io::stdout().is_terminal()

@@ -12,6 +12,8 @@ pub enum Answer {
     No,
     /// Exit code 2: could not tell; the reasons were printed.
     Unknown,
+    /// Exit code 3: done, but it does not have the effect that was probably wanted; the reasons were printed.
+    DoneInVain,
 }
 
 impl From<Answer> for ExitCode {
@@ -20,6 +22,7 @@ impl From<Answer> for ExitCode {
             Answer::Yes => 0,
             Answer::No => 1,
             Answer::Unknown => 2,
+            Answer::DoneInVain => 3,
         })
     }
 }

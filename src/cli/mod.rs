@@ -1,6 +1,7 @@
 //! The commands, as a person types them: one file per group, each with its `Command` and its `run`.
 //!
-//! Text and JSON show the same value. Exit codes: 0 yes or done, 1 no or refused, 2 could not tell or could not run.
+//! Text and JSON show the same value. Exit codes: 0 yes or done, 1 no or refused, 2 could not tell or could not run,
+//! 3 done but without the effect that was probably wanted (`member approve`: its gates stay closed).
 //!
 //! Must never: hold logic of its own.
 
@@ -14,6 +15,7 @@ pub mod failure;
 pub mod gate;
 pub mod member;
 pub mod policy;
+pub mod progress;
 pub mod release;
 pub mod serve;
 pub mod store;

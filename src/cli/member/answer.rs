@@ -26,7 +26,7 @@ pub fn standing(context: &Context, ods: &OdsCode) -> Result<Member, Failure> {
 }
 
 /// How a failed step ends a command: refused, or could not run.
-fn refused(error: EnrolError) -> Failure {
+pub fn refused(error: EnrolError) -> Failure {
     match error {
         EnrolError::Store(error) => Failure::could_not(error),
         other => Failure::refused(other),

@@ -6,7 +6,7 @@ use crate::cli::assess;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::{answer, by, standing};
-use crate::cli::member::{request, show};
+use crate::cli::member::{approval, request, show};
 use crate::enrol::lifecycle::Step;
 use crate::enrol::run;
 use crate::policy::terms::{Membership, OdsCode};
@@ -25,7 +25,8 @@ pub enum Command {
     },
     /// Measure the member's directory now; exit code 0 when it would be admitted, 1 when not, 2 when that cannot be told.
     Check { member: OdsCode },
-    /// Approve a checked member: it pilots, then federates; or promote a piloting one.
+    /// Approve a checked member: it pilots, then federates; or promote a piloting one. Exit code 0 when its latest assessment lets
+    /// every gate open, 3 when it was approved but a gate stays closed (each is printed with what denies it), 1 when refused.
     Approve {
         member: OdsCode,
         /// Stop at the pilot.
@@ -75,7 +76,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
                 return Err(Failure::refused(format_args!("{member} is {goal} already")));
             }
             let done = run::advance(store.as_ref(), &member, goal, &by(context, &reason));
-            answer(context, done)
+            approval::answer(context, done)
         }
         Command::Suspend { member, reason } => take(context, &member, Step::Suspend, &reason),
         Command::Resume { member, reason } => take(context, &member, Step::Resume, &reason),

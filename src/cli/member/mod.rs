@@ -1,6 +1,7 @@
 //! `portcullis member`: the life of a membership, by command.
 
 pub mod answer;
+pub mod approval;
 pub mod command;
 pub mod request;
 pub mod show;

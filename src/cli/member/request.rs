@@ -12,6 +12,7 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::{answer, by};
 use crate::enrol::run;
 use crate::policy::terms::{Membership, OdsCode};
+use crate::secret::file;
 use crate::secret::reference::SecretReference;
 use crate::store::audit::hex;
 use crate::store::member::{Card, Connection, ConnectorCertificate, Controller, Member};
@@ -100,12 +101,30 @@ pub struct CardArguments {
 pub fn run(request: Request, context: &Context) -> Result<Answer, Failure> {
     let reason = request.reason.clone();
     let member = member(request, context)?;
-    // a secret that cannot be read now will not be readable later
-    if let Err(error) = member.connection.password.read() {
-        return Err(Failure::refused(error));
-    }
+    secrets(&member)?;
     let store = context.store()?;
     answer(context, run::request(store.as_ref(), member, &by(context, &reason)))
+}
+
+/// A secret that cannot be read now will not be readable later.
+fn secrets(member: &Member) -> Result<(), Failure> {
+    let connection = &member.connection;
+    let card = connection.card.as_ref();
+    let of_card = card.into_iter().flat_map(|card| [&card.pin, &card.password]).flatten();
+    let mut faults: Vec<String> = std::iter::once(&connection.password)
+        .chain(of_card)
+        .filter_map(|secret| secret.read().err().map(|error| error.to_string()))
+        .collect();
+    if let Some(key) = card.and_then(|card| card_key(&card.identity)) {
+        faults.extend(file::read(Path::new(key), MAX_PEM_BYTES).err().map(|error| error.to_string()));
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Failure::refused(faults.join("\n"))) }
+}
+
+/// The private key of a card that is a file: `FILE:cert.pem,key.pem`, or one file for both.
+fn card_key(identity: &str) -> Option<&str> {
+    let files = identity.strip_prefix("FILE:")?;
+    files.split(',').next_back()
 }
 
 fn member(request: Request, context: &Context) -> Result<Member, Failure> {
