@@ -11,11 +11,13 @@ use crate::baseline::typing::Typing;
 use crate::baseline::value::{Type, Value};
 use crate::ldap::filter::Filter;
 use crate::policy::documents::{
-    AttributeFact, Baseline, Clause, Control, Grade, GrantRule, Profile, Requirement, SearchScope, Shape,
-    Tolerance,
+    self, AttributeFact, Baseline, Clause, Control, Grade, GrantRule, Profile, Requirement, SearchScope,
+    Shape, Tolerance,
 };
 use crate::policy::fault::{Fault, Placed};
+use crate::policy::fields::integer;
 use crate::policy::set::PolicySet;
+use crate::policy::source::Content;
 use crate::policy::terms::{Grant, Severity, Stage};
 
 /// A checked baseline for one kind of member, ready to evaluate and immutable.
@@ -220,7 +222,7 @@ fn compile(set: &PolicySet, baseline: &Baseline, profile: Option<&Profile>) -> (
     for (name, node) in &baseline.parameters {
         if !typing.used_parameters.contains(name) {
             let message = format!("no control uses the parameter `{name}`");
-            typing.faults.push(Fault::new(&node.at, message).hint("use it as `$name` or remove it"));
+            typing.faults.push(Fault::absent(&node.at, message).hint("use it as `$name` or remove it"));
         }
     }
     let (used, faults) = (typing.used_facts, typing.faults);
@@ -252,7 +254,7 @@ fn compiled_control(
     if let Some(name) = &control.for_each
         && !typing.catalogue.collections.contains_key(&name.value)
     {
-        let fault = Fault::new(&name.at, format!("there is no collection `{}`", name.value));
+        let fault = Fault::absent(&name.at, format!("there is no collection `{}`", name.value));
         let names = typing.catalogue.collections.keys().map(String::as_str);
         typing.faults.push(fault.nearest(&name.value, names));
     }
@@ -268,6 +270,7 @@ fn compiled_control(
             let known =
                 Known { kind: Type::Integer, origin: Origin::Computed, title: "number of records".into() };
             let fact = format!("{}.count", collection.unwrap_or_default());
+            no_negative_count(typing, tests);
             CompiledRequirement::Count(typing.tests(tests, &fact, None, &known))
         }
     };
@@ -288,6 +291,26 @@ fn compiled_control(
         why: control.why.clone(),
         fix: control.fix.clone(),
         references: control.references.clone(),
+    }
+}
+
+/// A count below zero is never met, or always.
+fn no_negative_count(typing: &mut Typing<'_>, tests: &[documents::Test]) {
+    for test in tests {
+        let Ok(operand) = literal::resolve(&test.operand, typing.parameters, &mut typing.used_parameters)
+        else {
+            continue;
+        };
+        let items = match &operand.content {
+            Content::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(&operand),
+        };
+        for item in items {
+            if item.scalar().and_then(integer).is_some_and(|number| number < 0) {
+                let message = "a number of records is never below 0";
+                typing.faults.push(Fault::new(&item.at, message).hint("write 0 or more"));
+            }
+        }
     }
 }
 

@@ -159,7 +159,7 @@ fn give(
         }
         None => {
             let names = catalogue.records.keys().chain(catalogue.collections.keys()).map(String::as_str);
-            let fault = Fault::new(&name.at, format!("there is no fact `{}`", name.value));
+            let fault = Fault::absent(&name.at, format!("there is no fact `{}`", name.value));
             Err(vec![fault.nearest(&name.value, names)])
         }
     }

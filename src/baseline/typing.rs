@@ -84,7 +84,7 @@ impl<'a> Typing<'a> {
             self.used_facts.insert(name.value.clone());
             return Some((name.value.clone(), None, known.clone()));
         }
-        let fault = Fault::new(&name.at, format!("there is no fact `{}`", name.value));
+        let fault = Fault::absent(&name.at, format!("there is no fact `{}`", name.value));
         let ranged = name.value.split_once('.').filter(|(c, _)| self.catalogue.collections.contains_key(*c));
         let fault = match (ranged, records) {
             (Some((other, _)), None) => fault

@@ -13,10 +13,10 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::policy::documents::{Control, Requirement};
 use crate::policy::fault::Fault;
+use crate::policy::folder::read_folder;
 use crate::policy::render::render;
 use crate::policy::schema::schema;
 use crate::policy::set::PolicySet;
-use crate::policy::source::read_folder;
 use crate::release::agreement::Agreements;
 
 /// Policies: check, test and look at them. PATH is a folder or a file; the configured policies when it is left out.
@@ -297,13 +297,11 @@ fn print_schema(path: Option<&Path>, context: &Context) -> Result<Answer, Failur
 }
 
 fn format(folder: &Path, only_check: bool, context: &Context) -> Result<Answer, Failure> {
-    let sources = match read_folder(folder) {
-        Ok(sources) => sources,
-        Err(faults) => {
-            context.print(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
-            return Ok(Answer::No);
-        }
-    };
+    let (sources, faults) = read_folder(folder);
+    if !faults.is_empty() {
+        context.print(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
+        return Ok(Answer::No);
+    }
     let mut changed = Vec::new();
     for source in sources {
         let lines: Vec<&str> = source.text.lines().map(str::trim_end).collect();

@@ -70,12 +70,37 @@ pub struct Fault {
     pub hint: Option<String>,
     /// The line of the file that `place` names, without its end; empty when there is none.
     pub source_line: String,
+    /// It says that something is not there: what could not be read may define it.
+    #[serde(skip)]
+    absent: bool,
 }
 
 impl Fault {
     /// A fault at `place`. The source line is filled in when the faults of a set are gathered.
     pub fn new(place: &Place, message: impl Into<String>) -> Fault {
-        Fault { place: place.clone(), message: message.into(), hint: None, source_line: String::new() }
+        Fault {
+            place: place.clone(),
+            message: message.into(),
+            hint: None,
+            source_line: String::new(),
+            absent: false,
+        }
+    }
+
+    /// A fault that says that something is not there.
+    pub fn absent(place: &Place, message: impl Into<String>) -> Fault {
+        Fault { absent: true, ..Fault::new(place, message) }
+    }
+
+    /// When it says that something is not there: that `file`, which could not be read, may define it.
+    pub fn may_be_in(&mut self, file: &str) {
+        if std::mem::take(&mut self.absent) {
+            let other = format!("mend {file} first, it may define this");
+            self.hint = Some(match self.hint.take() {
+                Some(hint) => format!("{hint}; or {other}"),
+                None => other,
+            });
+        }
     }
 
     /// With what to do about it.

@@ -187,6 +187,39 @@ impl Reader {
         self.keep(&node.at, scalar::duration(&text), scalar::DURATION_HINT).map(Duration::seconds)
     }
 
+    /// A duration from `low` to `high`, both as a document writes them.
+    pub fn duration_within(&mut self, node: &Node, what: &str, low: &str, high: &str) -> Option<Duration> {
+        let found = self.duration(node)?;
+        let bound = |text: &str| scalar::duration(text).map_or(found, Duration::seconds);
+        if (bound(low)..=bound(high)).contains(&found) {
+            return Some(found);
+        }
+        let text = node.scalar().unwrap_or_default();
+        self.fault(Fault::new(&node.at, format!("`{what}` is from {low} to {high}, not {text}")));
+        None
+    }
+
+    /// A share from one hundredth of a percent to `high` hundredths.
+    pub fn share(&mut self, node: &Node, what: &str, high: u32) -> Option<u32> {
+        let text = self.text(node)?;
+        let found = self.keep(&node.at, scalar::percent(&text), "write a share such as `5%`")?;
+        if (1..=high).contains(&found) {
+            return Some(found);
+        }
+        let high = format!("{}.{:02}", high / 100, high % 100);
+        let high = high.trim_end_matches('0').trim_end_matches('.');
+        self.fault(Fault::new(&node.at, format!("`{what}` is from 0.01% to {high}%, not {text}")));
+        None
+    }
+
+    /// Notes a value that stands twice among others.
+    pub fn twice(&mut self, node: &Node, what: &str) {
+        let text = node.scalar().unwrap_or_default();
+        self.fault(
+            Fault::new(&node.at, format!("`{text}` stands twice in `{what}`")).hint("keep one of them"),
+        );
+    }
+
     /// One of the given words.
     pub fn word<T: Copy>(&mut self, node: &Node, words: &[(&str, T)], what: &str) -> Option<T> {
         let text = self.text(node)?;

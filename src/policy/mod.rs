@@ -3,6 +3,7 @@
 pub mod documents;
 pub mod fault;
 pub mod fields;
+pub mod folder;
 pub mod read;
 pub mod render;
 pub mod scalar;

@@ -11,9 +11,10 @@ use crate::policy::documents::{
 };
 use crate::policy::fault::{Fault, Place, Placed};
 use crate::policy::fields::Reader;
+use crate::policy::folder::read_folder;
 use crate::policy::read::document::{Document, document};
 use crate::policy::signature::hex;
-use crate::policy::source::{Source, read_folder};
+use crate::policy::source::Source;
 use crate::policy::terms::Stage;
 
 /// Every document of a folder, checked together. Types of operands are checked by `baseline::compile`, attributes and
@@ -36,6 +37,8 @@ pub struct PolicySet {
     pub tests: Vec<PolicyTest>,
     hash: String,
     sources: BTreeMap<String, Vec<String>>,
+    /// A file that could not be read, the first of them.
+    unread: Option<String>,
 }
 
 impl PolicySet {
@@ -51,31 +54,42 @@ impl PolicySet {
     /// Like [`PolicySet::load`], with what could be read beside the faults, so that the checks of other modules can
     /// find theirs in the same run. A set that came with faults must not be used for anything else.
     pub fn read(folder: &Path) -> (PolicySet, Vec<Fault>) {
-        match read_folder(folder) {
-            Ok(sources) => PolicySet::from_sources(&sources),
-            Err(faults) => (PolicySet::default(), faults),
-        }
+        let (sources, faults) = read_folder(folder);
+        PolicySet::of(&sources, faults)
     }
 
     /// A set from texts.
     pub fn from_sources(sources: &[Source]) -> (PolicySet, Vec<Fault>) {
-        let mut set = PolicySet { hash: content_hash(sources), ..PolicySet::default() };
-        let mut reader = Reader::default();
+        PolicySet::of(sources, Vec::new())
+    }
+
+    /// A set from texts, when reading them brought faults already.
+    fn of(sources: &[Source], faults: Vec<Fault>) -> (PolicySet, Vec<Fault>) {
+        let unread = faults.first().map(|fault| fault.place.file.to_string());
+        let mut set = PolicySet { hash: content_hash(sources), unread, ..PolicySet::default() };
+        let mut reader = Reader { faults };
         for source in sources {
             let lines = source.text.lines().map(str::to_owned).collect();
             set.sources.insert(source.name.to_string(), lines);
             match source.documents() {
                 Ok(nodes) => {
+                    if nodes.is_empty() {
+                        let place = Place::start_of(&source.name);
+                        let fault = Fault::new(&place, "the file is empty: it holds no policy document");
+                        reader.fault(fault.hint("write one, or remove the file"));
+                    }
                     for node in &nodes {
                         if let Some(document) = document(&mut reader, node) {
                             set.add(document, &mut reader);
                         }
                     }
                 }
-                Err(faults) => faults.into_iter().for_each(|fault| reader.fault(fault)),
+                Err(faults) => {
+                    set.unread.get_or_insert_with(|| source.name.to_string());
+                    faults.into_iter().for_each(|fault| reader.fault(fault));
+                }
             }
         }
-        // what a broken file would have defined is missing: references are only judged over whole files
         set.resolve_includes(&mut reader);
         set.check_references(&mut reader);
         let faults = set.illustrated(reader.faults);
@@ -87,9 +101,13 @@ impl PolicySet {
         &self.hash
     }
 
-    /// The faults with their source lines, sorted by place, each once.
+    /// The faults with their source lines, sorted by place, each once. What is not there may be in a file that could not be
+    /// read: that is told, and the fault all the same.
     pub fn illustrated(&self, mut faults: Vec<Fault>) -> Vec<Fault> {
         for fault in &mut faults {
+            if let Some(file) = &self.unread {
+                fault.may_be_in(file);
+            }
             let line = usize::try_from(fault.place.line).unwrap_or(0).checked_sub(1);
             let lines = self.sources.get(&*fault.place.file);
             if let Some(line) = lines.zip(line).and_then(|(lines, n)| lines.get(n)) {
@@ -173,7 +191,9 @@ impl PolicySet {
                     self.controls.values().filter(|c| glob(&whole, &c.at.file)).collect();
                 if found.is_empty() && !self.sources.keys().any(|file| glob(&whole, file)) {
                     let message = format!("`{}` includes no file", pattern.value);
-                    reader.fault(Fault::new(&pattern.at, message).hint("patterns are relative to this file"));
+                    reader.fault(
+                        Fault::absent(&pattern.at, message).hint("patterns are relative to this file"),
+                    );
                 }
                 found.sort_by(|a, b| a.at.cmp(&b.at));
                 for control in found {
@@ -191,7 +211,8 @@ impl PolicySet {
         }
         for exception in &self.exceptions {
             if !self.controls.contains_key(&exception.control) {
-                let fault = Fault::new(&exception.at, format!("there is no control `{}`", exception.control));
+                let fault =
+                    Fault::absent(&exception.at, format!("there is no control `{}`", exception.control));
                 reader.fault(fault.nearest(&exception.control, self.controls.keys().map(String::as_str)));
             }
         }
@@ -203,7 +224,7 @@ impl PolicySet {
             test.profile.iter().for_each(|name| known(reader, name, "profile", &self.profiles));
             let tests = self.tests.iter().map(|t| t.name.as_str());
             if let Some(like) = test.like.as_ref().filter(|like| !tests.clone().any(|t| t == like.value)) {
-                let fault = Fault::new(&like.at, format!("there is no test named `{}`", like.value));
+                let fault = Fault::absent(&like.at, format!("there is no test named `{}`", like.value));
                 reader.fault(fault.nearest(&like.value, tests));
             }
             if test.baseline.is_none() && test.profile.is_none() && self.baselines.len() > 1 {
@@ -225,8 +246,10 @@ impl PolicySet {
         }
         for (id, change) in &profile.controls {
             let Some(control) = self.controls.get(id).filter(|_| baseline.controls.contains(id)) else {
-                let fault =
-                    Fault::new(&change.at, format!("the baseline `{}` has no control `{id}`", baseline.id));
+                let fault = Fault::absent(
+                    &change.at,
+                    format!("the baseline `{}` has no control `{id}`", baseline.id),
+                );
                 reader.fault(fault.nearest(id, baseline.controls.iter().map(String::as_str)));
                 continue;
             };
@@ -244,7 +267,7 @@ impl PolicySet {
 
 fn known<T>(reader: &mut Reader, name: &Placed<String>, what: &str, map: &BTreeMap<String, T>) {
     if !map.contains_key(&name.value) {
-        let fault = Fault::new(&name.at, format!("there is no {what} `{}`", name.value));
+        let fault = Fault::absent(&name.at, format!("there is no {what} `{}`", name.value));
         reader.fault(fault.nearest(&name.value, map.keys().map(String::as_str)));
     }
 }

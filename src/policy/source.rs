@@ -3,7 +3,6 @@
 //! The text is parsed into nodes first and read into documents afterwards, so that one wrong key does not hide the rest.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -12,12 +11,8 @@ use serde_yaml::{DuplicateKeyPolicy, Location, Spanned};
 
 use crate::policy::fault::{Fault, Place, Placed};
 
-/// No policy file is larger.
-const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// No document nests deeper.
 const DEPTH_MAX: usize = 48;
-/// No folder below a policy folder lies deeper.
-const FOLDERS_MAX: usize = 16;
 
 /// A part of a document as written.
 #[derive(Debug, Clone, PartialEq)]
@@ -195,84 +190,6 @@ impl Source {
 
 fn narrow(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-/// Reads every `*.yaml` and `*.yml` below `root` (or `root` itself when it is a file), sorted by name.
-///
-/// # Errors
-/// One fault for each file or folder that cannot be read, is too large or is not UTF-8.
-pub fn read_folder(root: &Path) -> Result<Vec<Source>, Vec<Fault>> {
-    let mut paths = Vec::new();
-    let mut faults = Vec::new();
-    if root.is_file() {
-        paths.push(root.to_owned());
-    } else {
-        walk(root, root, FOLDERS_MAX, &mut paths, &mut faults);
-    }
-    paths.sort();
-    let mut sources = Vec::new();
-    for path in paths {
-        match read_file(&path, &name_below(root, &path)) {
-            Ok(source) => sources.push(source),
-            Err(fault) => faults.push(fault),
-        }
-    }
-    if sources.is_empty() && faults.is_empty() {
-        let place = Place::start_of(&root.to_string_lossy());
-        faults
-            .push(Fault::new(&place, "there is no policy file (*.yaml) here").hint("name the policy folder"));
-    }
-    if faults.is_empty() { Ok(sources) } else { Err(faults) }
-}
-
-fn walk(root: &Path, folder: &Path, depth: usize, out: &mut Vec<PathBuf>, faults: &mut Vec<Fault>) {
-    let place = Place::start_of(&name_below(root, folder));
-    if depth == 0 {
-        faults.push(Fault::new(&place, "folders nest too deep"));
-        return;
-    }
-    let entries = match std::fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) => {
-            faults.push(Fault::new(&place, format!("the folder cannot be read: {error}")));
-            return;
-        }
-    };
-    for entry in entries {
-        match entry {
-            Ok(entry) => {
-                let path = entry.path();
-                let hidden = entry.file_name().to_string_lossy().starts_with('.');
-                if path.is_dir() && !hidden {
-                    walk(root, &path, depth - 1, out, faults);
-                } else if !hidden && path.extension().is_some_and(|e| e == "yaml" || e == "yml") {
-                    out.push(path);
-                }
-            }
-            Err(error) => {
-                faults.push(Fault::new(&place, format!("the folder cannot be read: {error}")));
-            }
-        }
-    }
-}
-
-fn name_below(root: &Path, path: &Path) -> String {
-    let below = path.strip_prefix(root).ok().filter(|p| !p.as_os_str().is_empty());
-    below.unwrap_or(path).to_string_lossy().replace('\\', "/")
-}
-
-fn read_file(path: &Path, name: &str) -> Result<Source, Fault> {
-    let place = Place::start_of(name);
-    let cannot = |error: std::io::Error| Fault::new(&place, format!("the file cannot be read: {error}"));
-    let length = std::fs::metadata(path).map_err(cannot)?.len();
-    if length > FILE_BYTES_MAX {
-        let message = format!("the file has {length} bytes; a policy file has at most {FILE_BYTES_MAX}");
-        return Err(Fault::new(&place, message).hint("split it by theme"));
-    }
-    let bytes = std::fs::read(path).map_err(cannot)?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Fault::new(&place, "the file is not UTF-8").hint("save it as UTF-8"))?;
-    Ok(Source { name: Arc::from(name), text })
 }
 
 /// A node as the parser gives it.

@@ -29,6 +29,9 @@ pub const AUDIENCE_KEYS: &[&str] = &["category", "authenticated_by", "members", 
 /// The keys of its `limits`.
 pub const LIMIT_KEYS: &[&str] = &["size", "time", "rate", "in_flight"];
 
+/// More operations per second than any gateway answers.
+const RATE_MAX: u32 = 1_000_000;
+
 /// A `Release`.
 pub fn release(reader: &mut Reader, node: &Node) -> Option<Release> {
     let fields = reader.fields(node, "a release agreement", RELEASE_KEYS);
@@ -133,7 +136,15 @@ pub fn members(reader: &mut Reader, node: &Node) -> Members {
         Some("none") => Members::These(BTreeSet::new()),
         _ => {
             let items = reader.items(node);
-            Members::These(items.into_iter().filter_map(|item| reader.member(item)).collect())
+            let mut found = BTreeSet::new();
+            for item in items {
+                if let Some(member) = reader.member(item)
+                    && !found.insert(member)
+                {
+                    reader.twice(item, "members");
+                }
+            }
+            Members::These(found)
         }
     }
 }
@@ -141,10 +152,14 @@ pub fn members(reader: &mut Reader, node: &Node) -> Members {
 fn limits(reader: &mut Reader, node: &Node) -> ReleaseLimits {
     let fields: Fields<'_> = reader.fields(node, "`limits`", LIMIT_KEYS);
     let defaults = ReleaseLimits::default();
-    let time = fields.get("time").and_then(|n| reader.duration(n));
+    let time = fields.get("time").and_then(|n| reader.duration_within(n, "time", "1s", "1h"));
     let rate = fields.get("rate").and_then(|n| {
         let text = reader.text(n)?;
-        reader.keep(&n.at, scalar::rate(&text), "")
+        let rate = reader.keep(&n.at, scalar::rate(&text), "write operations per second, as in `20/s`")?;
+        if !(1..=RATE_MAX).contains(&rate) {
+            reader.fault(Fault::new(&n.at, format!("`rate` is from 1/s to {RATE_MAX}/s, not {text}")));
+        }
+        Some(rate)
     });
     ReleaseLimits {
         size: reader.count(&fields, "size", 1, 100_000, defaults.size),

@@ -11,10 +11,15 @@ use crate::policy::documents::{
 use crate::policy::fault::{Fault, Place, Placed};
 use crate::policy::fields::{Fields, Reader};
 use crate::policy::read::clause::{clause, tests};
-use crate::policy::scalar;
 use crate::policy::source::{Content, Node};
 use crate::policy::terms::{Grant, OdsCode, Severity, Stage};
 
+/// Younger evidence than this an assessment could not keep up with; older evidence says nothing about today.
+const EVIDENCE_VALID_FOR: (&str, &str) = ("1m", "31d");
+/// A grace ends within a year.
+const GRACE: (&str, &str) = ("1m", "366d");
+/// A share of records that is tolerated leaves some that are not, in hundredths of a percent.
+const TOLERATED_MAX: u32 = 9_999;
 /// No exception lasts longer.
 const EXCEPTION_DAYS_MAX: i64 = 366;
 
@@ -81,7 +86,9 @@ pub fn baseline(reader: &mut Reader, node: &Node) -> Baseline {
         );
     }
     let include = reader.texts(&fields, "include");
-    let evidence_valid_for = reader.required(&fields, "evidence_valid_for").and_then(|n| reader.duration(n));
+    let evidence_valid_for = reader.required(&fields, "evidence_valid_for").and_then(|n| {
+        reader.duration_within(n, "evidence_valid_for", EVIDENCE_VALID_FOR.0, EVIDENCE_VALID_FOR.1)
+    });
     Baseline {
         at: node.at.clone(),
         id,
@@ -125,8 +132,17 @@ fn grant_rule(reader: &mut Reader, node: &Node) -> GrantRule {
     let fields = reader.fields(node, "a grant", GRANT_KEYS);
     let mut deny_on = BTreeSet::new();
     if let Some(list) = reader.required(&fields, "deny_on") {
-        for item in reader.items(list) {
-            deny_on.extend(reader.severity(item));
+        let items = reader.items(list);
+        if items.is_empty() {
+            let fault = Fault::new(&list.at, "`deny_on` is empty: nothing would ever close this gate");
+            reader.fault(fault.hint("name severities, for example `[critical, high]`"));
+        }
+        for item in items {
+            if let Some(severity) = reader.severity(item)
+                && !deny_on.insert(severity)
+            {
+                reader.twice(item, "deny_on");
+            }
         }
     }
     let words = [("deny", OnUnknown::Deny), ("fail", OnUnknown::Fail)];
@@ -138,7 +154,9 @@ fn grant_rule(reader: &mut Reader, node: &Node) -> GrantRule {
                 at: key.at.clone(),
                 content: Content::Scalar { text: key.value.clone(), plain: true },
             };
-            if let (Some(severity), Some(time)) = (reader.severity(&name), reader.duration(value)) {
+            if let (Some(severity), Some(time)) =
+                (reader.severity(&name), reader.duration_within(value, "grace", GRACE.0, GRACE.1))
+            {
                 if !deny_on.contains(&severity) {
                     let message = format!("`grace` for {severity} has no effect: it is not in `deny_on`");
                     reader.fault(Fault::new(&key.at, message));
@@ -220,7 +238,7 @@ fn tolerance(reader: &mut Reader, node: &Node) -> Option<Tolerance> {
     let bound = reader.required(&fields, "at_most")?;
     let text = reader.text(bound)?;
     if text.ends_with('%') {
-        return reader.keep(&bound.at, scalar::percent(&text), "").map(Tolerance::Share);
+        return reader.share(bound, "at_most", TOLERATED_MAX).map(Tolerance::Share);
     }
     let count = text.parse().map_err(|_| format!("`{text}` is neither a count nor a percentage"));
     reader.keep(&bound.at, count, "write a count such as `3` or a share such as `2%`").map(Tolerance::Count)

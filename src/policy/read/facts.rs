@@ -233,6 +233,10 @@ fn named_bits(reader: &mut Reader, fields: &Fields<'_>) -> Option<BTreeMap<Strin
     let mut out = BTreeMap::new();
     for (key, value) in reader.map(node, "`flags`") {
         if let Some(mask) = bits(reader, value) {
+            if let Some((other, _)) = out.iter().find(|(_, known)| **known == mask) {
+                let message = format!("`{}` is the same flag as `{other}`", key.value);
+                reader.fault(Fault::new(&value.at, message).hint("keep one of them"));
+            }
             out.insert(key.value.clone(), mask);
         }
     }
@@ -245,8 +249,11 @@ fn named_values(reader: &mut Reader, fields: &Fields<'_>) -> Option<BTreeMap<i64
     for (key, value) in reader.map(node, "`values`") {
         let number =
             reader.keep(&key.at, integer(&key.value).ok_or(format!("`{}` is not an integer", key.value)), "");
-        if let (Some(number), Some(name)) = (number, reader.text(value)) {
-            out.insert(number, name);
+        if let (Some(number), Some(name)) = (number, reader.text(value))
+            && let Some(other) = out.insert(number, name)
+        {
+            let message = format!("`{}` is a value that `{other}` has already", key.value);
+            reader.fault(Fault::new(&key.at, message).hint("keep one of them"));
         }
     }
     Some(out)

@@ -8,7 +8,6 @@ use crate::policy::documents::{AttributeMapping, Guard, Guards, Leavers, Members
 use crate::policy::fault::{Fault, Placed};
 use crate::policy::fields::{Fields, Reader};
 use crate::policy::read::agreement::members;
-use crate::policy::scalar;
 use crate::policy::source::{Content, Node};
 
 /// The keys of a `SyncScope`.
@@ -18,6 +17,9 @@ pub const SCOPE_KEYS: &[&str] =
 pub const PUBLISH_KEYS: &[&str] = &["bases", "filter", "pilot_group"];
 /// The keys of its `guards`.
 pub const GUARD_KEYS: &[&str] = &["deletes", "renames", "changes", "shrink"];
+
+/// How long a leaver may stay: at least until somebody can notice.
+const KEEP: (&str, &str) = ("1h", "10y");
 
 /// What guards are unless a document narrows or widens them.
 const DEFAULTS: Guards = Guards {
@@ -41,7 +43,7 @@ pub fn scope(reader: &mut Reader, node: &Node) -> SyncScope {
     }
     let keep = fields.get("leavers").and_then(|n| {
         let leavers = reader.fields(n, "`leavers`", &["keep"]);
-        reader.required(&leavers, "keep").and_then(|n| reader.duration(n))
+        reader.required(&leavers, "keep").and_then(|n| reader.duration_within(n, "keep", KEEP.0, KEEP.1))
     });
     let mail_domains = reader.texts(&fields, "mail_domains");
     SyncScope {
@@ -96,13 +98,7 @@ fn guards(reader: &mut Reader, node: &Node) -> Guards {
 
 fn guard(reader: &mut Reader, node: &Node, default: Guard) -> Guard {
     let fields = reader.fields(node, "a guard", &["count", "share"]);
-    let count = fields.get("count").and_then(|n| reader.integer(n)).and_then(|n| u64::try_from(n).ok());
-    let share = fields.get("share").and_then(|n| {
-        let text = reader.text(n)?;
-        reader.keep(&n.at, scalar::percent(&text), "write a share such as `5%`")
-    });
-    if let (Some(found), Some(0)) = (fields.get("count"), count) {
-        reader.fault(Fault::new(&found.at, "a guard of 0 would stop every plan").hint("write at least 1"));
-    }
-    Guard { count: count.unwrap_or(default.count), share: share.unwrap_or(default.share) }
+    let count = reader.count(&fields, "count", 1, u32::MAX, u32::try_from(default.count).unwrap_or(u32::MAX));
+    let share = fields.get("share").and_then(|n| reader.share(n, "share", 10_000));
+    Guard { count: u64::from(count), share: share.unwrap_or(default.share) }
 }
