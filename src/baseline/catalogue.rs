@@ -119,6 +119,11 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
         ("canary.readable", Type::Boolean, "the object that must be readable every time was read"),
         ("controllers.count", Type::Integer, "controllers that should answer"),
         ("controllers.reachable", Type::Integer, "controllers that answered"),
+        (
+            "controllers.unreachable",
+            Type::Integer,
+            "controllers that should answer and did not, or were not asked",
+        ),
     ]
 }
 

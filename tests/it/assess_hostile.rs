@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use portcullis::ambient::clock::Clock;
 use portcullis::assess::collect::collect;
+use portcullis::assess::probes::discovery;
 use portcullis::assess::settings::Settings;
 use portcullis::assess::target::Target;
 use portcullis::baseline::compile::Requirements;
@@ -190,5 +191,34 @@ async fn a_controller_that_hangs_or_babbles_gives_failed_facts_in_time() {
             );
         }
         assert_eq!(evidence.hash, evidence.content_hash());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn controllers_that_were_not_reached_are_counted() {
+    let alive = || server(|_| tokio::time::sleep(Duration::from_secs(60)));
+    let (first, last) = (alive().await, alive().await);
+    // a port that was free a moment ago answers nobody
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let dead = Endpoint { port: closed, ..first.clone() };
+    let folder = tempfile::tempdir().unwrap();
+    let target = Target::new(
+        "RXH".parse().unwrap(),
+        vec![first, dead, last],
+        "DC=hostile,DC=test",
+        "us@hostile.test",
+        SecretReference::File(folder.path().join("password")),
+        &authority().pem(),
+    )
+    .unwrap();
+    // a controller that is not even asked is not reached
+    for (asked, reachable, unreachable) in [(16, 2, 1), (2, 1, 2), (1, 1, 2)] {
+        let settings = Settings { controllers: asked, probe_seconds: 1, ..Settings::default() };
+        let (found, gathered) = discovery::probe(&target, &settings, &Clock::system()).await;
+        assert_eq!(found.len(), reachable);
+        let fact = |name: &str| gathered.facts.get(name);
+        assert_eq!(fact("controllers.count"), Fact::integer(3));
+        assert_eq!(fact("controllers.reachable"), Fact::integer(i64::try_from(reachable).unwrap()));
+        assert_eq!(fact("controllers.unreachable"), Fact::integer(unreachable));
     }
 }

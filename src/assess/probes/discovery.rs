@@ -25,10 +25,12 @@ pub async fn probe(target: &Target, settings: &Settings, clock: &Clock) -> (Vec<
             Err(_) => return (Vec::new(), failed("DNS did not answer in time")),
         },
     };
-    gathered.set("controllers.count", integer(known.len()));
+    let count = known.len();
+    gathered.set("controllers.count", integer(count));
     known.truncate(settings.controllers);
     let reachable = answering(known, settings).await;
     gathered.set("controllers.reachable", integer(reachable.len()));
+    gathered.set("controllers.unreachable", integer(count.saturating_sub(reachable.len())));
     gathered.provenance.push(watch.provenance("controllers", by, "dns and tcp"));
     (reachable, gathered)
 }
@@ -51,7 +53,8 @@ async fn answering(known: Vec<Endpoint>, settings: &Settings) -> Vec<Endpoint> {
 pub fn failed(reason: &str) -> Gathered {
     let mut gathered = Gathered::default();
     let fact = Fact::Failed(reason.to_owned());
-    gathered.set_all(&["controllers.count", "controllers.reachable"], &fact);
+    let names = ["controllers.count", "controllers.reachable", "controllers.unreachable"];
+    gathered.set_all(&names, &fact);
     gathered
 }
 
