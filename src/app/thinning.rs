@@ -36,9 +36,6 @@ pub struct Thinning {
 impl Thinning {
     /// The first round begins at the first look.
     pub fn new(core: &Core) -> Self {
-        for fault in core.config.store.faults() {
-            tracing::warn!("`store.{}` {}: the least is used instead", fault.name, fault.message);
-        }
         Thinning {
             retention: core.config.store.retention(),
             left: VecDeque::new(),

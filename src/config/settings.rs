@@ -146,13 +146,6 @@ impl Checked for Intervals {
     }
 }
 
-// here and not beside the settings: the store says nothing of what they may be yet
-impl Checked for store::settings::Settings {
-    fn faults(&self) -> Vec<Nonsense> {
-        Bounds::default().within("busy_timeout_ms", self.busy_timeout_ms, 1..=600_000).faults()
-    }
-}
-
 /// What is logged and how.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]

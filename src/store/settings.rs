@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::ambient::bounds::{Bounds, Checked, Nonsense};
+
 /// The least that `keep_latest` may say: as many assessments as a gate's decision ever reads.
 pub const KEEP_LATEST_MIN: u32 = 64;
 /// The least that `keep_days` may say: a month, so that who comes back to a matter still finds what was measured.
@@ -39,40 +41,23 @@ pub struct Retention {
     pub keep_days: u32,
 }
 
-/// A setting with a value that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingFault {
-    /// The setting's name, as in the file.
-    pub name: &'static str,
-    /// What is wrong with it, without its name.
-    pub message: String,
-}
-
 impl Settings {
-    /// Every setting with a value that cannot be used. The store itself uses the nearest that can.
-    pub fn faults(&self) -> Vec<SettingFault> {
-        let mut faults = Vec::new();
-        if self.keep_latest < KEEP_LATEST_MIN {
-            let message = format!(
-                "must be at least {KEEP_LATEST_MIN}, which is what a gate that opens again may have to look at"
-            );
-            faults.push(SettingFault { name: "keep_latest", message });
-        }
-        if self.keep_days < KEEP_DAYS_MIN {
-            faults.push(SettingFault {
-                name: "keep_days",
-                message: format!("must be at least {KEEP_DAYS_MIN}"),
-            });
-        }
-        faults
-    }
-
     /// What stays when evidence is thinned; never less than can be used.
     pub fn retention(&self) -> Retention {
         Retention {
             keep_latest: self.keep_latest.max(KEEP_LATEST_MIN),
             keep_days: self.keep_days.max(KEEP_DAYS_MIN),
         }
+    }
+}
+
+impl Checked for Settings {
+    fn faults(&self) -> Vec<Nonsense> {
+        Bounds::default()
+            .within("busy_timeout_ms", self.busy_timeout_ms, 1..=600_000)
+            .within("keep_latest", self.keep_latest, KEEP_LATEST_MIN..=100_000)
+            .within("keep_days", self.keep_days, KEEP_DAYS_MIN..=36_500)
+            .faults()
     }
 }
 
@@ -85,8 +70,8 @@ mod tests {
         assert_eq!(Settings::default().faults(), []);
         assert_eq!(Settings::default().retention(), Retention { keep_latest: 64, keep_days: 400 });
         let little = Settings { keep_latest: 63, keep_days: 0, ..Settings::default() };
-        let names: Vec<_> = little.faults().into_iter().map(|fault| fault.name).collect();
-        assert_eq!(names, ["keep_latest", "keep_days"]);
+        let keys: Vec<_> = little.faults().into_iter().map(|fault| fault.key).collect();
+        assert_eq!(keys, ["keep_latest", "keep_days"]);
         assert_eq!(little.retention(), Retention { keep_latest: KEEP_LATEST_MIN, keep_days: KEEP_DAYS_MIN });
     }
 }
