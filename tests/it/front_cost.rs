@@ -36,7 +36,7 @@ fn shards() -> BTreeSet<u32> {
 fn calls_per_search(entries: usize, searches: usize) -> BTreeMap<String, f64> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let before = shards();
-    let stage = Arc::new(Stage::with(persons(entries), Settings { shards: 1, ..Settings::default() }));
+    let stage = Stage::with(persons(entries), Settings { shards: 1, ..Settings::default() });
     let shard = *shards().difference(&before).next().expect("the shard's thread");
     stage.reload(&AGREEMENTS.replace("size: 500", "size: 1000"));
     let (go, left) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(searches)));
