@@ -29,24 +29,41 @@ pub fn answer(context: &Context, done: Result<Member, EnrolError>) -> Result<Ans
 
 fn text(approved: &Approved) -> String {
     let (member, outlook) = (&approved.member, &approved.outlook);
-    let mut out = format!("{} {} is {}", member.ods, member.name, member.state);
-    if outlook.is_clear() {
-        return out;
-    }
     let ods = &member.ods;
-    match (&outlook.assessment, outlook.assessed_at) {
-        (Some(assessment), Some(at)) => out.push_str(&format!(
-            "\nBUT IT DOES NOT PASS: assessment {assessment} of {} keeps closed",
-            moment(at)
-        )),
-        _ => out.push_str("\nBUT IT WAS NEVER ASSESSED: until it is, these stay closed"),
+    let standing = format!("{ods} {} is {}", member.name, member.state);
+    if outlook.is_clear() {
+        return standing;
     }
+    let closed: Vec<&str> = outlook.stays_closed.iter().map(|closed| closed.grant.as_str()).collect();
+    let closed = match closed.as_slice() {
+        [one] => format!("{one} stays closed"),
+        all => format!("{} stay closed", all.join(" and ")),
+    };
+    let mut lines = vec![standing];
+    lines.push(match (&outlook.assessment, outlook.assessed_at) {
+        (Some(assessment), Some(at)) => {
+            format!("BUT IT DOES NOT PASS: {closed}, by assessment {assessment} of {}", moment(at))
+        }
+        _ => format!("BUT IT WAS NEVER ASSESSED: {closed} until it is"),
+    });
+    lines.extend(denials(outlook));
+    lines.push(format!(
+        "the fixes: portcullis assess {ods}; a gate opens by itself when nothing denies it any more"
+    ));
+    lines.join("\n")
+}
+
+/// Each denial once, with the grants that it denies.
+fn denials(outlook: &Outlook) -> Vec<String> {
+    let mut out: Vec<(&str, Vec<&str>)> = Vec::new();
     for closed in &outlook.stays_closed {
-        out.push_str(&format!("\n  {}", closed.grant));
         for denial in &closed.denials {
-            out.push_str(&format!("\n    {}", denial.reason));
+            let grant = closed.grant.as_str();
+            match out.iter_mut().find(|(reason, _)| *reason == denial.reason) {
+                Some((_, grants)) => grants.push(grant),
+                None => out.push((&denial.reason, vec![grant])),
+            }
         }
     }
-    out.push_str(&format!("\nwhat to do: portcullis assess {ods} shows the fix of each; a gate opens by itself when nothing denies it"));
-    out
+    out.into_iter().map(|(reason, grants)| format!("  {}: {reason}", grants.join(" and "))).collect()
 }
