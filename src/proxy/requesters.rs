@@ -149,6 +149,7 @@ mod tests {
             extended_key_usage: usages.iter().map(|s| (*s).to_owned()).collect(),
             fingerprint: fingerprint.to_owned(),
             not_after: OffsetDateTime::UNIX_EPOCH + time::Duration::days(30_000),
+            authorities: Vec::new(),
         }
     }
 

@@ -36,6 +36,9 @@ pub struct ClientIdentity {
     pub fingerprint: String,
     /// After this the certificate is no longer valid.
     pub not_after: OffsetDateTime,
+    /// The authorities on the path that was verified, as [`crate::tls::smartcard::Accepted`] names them; empty when none
+    /// was.
+    pub authorities: Vec<String>,
 }
 
 impl ClientIdentity {
@@ -53,6 +56,7 @@ impl ClientIdentity {
             extended_key_usage: key_usages(&certificate),
             fingerprint: hex(digest(&SHA256, leaf).as_ref()),
             not_after: certificate.validity().not_after.to_datetime(),
+            authorities: Vec::new(),
         })
     }
 
@@ -91,8 +95,16 @@ fn principal_name(certificate: &X509Certificate<'_>) -> Option<String> {
     }
     let text = value_of(value_of(value, 0xa0)?, 0x0c)?;
     let text = std::str::from_utf8(text).ok()?;
-    let well_formed = text.split('@').count() == 2 && !text.starts_with('@') && !text.ends_with('@');
-    (well_formed && !text.chars().any(char::is_control)).then(|| text.to_lowercase())
+    is_principal_name(text).then(|| text.to_lowercase())
+}
+
+/// Whether `text` is `account@domain` without a character that a directory might not see: controls, spaces, joiners and
+/// marks of direction make two names that people and some directories take for one.
+pub fn is_principal_name(text: &str) -> bool {
+    let Some((account, domain)) = text.split_once('@') else { return false };
+    let plain = |c: char| c.is_alphanumeric() || (c.is_ascii_punctuation() && c != '@');
+    let host = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-' || c == '_';
+    !account.is_empty() && !domain.is_empty() && account.chars().all(plain) && domain.chars().all(host)
 }
 
 /// The value is SEQUENCE { [0] { OID 1.3.6.1.4.1.311.25.2.1, [0] { OCTET STRING text } } }.
@@ -184,7 +196,7 @@ fn escaped(value: &str) -> String {
     out
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");

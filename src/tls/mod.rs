@@ -8,6 +8,7 @@ pub mod client;
 pub mod error;
 pub mod identity;
 pub mod material;
+pub mod policies;
 pub mod revocation;
 pub mod server;
 pub mod smartcard;

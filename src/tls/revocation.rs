@@ -1,15 +1,25 @@
 //! Certificate revocation lists, held ready for checking.
+//!
+//! Complete lists only: a delta list (RFC 5280 section 5.2.4) is refused when it is read, because to use it means to
+//! join it with the one list it belongs to.
 
 use std::path::Path;
 
 use serde::Deserialize;
+use time::{Duration, OffsetDateTime};
 use webpki::{
     CertRevocationList, ExpirationPolicy, OwnedCertRevocationList, RevocationCheckDepth, RevocationOptions,
     RevocationOptionsBuilder, UnknownStatusPolicy,
 };
 
+use x509_parser::prelude::FromDer;
+use x509_parser::revocation_list::CertificateRevocationList;
+
 use crate::tls::error::TlsError;
 use crate::tls::material::revocation_lists;
+
+/// The extension that makes a list a delta list, RFC 5280 section 5.2.4.
+const DELTA: &str = "2.5.29.27";
 
 /// What to do with a certificate whose issuer has no list here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
@@ -22,11 +32,28 @@ pub enum Unlisted {
     Accept,
 }
 
-/// The lists in force. A list past its `nextUpdate` refuses every certificate of its issuer.
+/// The lists in force. A list past its `nextUpdate`, or older than the maximum age, refuses every certificate of its
+/// issuer.
 #[derive(Debug)]
 pub struct Revocation {
-    lists: Vec<CertRevocationList<'static>>,
+    lists: Vec<List>,
     unlisted: Unlisted,
+    max_age: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct List {
+    list: CertRevocationList<'static>,
+    this_update: OffsetDateTime,
+    next_update: OffsetDateTime,
+}
+
+impl List {
+    /// The first moment at which the list says nothing any more.
+    fn end(&self, max_age: Option<Duration>) -> OffsetDateTime {
+        let by_age = max_age.and_then(|age| self.this_update.checked_add(age));
+        by_age.map_or(self.next_update, |end| end.min(self.next_update))
+    }
 }
 
 impl Revocation {
@@ -36,12 +63,18 @@ impl Revocation {
         for path in files {
             let path = path.as_ref();
             for der in revocation_lists(path)? {
-                let list = OwnedCertRevocationList::from_der(&der)
-                    .map_err(|e| TlsError::Malformed { path: path.to_owned(), cause: e.to_string() })?;
-                lists.push(CertRevocationList::from(list));
+                let list =
+                    read(&der).map_err(|cause| TlsError::Malformed { path: path.to_owned(), cause })?;
+                lists.push(list);
             }
         }
-        Ok(Revocation { lists, unlisted })
+        Ok(Revocation { lists, unlisted, max_age: None })
+    }
+
+    /// The same lists, which no longer count once they are older than `age`, whatever their `nextUpdate` says.
+    #[must_use]
+    pub fn with_max_age(self, age: Duration) -> Self {
+        Revocation { max_age: Some(age), ..self }
     }
 
     /// Whether no certificate at all could pass, because no list is here and unlisted issuers are refused.
@@ -49,9 +82,28 @@ impl Revocation {
         self.lists.is_empty() && self.unlisted == Unlisted::Refuse
     }
 
+    /// Whether any list has an entry for this serial number, of whatever issuer.
+    pub(crate) fn mentions(&self, serial: &[u8]) -> bool {
+        self.lists.iter().any(|list| !matches!(list.list.find_serial(serial), Ok(None)))
+    }
+
+    /// Whether a list of `issuer` (raw, without the outer sequence) is older than the maximum age.
+    pub(crate) fn is_too_old(&self, issuer: &[u8], now: OffsetDateTime) -> bool {
+        self.of(issuer).any(|list| self.max_age.is_some_and(|age| now - list.this_update >= age))
+    }
+
+    /// When the first of the lists of `issuer` that still count ends; none when there is no list.
+    pub(crate) fn ends(&self, issuer: &[u8], now: OffsetDateTime) -> Option<OffsetDateTime> {
+        self.of(issuer).map(|list| list.end(self.max_age)).filter(|end| *end > now).min()
+    }
+
+    fn of<'a>(&'a self, issuer: &'a [u8]) -> impl Iterator<Item = &'a List> {
+        self.lists.iter().filter(move |list| list.list.issuer() == issuer)
+    }
+
     /// Runs `check` with the options that webpki wants; they borrow the lists.
     pub(crate) fn with_options<R>(&self, check: impl FnOnce(Option<RevocationOptions<'_>>) -> R) -> R {
-        let lists: Vec<&CertRevocationList<'_>> = self.lists.iter().collect();
+        let lists: Vec<&CertRevocationList<'_>> = self.lists.iter().map(|list| &list.list).collect();
         let status = match self.unlisted {
             Unlisted::Refuse => UnknownStatusPolicy::Deny,
             Unlisted::Accept => UnknownStatusPolicy::Allow,
@@ -65,4 +117,18 @@ impl Revocation {
         });
         check(options)
     }
+}
+
+fn read(der: &[u8]) -> Result<List, String> {
+    let (_, parsed) = CertificateRevocationList::from_der(der).map_err(|e| e.to_string())?;
+    if parsed.extensions().iter().any(|extension| extension.oid.to_id_string() == DELTA) {
+        return Err("this is a delta list; give complete revocation lists".to_owned());
+    }
+    let next_update = parsed.next_update().ok_or("the list does not say when the next one comes")?;
+    let list = OwnedCertRevocationList::from_der(der).map_err(|e| e.to_string())?;
+    Ok(List {
+        list: CertRevocationList::from(list),
+        this_update: parsed.last_update().to_datetime(),
+        next_update: next_update.to_datetime(),
+    })
 }

@@ -131,6 +131,7 @@ impl Rig {
             extended_key_usage: Vec::new(),
             fingerprint: "aa".to_owned(),
             not_after: START + time::Duration::days(1),
+            authorities: Vec::new(),
         };
         self.engine.client_secured(key, Some(certificate));
         let authentication = Authentication::Sasl { mechanism: "EXTERNAL".into(), credentials: None };
