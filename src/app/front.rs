@@ -5,7 +5,6 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use sha2::{Digest, Sha256};
 
 use crate::app::core::Core;
@@ -16,8 +15,9 @@ use crate::proxy::metrics::Metrics;
 use crate::proxy::shard::handle::{self, Handle, Start};
 use crate::tls::error::TlsError;
 use crate::tls::material::{Anchors, Identity};
+use crate::tls::policies::AcceptedPolicies;
 use crate::tls::revocation::{self, Revocation};
-use crate::tls::server::server_config;
+use crate::tls::server::{FrontTls, server_config};
 use crate::tls::smartcard::Verifier;
 
 /// The running front door.
@@ -100,20 +100,24 @@ impl Front {
     }
 }
 
-fn server_tls(tls: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
+fn server_tls(tls: &Tls) -> Result<Arc<FrontTls>, TlsError> {
     let identity = Identity::load(&tls.certificate, &tls.key)?;
     let anchors = Anchors::load(&tls.client_anchors)?;
     let unlisted = match tls.unlisted {
         Unlisted::Refuse => revocation::Unlisted::Refuse,
         Unlisted::Allow => revocation::Unlisted::Accept,
     };
-    let revocation = Revocation::load(&tls.crls, unlisted)?;
+    let mut revocation = Revocation::load(&tls.crls, unlisted)?;
+    if let Some(hours) = tls.crl_max_age_hours {
+        revocation = revocation.with_max_age(time::Duration::hours(i64::from(hours)));
+    }
     if revocation.refuses_everything() {
         tracing::warn!(
             "no revocation list is configured: every client certificate is refused; give tls.crls"
         );
     }
-    server_config(&identity, Verifier::new(&anchors, revocation)?)
+    let policies = AcceptedPolicies::new(tls.card_policies.iter().cloned());
+    server_config(&identity, Verifier::with_policies(&anchors, revocation, policies)?)
 }
 
 /// Over the content of the certificate files; none when one cannot be read.

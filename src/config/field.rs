@@ -126,6 +126,25 @@ impl Field for Name {
     }
 }
 
+/// An object identifier as dotted numbers.
+#[derive(Debug)]
+pub struct ObjectIdentifier(pub String);
+
+impl Field for ObjectIdentifier {
+    const HINT: &'static str = "write dotted numbers in quotes, for example '1.2.826.0.1'";
+
+    fn read(_: &Reader, value: &Placed) -> Result<Self, String> {
+        let text = text(value, "an object identifier")?;
+        let mut arcs = text.split('.').map(|arc| (arc, arc.parse::<u128>()));
+        let canonical = arcs.all(|(arc, number)| number.is_ok_and(|number| number.to_string() == arc));
+        if canonical && text.split('.').count() > 2 {
+            Ok(ObjectIdentifier(text.to_owned()))
+        } else {
+            Err(format!("must be an object identifier, not `{text}`"))
+        }
+    }
+}
+
 impl Field for OdsCode {
     const HINT: &'static str = "write 3 to 8 letters and digits, for example RXA";
 

@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 
 use crate::config::fault::{Fault, Faults, Weight};
 use crate::config::field::{
-    AnchorsFile, CertificateFile, DataFolder, HostPort, KeyFile, ListFile, Listener, Name, PolicyFolder,
-    Sha256Hex,
+    AnchorsFile, CertificateFile, DataFolder, HostPort, KeyFile, ListFile, Listener, Name, ObjectIdentifier,
+    PolicyFolder, Sha256Hex,
 };
 use crate::config::read::{Reader, Section};
 use crate::config::settings::{Application, Config, Listen, National, Tls, Unlisted};
@@ -120,6 +120,8 @@ fn tls(section: Section<'_>) -> Option<Tls> {
             "name the lists in `tls.crls`, or write `unlisted: allow`",
         );
     }
+    let crl_max_age_hours = section.optional("crl_max_age_hours");
+    let card_policies = section.list::<ObjectIdentifier>("card_policies").into_iter().map(|o| o.0).collect();
     section.finish();
     Some(Tls {
         certificate: certificate?.0,
@@ -127,6 +129,8 @@ fn tls(section: Section<'_>) -> Option<Tls> {
         client_anchors: client_anchors?.0,
         crls: crls.into_iter().map(|list| list.0).collect(),
         unlisted,
+        crl_max_age_hours,
+        card_policies,
     })
 }
 

@@ -73,6 +73,11 @@ pub struct Tls {
     pub crls: Vec<PathBuf>,
     /// What happens to a client certificate whose issuer no CRL speaks for.
     pub unlisted: Unlisted,
+    /// A CRL that is older than this no longer counts for the certificates of people and applications, however late its
+    /// `nextUpdate` is; none means that `nextUpdate` alone says.
+    pub crl_max_age_hours: Option<u32>,
+    /// Policies (object identifiers as dotted numbers) of which a card must be issued under one; empty means any.
+    pub card_policies: Vec<String>,
 }
 
 /// See [`Tls::unlisted`].

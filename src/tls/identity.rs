@@ -60,6 +60,11 @@ impl ClientIdentity {
         })
     }
 
+    /// Reads a leaf certificate whose path was verified.
+    pub fn verified(leaf: &CertificateDer<'_>, authorities: &[String]) -> Result<Self, TlsError> {
+        Ok(ClientIdentity { authorities: authorities.to_vec(), ..ClientIdentity::read(leaf)? })
+    }
+
     /// Whether this is a smartcard certificate: Smart Card Logon, and a person's principal name.
     pub fn is_smartcard(&self) -> bool {
         self.upn.is_some() && self.extended_key_usage.iter().any(|usage| usage == SMARTCARD_LOGON)

@@ -32,8 +32,8 @@ pub enum Unlisted {
     Accept,
 }
 
-/// The lists in force. A list past its `nextUpdate`, or older than the maximum age, refuses every certificate of its
-/// issuer.
+/// The lists in force. A list past its `nextUpdate` refuses every certificate of its issuer. One that is older than the
+/// maximum age refuses those of its holders, not of authorities below: the lists of an offline root are old and good.
 #[derive(Debug)]
 pub struct Revocation {
     lists: Vec<List>,
@@ -46,14 +46,6 @@ struct List {
     list: CertRevocationList<'static>,
     this_update: OffsetDateTime,
     next_update: OffsetDateTime,
-}
-
-impl List {
-    /// The first moment at which the list says nothing any more.
-    fn end(&self, max_age: Option<Duration>) -> OffsetDateTime {
-        let by_age = max_age.and_then(|age| self.this_update.checked_add(age));
-        by_age.map_or(self.next_update, |end| end.min(self.next_update))
-    }
 }
 
 impl Revocation {
@@ -71,7 +63,8 @@ impl Revocation {
         Ok(Revocation { lists, unlisted, max_age: None })
     }
 
-    /// The same lists, which no longer count once they are older than `age`, whatever their `nextUpdate` says.
+    /// The same lists, which no longer count for holders' certificates once they are older than `age`, whatever their
+    /// `nextUpdate` says.
     #[must_use]
     pub fn with_max_age(self, age: Duration) -> Self {
         Revocation { max_age: Some(age), ..self }
@@ -94,7 +87,13 @@ impl Revocation {
 
     /// When the first of the lists of `issuer` that still count ends; none when there is no list.
     pub(crate) fn ends(&self, issuer: &[u8], now: OffsetDateTime) -> Option<OffsetDateTime> {
-        self.of(issuer).map(|list| list.end(self.max_age)).filter(|end| *end > now).min()
+        self.of(issuer).map(|list| list.next_update).filter(|end| *end > now).min()
+    }
+
+    /// When the first of the lists of `issuer` reaches the maximum age; none when there is no list or no such age.
+    pub(crate) fn ages(&self, issuer: &[u8], now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let age = self.max_age?;
+        self.of(issuer).filter_map(|list| list.this_update.checked_add(age)).filter(|end| *end > now).min()
     }
 
     fn of<'a>(&'a self, issuer: &'a [u8]) -> impl Iterator<Item = &'a List> {

@@ -84,7 +84,7 @@ pub enum Refused {
     Policy,
     #[error("its critical policies have a qualifier that is not understood")]
     PolicyQualifier,
-    #[error("a revocation list of its issuers is older than tls.crl_max_age_hours; fetch a new one")]
+    #[error("a revocation list of its issuer is older than tls.crl_max_age_hours; fetch a new one")]
     OldList,
     #[error("{0}")]
     Path(webpki::Error),
@@ -127,6 +127,10 @@ impl Verifier {
     }
 
     /// Checks a chain, leaf first, as of `now`.
+    ///
+    /// # Errors
+    ///
+    /// The first reason not to take it; of several possible paths, that of the last.
     pub fn check(
         &self,
         leaf: &CertificateDer<'_>,
@@ -195,8 +199,9 @@ impl Verifier {
         let verify = |path: &VerifiedPath<'_>| -> Result<(), webpki::Error> {
             let fault = match self.policies.check(path, &chain, is_card) {
                 Err(fault) => Some(Refused::from(fault)),
-                Ok(()) => issuers(path)
-                    .any(|issuer| self.revocation.is_too_old(issuer, moment(now)))
+                Ok(()) => self
+                    .revocation
+                    .is_too_old(path.end_entity().issuer(), moment(now))
                     .then_some(Refused::OldList),
             };
             match fault {
@@ -237,6 +242,8 @@ impl Verifier {
         for issuer in issuers(path) {
             until = self.revocation.ends(issuer, moment(now)).map_or(until, |end| until.min(end));
         }
+        let ages = self.revocation.ages(path.end_entity().issuer(), moment(now));
+        until = ages.map_or(until, |end| until.min(end));
         Ok(Accepted { until, authorities })
     }
 }

@@ -49,13 +49,13 @@ impl Engine {
     fn bind_external(&mut self, key: usize, credentials: Option<&[u8]>) -> Answer {
         let (snapshot, wall) = (&self.snapshot, self.wall);
         let Some(client) = self.clients.get_mut(key) else { return Answer::plain(ResultCode::OTHER) };
-        let Some(certificate) = client.certificate.as_deref() else {
+        let Some(proof) = client.proof.as_deref() else {
             return Answer::new(
                 ResultCode::INAPPROPRIATE_AUTHENTICATION,
                 "no client certificate was shown; connect again with one",
             );
         };
-        let Some(identified) = snapshot.requesters.identify(certificate, wall) else {
+        let Some(identified) = snapshot.requesters.identify(&proof.identity, wall) else {
             return Answer::new(
                 ResultCode::INVALID_CREDENTIALS,
                 "the certificate is good, but stands for nobody who may ask here",
@@ -74,21 +74,27 @@ impl Engine {
 
     /// After a new snapshot: whoever is bound as somebody that its certificate no longer stands for is disconnected.
     pub(super) fn identify_again(&mut self) {
-        let mut gone = Vec::new();
-        for (key, client) in &self.clients {
-            let (Some(bound), Some(certificate)) = (&client.bound, &client.certificate) else { continue };
-            let now = self.snapshot.requesters.identify(certificate, self.wall);
-            if now.is_none_or(|now| now.requester != bound.requester) {
-                gone.push(key);
-            }
+        let all = self.clients.iter().map(|(key, _)| key);
+        let gone: Vec<usize> = all.filter(|key| !self.is_still_who_it_was(*key)).collect();
+        for key in gone {
+            self.disconnect_stranger(key);
         }
+    }
+
+    /// Whether a client's certificate stands for whom it is bound as; true when it is not bound.
+    pub(super) fn is_still_who_it_was(&self, key: usize) -> bool {
+        let Some(client) = self.clients.get(key) else { return true };
+        let (Some(bound), Some(proof)) = (&client.bound, &client.proof) else { return true };
+        let now = self.snapshot.requesters.identify(&proof.identity, self.wall);
+        now.is_some_and(|now| now.requester == bound.requester)
+    }
+
+    pub(super) fn disconnect_stranger(&mut self, key: usize) {
         let why = Answer::new(
             ResultCode::STRONGER_AUTH_REQUIRED,
             "your certificate no longer stands for whom you bound as",
         );
-        for key in gone {
-            self.disconnect(key, &why, "identity");
-        }
+        self.disconnect(key, &why, "identity");
     }
 
     pub(super) fn forget_identity(&mut self, key: usize) {

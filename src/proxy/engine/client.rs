@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::proxy::engine::proof::Proof;
 use crate::release::requester::Requester;
-use crate::tls::identity::ClientIdentity;
 
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,8 @@ pub struct Client {
     pub serial: u64,
     pub address: IpAddr,
     pub phase: Phase,
-    pub certificate: Option<Box<ClientIdentity>>,
+    /// What its certificate proves, if it showed one.
+    pub proof: Option<Box<Proof>>,
     pub bound: Option<Bound>,
     /// The beginning of a message that has not arrived whole.
     pub inbound: Vec<u8>,
@@ -68,7 +69,7 @@ impl Client {
             serial,
             address,
             phase,
-            certificate: None,
+            proof: None,
             bound: None,
             inbound: Vec::new(),
             out: Vec::new(),

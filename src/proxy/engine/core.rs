@@ -20,13 +20,14 @@ use crate::proxy::engine::audit;
 use crate::proxy::engine::client::{Client, Phase};
 use crate::proxy::engine::operation::Operation;
 use crate::proxy::engine::pool::Pool;
+use crate::proxy::engine::proof::Proof;
 use crate::proxy::engine::upstream::{Mount, Upstream};
 use crate::proxy::engine::usage::Usage;
 use crate::proxy::engine::wish::Wish;
 use crate::proxy::metrics::Metrics;
 use crate::proxy::settings::Settings;
 use crate::proxy::snapshot::Snapshot;
-use crate::tls::identity::ClientIdentity;
+use crate::tls::smartcard::Verifier;
 
 /// The time of a turn, read once.
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +49,10 @@ pub struct Engine {
     pub(super) gates: Arc<table::Snapshot>,
     pub(super) now: u64,
     pub(super) wall: OffsetDateTime,
+    /// None until the first [`Engine::trust`].
+    pub(super) verifier: Option<Arc<Verifier>>,
+    /// Clients whose certificates are to be checked again.
+    pub(super) unchecked: Vec<usize>,
     pub(super) clients: Slab<Client>,
     pub(super) operations: Slab<Operation>,
     pub(super) upstreams: Slab<Upstream>,
@@ -102,6 +107,8 @@ impl Engine {
             gates: parts.gates,
             now: 0,
             wall: parts.wall,
+            verifier: None,
+            unchecked: Vec::new(),
             clients: Slab::new(),
             operations: Slab::new(),
             upstreams: Slab::new(),
@@ -174,12 +181,12 @@ impl Engine {
     }
 
     /// The TLS handshake of a client ended well, with or without a certificate that the verifier took.
-    pub fn client_secured(&mut self, key: usize, certificate: Option<ClientIdentity>) {
+    pub fn client_secured(&mut self, key: usize, proof: Option<Proof>) {
         if let Some(client) = self.clients.get_mut(key)
             && client.phase == Phase::Handshake
         {
             client.phase = Phase::Open;
-            client.certificate = certificate.map(Box::new);
+            client.proof = proof.map(Box::new);
             client.last_message = self.now;
         }
     }

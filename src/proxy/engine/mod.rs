@@ -16,6 +16,7 @@ pub mod made;
 pub mod operation;
 pub mod output;
 pub mod pool;
+pub mod proof;
 pub mod request;
 pub mod root;
 pub mod search;

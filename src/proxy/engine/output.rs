@@ -118,6 +118,9 @@ impl Engine {
 
     /// Microseconds until the engine wants a turn even if nothing happens; None when it can sleep.
     pub fn next_wake(&self) -> Option<u64> {
+        if self.has_unchecked() {
+            return Some(0);
+        }
         if self.held {
             return Some(HOLD_MICROSECONDS);
         }

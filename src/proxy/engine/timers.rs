@@ -16,6 +16,7 @@ impl Engine {
     pub(super) fn scan(&mut self) {
         self.scan_operations();
         self.scan_clients();
+        self.scan_proofs();
         self.scan_upstreams();
         self.release_held_up();
         let busy = !self.operations.is_empty() || self.upstreams.iter().any(|(_, u)| u.stage != Stage::Ready);

@@ -13,12 +13,12 @@ use rustls::{ClientConnection, Connection, ServerConnection};
 
 use crate::proxy::engine::client::Phase as FirstPhase;
 use crate::proxy::engine::core::{Engine, Moment};
+use crate::proxy::engine::proof::Proof;
 use crate::proxy::engine::wish::Wish;
 use crate::proxy::shard::resolve::{Resolved, Resolver};
 use crate::proxy::shard::shared::{Phase, Shared};
 use crate::proxy::shard::stream::{Progress, Stream};
 use crate::proxy::snapshot::Endpoint;
-use crate::tls::identity::ClientIdentity;
 
 /// One read buffer serves all connections of a shard.
 const READ_BYTES: usize = 64 * 1024;
@@ -166,6 +166,7 @@ impl Driver {
         let snapshot = self.shared.snapshot.load_full();
         let gates = self.shared.gates.snapshot();
         self.engine.begin(self.moment(), &snapshot, &gates);
+        self.engine.trust(&self.shared.tls.load().verifier);
         if phase != Phase::Serving && !self.doors.is_empty() {
             // Closing the listeners first: another instance may take the addresses over.
             self.doors.clear();
@@ -247,7 +248,8 @@ impl Driver {
     }
 
     fn server_side(&self) -> std::io::Result<Connection> {
-        let tls = ServerConnection::new(self.shared.tls.load_full()).map_err(std::io::Error::other)?;
+        let tls = ServerConnection::new(Arc::clone(&self.shared.tls.load().config))
+            .map_err(std::io::Error::other)?;
         Ok(Connection::Server(tls))
     }
 
@@ -285,11 +287,11 @@ impl Driver {
             let was_handshaking = stream.is_handshaking();
             let progress = stream.read(&mut self.scratch, &mut self.plain);
             let secured = was_handshaking && !stream.is_handshaking();
-            let identity = if secured { certificate(stream) } else { Ok(None) };
+            let proof = if secured { proof(stream, &self.shared) } else { Ok(None) };
             let wants_write = stream.wants_write();
             if secured {
-                match identity {
-                    Ok(identity) => self.engine.client_secured(key, identity),
+                match proof {
+                    Ok(proof) => self.engine.client_secured(key, proof),
                     Err(()) => return self.engine.client_ended(key),
                 }
             }
@@ -522,11 +524,14 @@ fn put<T>(list: &mut Vec<Option<T>>, key: usize, value: T) {
     }
 }
 
-/// Who the client's certificate says it is; an error when there is one that cannot be read.
-fn certificate(stream: &Stream) -> Result<Option<ClientIdentity>, ()> {
-    let Some(tls) = &stream.tls else { return Ok(None) };
-    match tls.peer_certificates().and_then(<[_]>::first) {
-        Some(leaf) => ClientIdentity::read(leaf).map(Some).map_err(|_| ()),
-        None => Ok(None),
+/// What the client's certificate proves, by the newest lists; an error when there is one that proves nothing.
+fn proof(stream: &Stream, shared: &Shared) -> Result<Option<Proof>, ()> {
+    let Some(chain) = stream.tls.as_ref().and_then(|tls| tls.peer_certificates()) else { return Ok(None) };
+    if chain.is_empty() {
+        return Ok(None);
     }
+    let owned = chain.iter().map(|der| der.clone().into_owned()).collect();
+    Proof::check(owned, &shared.tls.load().verifier, shared.clock.now()).map(Some).map_err(
+        |error| tracing::info!(%error, "a client certificate was taken in the handshake and is refused now"),
+    )
 }

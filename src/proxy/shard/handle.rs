@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use mio::{Poll, Waker};
-use rustls::ServerConfig;
 
 use crate::ambient::chance;
 use crate::ambient::clock::Clock;
@@ -22,6 +21,7 @@ use crate::proxy::shard::driver::{self, Driver, WAKE};
 use crate::proxy::shard::resolve;
 use crate::proxy::shard::shared::{Phase, Shared};
 use crate::proxy::snapshot::Snapshot;
+use crate::tls::server::FrontTls;
 
 /// What the front door is started with.
 pub struct Start {
@@ -30,7 +30,7 @@ pub struct Start {
     pub address: SocketAddr,
     /// Where LDAP with StartTLS is served, when it is.
     pub plain: Option<SocketAddr>,
-    pub tls: Arc<ServerConfig>,
+    pub tls: Arc<FrontTls>,
     pub snapshot: Arc<Snapshot>,
     /// The live gates; the shards watch them by themselves.
     pub gates: Arc<GateTable>,
@@ -128,9 +128,11 @@ impl Handle {
         self.wake();
     }
 
-    /// Swaps the server's TLS settings for new connections.
-    pub fn reload_tls(&self, tls: Arc<ServerConfig>) {
+    /// Swaps the server's TLS settings for new connections. The certificates of open ones are checked again against the
+    /// new anchors and lists, those first that a list names; whose certificate is no longer good is disconnected.
+    pub fn reload_tls(&self, tls: Arc<FrontTls>) {
         self.shared.tls.store(tls);
+        self.wake();
     }
 
     /// Takes no new connections, lets operations in flight end, tells every client with a Notice of Disconnection, and

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize};
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 
 use crate::ambient::clock::Clock;
 use crate::gate::table::GateTable;
 use crate::proxy::metrics::Metrics;
 use crate::proxy::settings::Settings;
 use crate::proxy::snapshot::Snapshot;
+use crate::tls::server::FrontTls;
 
 /// How far the life of the front door has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub struct Shared {
     pub settings: Arc<Settings>,
     pub snapshot: ArcSwap<Snapshot>,
     pub gates: Arc<GateTable>,
-    /// A connection keeps the settings it began with.
-    pub tls: ArcSwap<ServerConfig>,
+    /// A connection keeps the settings it began with; its certificate is held against the newest.
+    pub tls: ArcSwap<FrontTls>,
     pub clock: Clock,
     pub metrics: Metrics,
     pub(super) phase: AtomicU8,

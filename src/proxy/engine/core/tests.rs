@@ -23,6 +23,7 @@ use crate::proxy::requesters::Requesters;
 use crate::proxy::snapshot::{Endpoint, Mounted, Server};
 use crate::release::agreement::Agreements;
 use crate::secret::text::Secret;
+use crate::tls::identity::ClientIdentity;
 
 const START: OffsetDateTime = time::macros::datetime!(2026-11-24 12:00 UTC);
 const LOCAL: &str = "DC=rxa,DC=test";
@@ -133,7 +134,8 @@ impl Rig {
             not_after: START + time::Duration::days(1),
             authorities: Vec::new(),
         };
-        self.engine.client_secured(key, Some(certificate));
+        let until = certificate.not_after;
+        self.engine.client_secured(key, Some(Proof { identity: certificate, chain: Vec::new(), until }));
         let authentication = Authentication::Sasl { mechanism: "EXTERNAL".into(), credentials: None };
         self.say(key, 1, Wire::BindRequest(Bind { version: 3, name: "".into(), authentication }));
         assert_eq!(self.heard(key), ["1 bind success (0)"]);
