@@ -135,12 +135,23 @@ fn requesters(core: &Core, members: &[Member]) -> Requesters {
                 tracing::error!(member = %member.ods, "two members claim one UPN suffix: neither gets it");
             }
         }
+        let people = &member.people;
+        if !requesters.add_people(&member.ods, people) {
+            tracing::error!(member = %member.ods, "a card mapping cannot be read: no card of it is taken");
+        }
+        if people.card_issuers.is_empty() && !member.upn_suffixes.is_empty() {
+            tracing::warn!(
+                member = %member.ods,
+                "no card issuer is named: every authority of tls.client_anchors can name its people"
+            );
+        }
         for connector in &member.connectors {
             requesters.add_connector(&connector.sha256, &member.ods);
         }
     }
     for application in &core.config.applications {
         requesters.add_application(&application.sha256, &application.name, application.member.as_ref());
+        requesters.require(&application.sha256, application.usage.clone(), application.issuer.clone());
     }
     requesters
 }

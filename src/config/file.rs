@@ -190,6 +190,8 @@ fn applications(reader: &Reader, top: &Section<'_>) -> Vec<Application> {
 fn application(section: Section<'_>) -> Option<Application> {
     let (name, sha256) = (section.required("name"), section.required::<Sha256Hex>("sha256"));
     let member = section.optional("member");
+    let usage = section.optional::<ObjectIdentifier>("usage").map(|usage| usage.0);
+    let issuer = section.optional::<Sha256Hex>("issuer_key_sha256").map(|issuer| issuer.0);
     section.finish();
-    Some(Application { name: name?, sha256: sha256?.0, member })
+    Some(Application { name: name?, sha256: sha256?.0, member, usage, issuer })
 }

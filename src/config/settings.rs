@@ -198,6 +198,10 @@ pub struct Application {
     pub sha256: String,
     /// The organisation that it belongs to, when it is one member's.
     pub member: Option<OdsCode>,
+    /// An extended key usage (object identifier) that its certificate must have besides.
+    pub usage: Option<String>,
+    /// SHA-256 of the public key of an authority that must be on its certificate's path, hex.
+    pub issuer: Option<String>,
 }
 
 impl Field for Unlisted {

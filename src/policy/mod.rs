@@ -4,6 +4,7 @@ pub mod documents;
 pub mod fault;
 pub mod fields;
 pub mod folder;
+pub mod people;
 pub mod read;
 pub mod render;
 pub mod scalar;

@@ -5,6 +5,7 @@
 
 pub mod engine;
 pub mod error;
+pub mod home;
 pub mod listener;
 pub mod metrics;
 pub mod requesters;

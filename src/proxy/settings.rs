@@ -67,6 +67,36 @@ pub struct Settings {
     pub hold_up_milliseconds: u64,
     /// Audit records leave in chunks of this size, or after 50 milliseconds.
     pub audit_chunk_bytes: usize,
+    /// Look the account of a person up at home before a bind is good: there once, enabled and not expired. Without it a
+    /// card is good until its authority revokes it, however long its account has been gone.
+    pub account_check: bool,
+    /// An account that is locked out counts as disabled.
+    pub account_lockout_counts: bool,
+    /// A good account is believed for this long; whoever is bound is looked up again then, and disconnected when it is no
+    /// longer good.
+    pub account_kept_seconds: u64,
+    /// An account that was refused is not asked for again for this long.
+    pub account_refused_kept_seconds: u64,
+    /// Whoever is bound stays so for this long after the kept answer ended while its directory does not answer. A bind is
+    /// never good without an answer.
+    pub account_unreachable_seconds: u64,
+    /// For one question about a person to its directory, with the connection.
+    pub account_check_milliseconds: u64,
+    /// Questions about persons that may wait or run at once.
+    pub account_checks: usize,
+    /// Of these, how many may run at one member.
+    pub account_checks_per_member: usize,
+    /// Whoever proved a password must bind again after this long.
+    pub password_bound_seconds: u64,
+    /// No password is refused earlier than this after it came, whatever the reason.
+    pub password_refusal_milliseconds: u64,
+    /// Failed tries by name, after which its password is not tried any more until `password_tries_seconds` have passed. It
+    /// must be below the lockout threshold of every member that lets passwords be proven.
+    pub password_tries_per_name: u32,
+    /// The same by the address of the client.
+    pub password_tries_per_address: u32,
+    /// The window in which failed tries count.
+    pub password_tries_seconds: u64,
 }
 
 impl Default for Settings {
@@ -99,6 +129,19 @@ impl Default for Settings {
             bulk_pause_microseconds: 100,
             hold_up_milliseconds: 250,
             audit_chunk_bytes: 32 * 1024,
+            account_check: true,
+            account_lockout_counts: false,
+            account_kept_seconds: 300,
+            account_refused_kept_seconds: 15,
+            account_unreachable_seconds: 60,
+            account_check_milliseconds: 5_000,
+            account_checks: 1_024,
+            account_checks_per_member: 8,
+            password_bound_seconds: 28_800,
+            password_refusal_milliseconds: 1_000,
+            password_tries_per_name: 3,
+            password_tries_per_address: 20,
+            password_tries_seconds: 1_800,
         }
     }
 }

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use crate::ldap::filter::Filter;
 use crate::policy::documents::{AudienceCategory, AuthenticatedBy, Members, Release, ReleaseLimits, Targets};
 use crate::policy::fault::{Fault, Placed};
-use crate::policy::terms::Target;
+use crate::policy::terms::{OdsCode, Target};
 use crate::release::hide;
 use crate::release::requester::{Authentication, Category, Operation, Requester};
 use crate::release::spelling;
@@ -20,7 +20,7 @@ pub struct Agreement {
     id: String,
     purpose: String,
     category: Category,
-    /// Empty: any way.
+    /// Empty: any way but a password, which must be named to count.
     authenticated_by: BTreeSet<Authentication>,
     members: Members,
     /// Applications by name; empty: every one.
@@ -79,8 +79,13 @@ impl Agreement {
             let (ours, theirs) = (self.category.as_str(), requester.category.as_str());
             return Some(format!("is with category {ours}, the requester is of category {theirs}"));
         }
-        if !self.authenticated_by.is_empty() && !self.authenticated_by.contains(&requester.authentication) {
-            let ways: Vec<&str> = self.authenticated_by.iter().map(|a| a.as_str()).collect();
+        let unnamed =
+            self.authenticated_by.is_empty() && requester.authentication != Authentication::Password;
+        if !unnamed && !self.authenticated_by.contains(&requester.authentication) {
+            let mut ways: Vec<&str> = self.authenticated_by.iter().map(|a| a.as_str()).collect();
+            if ways.is_empty() {
+                ways.extend([Authentication::Smartcard.as_str(), Authentication::Certificate.as_str()]);
+            }
             let way = requester.authentication.as_str();
             return Some(format!(
                 "asks for authentication by {}, the requester used {way}",
@@ -155,6 +160,19 @@ impl Agreements {
             }));
         }
         if faults.is_empty() { Ok(Agreements { list }) } else { Err(faults) }
+    }
+
+    /// Whether any agreement in force is with persons of `member` who proved a password: without one there is no reason to
+    /// take a password at all.
+    pub fn takes_passwords(&self, member: &OdsCode, now: OffsetDateTime) -> bool {
+        self.list.iter().any(|agreement| {
+            let in_force = agreement.from.is_none_or(|from| from <= now) && now < agreement.until;
+            let with = agreement.members.contains(member);
+            in_force
+                && with
+                && agreement.category == Category::Person
+                && agreement.authenticated_by.contains(&Authentication::Password)
+        })
     }
 
     /// In document order.

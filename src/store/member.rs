@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::policy::people::People;
 use crate::policy::terms::{Membership, OdsCode};
 use crate::secret::reference::SecretReference;
 
@@ -32,6 +33,9 @@ pub struct Member {
     /// UPN suffixes that it owns, lower case.
     #[serde(default)]
     pub upn_suffixes: BTreeSet<String>,
+    /// How its people come to the front door.
+    #[serde(default)]
+    pub people: People,
     /// When it asked, in UTC.
     #[serde(with = "time::serde::rfc3339")]
     pub requested_at: OffsetDateTime,

@@ -79,6 +79,7 @@ fn what_one_member_holds_no_other_can_ask_for() {
     let asking = |code: &str, sha256: &str, suffix: &str, domain: &str| Member {
         connectors: vec![connector(sha256)],
         upn_suffixes: [suffix.to_owned()].into(),
+        people: Default::default(),
         mail_domains: [domain.to_owned()].into(),
         ..member(code)
     };

@@ -45,6 +45,7 @@ pub fn member(code: &str) -> Member {
         connectors: Vec::new(),
         mail_domains: BTreeSet::from(["a.test".to_owned()]),
         upn_suffixes: BTreeSet::new(),
+        people: Default::default(),
         requested_at: NOW,
         state_since: NOW,
         state_reason: "asked".into(),

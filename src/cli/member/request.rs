@@ -11,11 +11,14 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::{answer, by};
 use crate::enrol::run;
+use crate::policy::people::{CardIssuer, CardMapping, Passwords, People};
 use crate::policy::terms::{Membership, OdsCode};
+use crate::proxy::requesters::SubjectPattern;
 use crate::secret::file;
 use crate::secret::reference::SecretReference;
 use crate::store::audit::hex;
 use crate::store::member::{Card, Connection, ConnectorCertificate, Controller, Member};
+use crate::tls::smartcard::key_digest;
 
 /// The largest anchor or certificate file that is read.
 const MAX_PEM_BYTES: u64 = 1 << 20;
@@ -72,6 +75,8 @@ pub struct Request {
     pub canary: Option<String>,
     #[command(flatten)]
     pub card: CardArguments,
+    #[command(flatten)]
+    pub people: PeopleArguments,
     /// Why, for the audit.
     #[arg(long, default_value = "requested by command")]
     pub reason: String,
@@ -95,6 +100,24 @@ pub struct CardArguments {
     /// The file that holds the monitoring account's password, which must be refused.
     #[arg(long, requires = "card_principal")]
     pub card_password_file: Option<PathBuf>,
+}
+
+/// How the member's people come to the front door.
+#[derive(Debug, Args)]
+pub struct PeopleArguments {
+    /// What of a card names the account: upn (the default), sid (KB5014754), or subject:PATTERN, a subject in which one
+    /// value is *, for example 'subject:cn=*,ou=Staff,o=RXA', whose value is the account's sAMAccountName. Repeat in order
+    /// of preference. All but upn need --card-issuer.
+    #[arg(long = "card-mapping")]
+    pub card_mapping: Vec<CardMapping>,
+    /// PEM certificate of an authority that issues the cards of the member's people; only its key's fingerprint is kept.
+    /// A card from elsewhere is then nobody's here. Without it every trusted authority can name this member's people.
+    #[arg(long = "card-issuer")]
+    pub card_issuers: Vec<PathBuf>,
+    /// Prove passwords of the member's people at its directory, where a release agreement names passwords; without it no
+    /// password is taken.
+    #[arg(long)]
+    pub forward_passwords: bool,
 }
 
 /// Records the request.
@@ -158,10 +181,45 @@ fn member(request: Request, context: &Context) -> Result<Member, Failure> {
         connectors,
         mail_domains: request.mail_domains.iter().map(|domain| domain.to_lowercase()).collect(),
         upn_suffixes: request.upn_suffixes.iter().map(|suffix| suffix.to_lowercase()).collect(),
+        people: people(request.people)?,
         requested_at: now,
         state_since: now,
         state_reason: String::new(),
         revision: 0,
+    })
+}
+
+fn people(people: PeopleArguments) -> Result<People, Failure> {
+    let card_issuers: Vec<CardIssuer> =
+        people.card_issuers.iter().map(|path| card_issuer(path)).collect::<Result<_, _>>()?;
+    for mapping in &people.card_mapping {
+        if let CardMapping::Subject(pattern) = mapping {
+            SubjectPattern::parse(pattern).map_err(Failure::refused)?;
+        }
+        if *mapping != CardMapping::Upn && card_issuers.is_empty() {
+            return Err(Failure::refused(format_args!(
+                "--card-mapping {mapping} needs --card-issuer: any trusted authority could name the account"
+            )));
+        }
+    }
+    let passwords = if people.forward_passwords { Passwords::Forward } else { Passwords::Refuse };
+    Ok(People { card_mapping: people.card_mapping, card_issuers, passwords })
+}
+
+fn card_issuer(path: &Path) -> Result<CardIssuer, Failure> {
+    let certificates = certificates(path, &read(path)?)?;
+    let not_read = || Failure::refused(format_args!("{} holds no readable certificate", path.display()));
+    let der = certificates.first().ok_or_else(not_read)?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).map_err(|_| not_read())?;
+    if !certificate.is_ca() {
+        return Err(Failure::refused(format_args!(
+            "{} is not the certificate of an authority",
+            path.display()
+        )));
+    }
+    Ok(CardIssuer {
+        key_sha256: key_digest(certificate.public_key().raw),
+        subject: certificate.subject().to_string(),
     })
 }
 

@@ -6,6 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::standing;
 use crate::cli::table::{day, moment, table};
+use crate::policy::people::Passwords;
 use crate::policy::terms::{Grant, OdsCode};
 use crate::store::member::{Member, Transition};
 use crate::store::record::GateRecord;
@@ -128,6 +129,15 @@ fn text(page: &Page) -> String {
         if !names.is_empty() {
             lines.push(format!("{what:12} {}", names.iter().cloned().collect::<Vec<_>>().join(" ")));
         }
+    }
+    for mapping in &member.people.card_mapping {
+        lines.push(format!("card by      {mapping}"));
+    }
+    for issuer in &member.people.card_issuers {
+        lines.push(format!("card issuer  {} (key {})", issuer.subject, issuer.key_sha256));
+    }
+    if member.people.passwords == Passwords::Forward {
+        lines.push("passwords    proven at its directory, where a release agreement names them".to_owned());
     }
     lines.push(String::new());
     let rows: Vec<[String; 4]> = page.transitions.iter().map(step).collect();

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::proxy::engine::proof::Proof;
+use crate::proxy::requesters::{Home, Identified};
 use crate::release::requester::Requester;
 
 /// How far a connection has come.
@@ -19,12 +20,41 @@ pub enum Phase {
     Closing,
 }
 
-/// Who is behind a connection after a successful SASL EXTERNAL bind.
+/// Who is behind a connection after a successful bind.
 #[derive(Debug, Clone)]
 pub struct Bound {
     pub requester: Arc<Requester>,
     /// What "Who am I?" answers (RFC 4532): the identity that the client itself showed.
     pub authorization: Box<str>,
+    /// The account of a person that home is asked about; None for others, and when accounts are not checked.
+    pub home: Option<Arc<Home>>,
+    pub recheck: Recheck,
+}
+
+/// A bind whose answer waits for a word from home. Nothing that comes after it is read until then.
+#[derive(Debug)]
+pub struct Binding {
+    /// The message id of its request.
+    pub id: i32,
+    pub serial: u64,
+    /// Microseconds.
+    pub since: u64,
+    pub mechanism: &'static str,
+    /// Whom the client is to be bound as; None when it is refused already.
+    pub who: Option<Identified>,
+    /// The answer is no; it only waits for its time.
+    pub refused: bool,
+}
+
+/// When a person's account is looked up again.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Recheck {
+    /// Microseconds; then it is due, or the answer to the last question is overdue.
+    pub at: u64,
+    /// When it was last found good, microseconds.
+    pub since: u64,
+    /// Of the question that was asked, until it is answered.
+    pub serial: Option<u64>,
 }
 
 /// A client connection. Idle, it owns no buffer: `inbound`, `out` and `in_flight` are empty then.
@@ -37,6 +67,7 @@ pub struct Client {
     /// What its certificate proves, if it showed one.
     pub proof: Option<Box<Proof>>,
     pub bound: Option<Bound>,
+    pub binding: Option<Box<Binding>>,
     /// The beginning of a message that has not arrived whole.
     pub inbound: Vec<u8>,
     pub out: Vec<u8>,
@@ -71,6 +102,7 @@ impl Client {
             phase,
             proof: None,
             bound: None,
+            binding: None,
             inbound: Vec::new(),
             out: Vec::new(),
             in_flight: Vec::new(),

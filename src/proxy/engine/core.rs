@@ -72,6 +72,8 @@ pub struct Engine {
     pub(super) draining: bool,
     pub(super) streaming: bool,
     pub(super) held: bool,
+    /// A password came in with the bytes that were read last.
+    pub(super) wipe: bool,
     pub(super) next_review: u64,
     pub(super) next_scan: u64,
     addresses: HashMap<IpAddr, u32>,
@@ -128,6 +130,7 @@ impl Engine {
             draining: false,
             streaming: false,
             held: false,
+            wipe: false,
             next_review: 0,
             next_scan: 0,
             addresses: HashMap::new(),
@@ -256,7 +259,12 @@ impl Engine {
     }
 
     pub(super) fn drain_client(&mut self, key: usize) {
-        if self.draining && self.clients.get(key).is_some_and(|client| client.in_flight.is_empty()) {
+        if self.draining
+            && self
+                .clients
+                .get(key)
+                .is_some_and(|client| client.in_flight.is_empty() && client.binding.is_none())
+        {
             let why = Answer::new(
                 crate::ldap::message::ResultCode::UNAVAILABLE,
                 "the gateway is going down; connect again",
@@ -300,6 +308,11 @@ impl Engine {
     /// What the driver is to do; it takes them all.
     pub fn take_wishes(&mut self) -> Vec<Wish> {
         std::mem::take(&mut self.wishes)
+    }
+
+    /// Whether the bytes that were handed over last held a password, so that the driver must wipe them. Asking forgets it.
+    pub fn take_wipe(&mut self) -> bool {
+        std::mem::take(&mut self.wipe)
     }
 
     /// Whether a long result streams in: the driver may pause before it polls. Asking forgets it.

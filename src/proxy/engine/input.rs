@@ -1,5 +1,7 @@
 //! From bytes of a client to requests: framing, strict decoding, and what happens to those who send anything else.
 
+use zeroize::Zeroize;
+
 use crate::ldap::codec;
 use crate::ldap::limits::Limits;
 use crate::ldap::message::ResultCode;
@@ -8,14 +10,26 @@ use crate::proxy::engine::client::Phase;
 use crate::proxy::engine::core::Engine;
 
 impl Engine {
-    /// Bytes came from a client, decrypted. Requests are read straight from `data`; only an unfinished one is kept.
+    /// Bytes came from a client, decrypted. Requests are read straight from `data`; only an unfinished one is kept, and
+    /// what came behind a bind that is not answered yet.
     pub fn client_bytes(&mut self, key: usize, data: &[u8]) {
+        if !data.is_empty() {
+            self.feed(key, data);
+        }
+    }
+
+    /// A bind was answered: what came behind it is read now.
+    pub(super) fn resume(&mut self, key: usize) {
+        self.feed(key, &[]);
+    }
+
+    fn feed(&mut self, key: usize, data: &[u8]) {
         let Some(client) = self.clients.get_mut(key) else { return };
         if client.phase == Phase::Handshake && !data.is_empty() {
             // plain bytes behind StartTLS: whoever put them there counted on their being taken for protected ones
             return self.close_client(key, Some("bytes_before_tls"));
         }
-        if !client.is_open() || data.is_empty() {
+        if !client.is_open() {
             return;
         }
         let mut own = std::mem::take(&mut client.inbound);
@@ -30,7 +44,12 @@ impl Engine {
             self.close_client(key, Some("bytes_before_tls"));
         }
         let keep = rest && self.clients.get(key).is_some_and(|client| client.is_open());
-        if had_tail {
+        if had_tail && self.wipe {
+            // The request with the password lies here; whatever moved leaves nothing behind.
+            let rest = zeroize::Zeroizing::new(own.get(taken..).unwrap_or_default().to_vec());
+            own.zeroize();
+            own.extend_from_slice(&rest);
+        } else if had_tail {
             own.drain(..taken.min(own.len()));
         } else if keep {
             self.pool.equip(&mut own);
@@ -54,6 +73,9 @@ impl Engine {
         let mut taken = 0;
         loop {
             let Some(client) = self.clients.get(key).filter(|client| client.is_open()) else { return taken };
+            if client.binding.is_some() {
+                return taken;
+            }
             let limits = if client.bound.is_some() { self.bound } else { self.before_bind };
             let rest = data.get(taken..).unwrap_or_default();
             match codec::frame(rest, &limits) {

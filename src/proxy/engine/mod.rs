@@ -9,6 +9,7 @@ pub mod client;
 pub mod core;
 pub mod entry;
 pub mod finish;
+pub mod home;
 pub mod input;
 pub mod key;
 pub mod launch;

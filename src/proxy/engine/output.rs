@@ -106,7 +106,8 @@ impl Engine {
     pub fn client_paused(&mut self, key: usize) -> bool {
         let Some(client) = self.clients.get_mut(key) else { return true };
         client.paused = client.out.len() > self.settings.output_pause_bytes;
-        client.paused || !client.is_open()
+        // Behind a bind nothing is read until it is answered.
+        client.paused || client.binding.is_some() || !client.is_open()
     }
 
     /// Whether the driver must not read from this upstream connection now; a wish will say when it may.

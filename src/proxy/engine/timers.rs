@@ -17,9 +17,11 @@ impl Engine {
         self.scan_operations();
         self.scan_clients();
         self.scan_proofs();
+        let binding = self.scan_homes();
         self.scan_upstreams();
         self.release_held_up();
         let busy = !self.operations.is_empty() || self.upstreams.iter().any(|(_, u)| u.stage != Stage::Ready);
+        let busy = busy || binding;
         self.next_scan = self.now + if busy { BUSY_MICROSECONDS } else { QUIET_MICROSECONDS };
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::proxy::home::question::Question;
 use crate::proxy::snapshot::Endpoint;
 
 /// A wish of the engine. Keys are those the engine gave out; one is used again only after the turn in which the
@@ -16,6 +17,8 @@ pub enum Wish {
     CloseClient { client: usize },
     /// Close an upstream connection at once, after its output was offered to the socket once.
     CloseUpstream { upstream: usize },
+    /// Ask home about a person; answer with `home_answered` and this serial number.
+    AskHome { client: usize, serial: u64, question: Box<Question> },
     /// Reading of a client was paused and may go on: bytes may wait in the socket without a new edge.
     ReadClient { client: usize },
     /// The same for an upstream connection.

@@ -10,11 +10,14 @@ use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 use rustls::{ClientConnection, Connection, ServerConnection};
+use zeroize::Zeroize;
 
 use crate::proxy::engine::client::Phase as FirstPhase;
 use crate::proxy::engine::core::{Engine, Moment};
 use crate::proxy::engine::proof::Proof;
 use crate::proxy::engine::wish::Wish;
+use crate::proxy::home::question::{Answered, Verdict};
+use crate::proxy::home::service as home;
 use crate::proxy::shard::resolve::{Resolved, Resolver};
 use crate::proxy::shard::shared::{Phase, Shared};
 use crate::proxy::shard::stream::{Progress, Stream};
@@ -62,6 +65,9 @@ pub struct Driver {
     upstreams: Vec<Option<Upstream>>,
     resolver: Resolver,
     resolved: Receiver<Resolved>,
+    home: home::Service,
+    reply: home::Reply,
+    answered: Receiver<Answered>,
     audit: SyncSender<Vec<u8>>,
     started: Instant,
     scratch: Vec<u8>,
@@ -88,6 +94,10 @@ pub struct Parts {
     pub plain: Option<TcpListener>,
     pub resolver: Resolver,
     pub resolved: Receiver<Resolved>,
+    /// Where persons' accounts are asked about, and the way back.
+    pub home: home::Service,
+    pub reply: home::Reply,
+    pub answered: Receiver<Answered>,
     pub audit: SyncSender<Vec<u8>>,
 }
 
@@ -110,6 +120,9 @@ impl Driver {
             upstreams: Vec::new(),
             resolver: parts.resolver,
             resolved: parts.resolved,
+            home: parts.home,
+            reply: parts.reply,
+            answered: parts.answered,
             audit: parts.audit,
             started: Instant::now(),
             scratch: vec![0; READ_BYTES],
@@ -191,6 +204,9 @@ impl Driver {
         self.accept();
         while let Ok(resolved) = self.resolved.try_recv() {
             self.connect(resolved.upstream, &resolved.endpoint, resolved.server, resolved.address);
+        }
+        while let Ok(Answered { client, serial, verdict }) = self.answered.try_recv() {
+            self.engine.home_answered(client, serial, verdict);
         }
         self.flush(idle);
         // A wish that cannot be fulfilled makes answers, and those may make wishes.
@@ -297,6 +313,9 @@ impl Driver {
             }
             if !self.plain.is_empty() {
                 self.engine.client_bytes(key, &self.plain);
+                if self.engine.take_wipe() {
+                    self.plain.zeroize();
+                }
             }
             if wants_write {
                 self.write_client(key);
@@ -443,6 +462,13 @@ impl Driver {
                         let _ = self.poll.registry().deregister(&mut open.stream.socket);
                     }
                     self.engine.forget_upstream(upstream);
+                }
+                Wish::AskHome { client, serial, question } => {
+                    let asked =
+                        home::Asked { client, serial, question: *question, reply: self.reply.clone() };
+                    if !self.home.ask(asked) {
+                        self.engine.home_answered(client, serial, Verdict::Unavailable);
+                    }
                 }
                 Wish::ReadClient { client } => self.again.push(Again::Client(client)),
                 Wish::ReadUpstream { upstream } => self.again.push(Again::Upstream(upstream)),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,6 +14,8 @@ use crate::ambient::chance;
 use crate::ambient::clock::Clock;
 use crate::gate::table::GateTable;
 use crate::proxy::error::ProxyError;
+use crate::proxy::home::question::Answered;
+use crate::proxy::home::service as home;
 use crate::proxy::listener;
 use crate::proxy::metrics::Metrics;
 use crate::proxy::settings::Settings;
@@ -74,12 +76,15 @@ pub fn start(start: Start) -> Result<Handle, ProxyError> {
         phase: AtomicU8::new(Phase::Serving.number()),
         running: AtomicUsize::new(0),
     });
+    let service =
+        home::start(Arc::clone(&shared.settings), shared.clock.clone()).map_err(ProxyError::Shard)?;
     let mut prepared = Vec::new();
     let mut wakers = Vec::new();
     for (shard, listener) in listeners.into_iter().enumerate() {
         let poll = Poll::new().map_err(ProxyError::Shard)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE).map_err(ProxyError::Shard)?);
         let (resolver, resolved) = resolve::start(shard, Arc::clone(&waker)).map_err(ProxyError::Shard)?;
+        let (reply, answered) = way_back(&shared.settings, Arc::clone(&waker));
         wakers.push(waker);
         let engine = crate::proxy::engine::core::Engine::new(crate::proxy::engine::core::Parts {
             settings: Arc::clone(&shared.settings),
@@ -93,7 +98,19 @@ pub fn start(start: Start) -> Result<Handle, ProxyError> {
         let shared = Arc::clone(&shared);
         let audit = start.audit.clone();
         let plain = plain_listeners.pop();
-        let parts = driver::Parts { poll, engine, shared, listener, plain, resolver, resolved, audit };
+        let parts = driver::Parts {
+            poll,
+            engine,
+            shared,
+            listener,
+            plain,
+            resolver,
+            resolved,
+            home: service.clone(),
+            reply,
+            answered,
+            audit,
+        };
         prepared.push(Driver::new(parts).map_err(ProxyError::Shard)?);
     }
     let threads = Mutex::new(Vec::new());
@@ -193,6 +210,20 @@ fn wake(wakers: &[Arc<Waker>]) {
             tracing::warn!(%error, "a shard could not be woken");
         }
     }
+}
+
+/// The way of answers from home to a shard. It has room for every question that can wait or run; a shard that stands still
+/// for longer than that hears nothing, which it takes for a directory that does not answer.
+fn way_back(settings: &Settings, waker: Arc<Waker>) -> (home::Reply, Receiver<Answered>) {
+    let (answers, answered) = sync_channel(settings.connections.max(settings.account_checks).max(1));
+    let reply: home::Reply = Arc::new(move |answer| {
+        if answers.try_send(answer).is_ok()
+            && let Err(error) = waker.wake()
+        {
+            tracing::warn!(%error, "a shard could not be woken");
+        }
+    });
+    (reply, answered)
 }
 
 /// One shard batches best; more than half the cores leaves none for the rest.

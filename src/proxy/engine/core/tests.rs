@@ -48,6 +48,8 @@ struct Rig {
     now: u64,
     /// Upstream connections that were asked for and not closed.
     dialled: Vec<usize>,
+    /// Questions to home, with client and serial number.
+    homes: Vec<(usize, u64, crate::proxy::home::question::Question)>,
 }
 
 fn rxa() -> OdsCode {
@@ -94,7 +96,7 @@ impl Rig {
             chance: 7,
             wall: START,
         });
-        let mut rig = Rig { engine, snapshot, gates, now: 0, dialled: Vec::new() };
+        let mut rig = Rig { engine, snapshot, gates, now: 0, dialled: Vec::new(), homes: Vec::new() };
         rig.turn(0);
         rig
     }
@@ -117,6 +119,7 @@ impl Rig {
                     self.engine.forget_upstream(upstream);
                 }
                 Wish::CloseClient { client } => self.engine.forget_client(client),
+                Wish::AskHome { client, serial, question } => self.homes.push((client, serial, *question)),
                 Wish::ReadClient { .. } | Wish::ReadUpstream { .. } | Wish::Secure { .. } => {}
             }
         }
