@@ -405,6 +405,11 @@ pub fn search(base: &str, scope: Scope, filter: &str) -> Search<'static> {
 }
 
 impl Client {
+    /// A client over a connection that a test made itself.
+    pub fn over(stream: StreamOwned<ClientConnection, TcpStream>) -> Client {
+        Client { stream, buffer: Vec::new(), id: 0 }
+    }
+
     /// Sends a request; returns its message id.
     pub fn send(&mut self, operation: Operation<'_>) -> i32 {
         self.id += 1;

@@ -22,6 +22,7 @@ mod floors;
 mod front_cost;
 mod front_door;
 mod front_faults;
+mod front_identity;
 mod front_stage;
 mod front_start_tls;
 mod lab;

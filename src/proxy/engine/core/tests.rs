@@ -492,3 +492,5 @@ fn children_come_without_their_parent() {
     rig.tell(upstream, id, done());
     assert_eq!(rig.heard(client), ["2 entry CN=ann,OU=Staff,ou=RXA,o=federation", "2 done success (0)"]);
 }
+
+mod identity;
