@@ -38,7 +38,8 @@
 //! 1. `proxy::shard::driver` reads a client's bytes once per turn and hands them to the engine, which knows neither sockets
 //!    nor clocks (`proxy::engine::core`). `ldap::codec::frame` and `decode` make a message of them, or close the connection.
 //! 2. The requester was settled at the bind: `proxy::requesters` maps the verified certificate to a person, a connector or an
-//!    application. Without a requester only the root DSE is answered.
+//!    application, and `proxy::home` asks a person's own directory whether the account still counts, while the bind waits.
+//!    Without a requester only the root DSE is answered.
 //! 3. `proxy::engine::search` routes the base by `namespace::routes`, and asks `release::decide::decide` for each target: a
 //!    `Permit` or a `Refusal`. No other function can make a permit, and nothing is asked without one.
 //! 4. The filter is concealed (`release::hide::conceal`: what is hidden does not exist), brought to the directory's own names

@@ -118,7 +118,7 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
             let bytes: Vec<u8> = buffer.drain(..length).collect();
             let message = codec::decode(&bytes, &limits).unwrap();
             for answer in replies(&message, number, &mut bound, state) {
-                let _ = stream.write_all(&codec::to_bytes(&Message::new(message.id, answer)));
+                let _ = stream.write_all(&answer);
             }
         }
         match stream.read(&mut piece) {
@@ -128,12 +128,8 @@ fn serve(mut stream: TcpStream, state: &Mutex<State>) {
     }
 }
 
-fn replies(
-    message: &Message<'_>,
-    number: usize,
-    bound: &mut String,
-    state: &Mutex<State>,
-) -> Vec<Operation<'static>> {
+fn replies(message: &Message<'_>, number: usize, bound: &mut String, state: &Mutex<State>) -> Vec<Vec<u8>> {
+    let encoded = |operation: Operation<'_>| codec::to_bytes(&Message::new(message.id, operation));
     let mut state = state.lock().unwrap();
     if state.silent {
         return Vec::new();
@@ -151,31 +147,31 @@ fn replies(
             let text =
                 "80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data 52e, v4563";
             let outcome = Outcome::new(ResultCode(code), text);
-            vec![Operation::BindResponse(BindOutcome { outcome, credentials: None })]
+            vec![encoded(Operation::BindResponse(BindOutcome { outcome, credentials: None }))]
         }
         Operation::SearchRequest(search) => {
             let filter = search.filter.to_string();
             state.heard.push((number, bound.clone(), filter.clone()));
-            let mut all: Vec<Operation<'static>> = Vec::new();
+            let mut all = Vec::new();
             for (n, (name, control)) in state.accounts.iter().enumerate() {
                 if filter.contains(&format!("={name})")) || filter.contains("(cn=*)") {
-                    all.push(Operation::SearchEntry(entry(n, name, *control)));
+                    all.push(encoded(Operation::SearchEntry(entry(n, name, *control).as_wire())));
                 }
             }
-            all.push(Operation::SearchDone(Outcome::default()));
+            all.push(encoded(Operation::SearchDone(Outcome::default())));
             all
         }
         _ => Vec::new(),
     }
 }
 
-fn entry(n: usize, name: &str, control: i32) -> portcullis::ldap::message::Entry<'static> {
+fn entry(n: usize, name: &str, control: i32) -> Entry {
     let attribute = |description: &str, value: &str| Attribute {
         description: description.to_owned(),
         values: vec![value.as_bytes().to_vec()],
     };
     let account = name.split('@').next().unwrap();
-    let entry = Entry {
+    Entry {
         dn: format!("CN=Person {n},OU=Staff,{LOCAL}"),
         attributes: vec![
             attribute("objectClass", "user"),
@@ -185,11 +181,6 @@ fn entry(n: usize, name: &str, control: i32) -> portcullis::ldap::message::Entry
             attribute("userAccountControl", &control.to_string()),
             attribute("accountExpires", "0"),
         ],
-    };
-    let bytes = codec::to_bytes(&Message::new(1, Operation::SearchEntry(entry.as_wire())));
-    match codec::decode(&bytes, &Limits::from_directory()).unwrap().operation {
-        Operation::SearchEntry(entry) => entry.into_owned(),
-        _ => unreachable!(),
     }
 }
 
@@ -201,7 +192,7 @@ struct Door {
     home: Home,
     root: CertifiedIssuer<'static, KeyPair>,
     identity: Identity,
-    audit: Receiver<Vec<u8>>,
+    audit: Mutex<Receiver<Vec<u8>>>,
     registry: prometheus::Registry,
 }
 
@@ -237,7 +228,7 @@ impl Door {
             audit,
         })
         .unwrap();
-        Door { handle, home, root, identity, audit: records, registry }
+        Door { handle, home, root, identity, audit: Mutex::new(records), registry }
     }
 
     /// A new list comes into force.
@@ -561,11 +552,11 @@ fn t44_a_password_is_seen_nowhere() {
     drop(client);
     let mut broken = door.connect(None);
     let mut bytes = bind;
-    bytes[4] = 0x7f;
+    bytes[5] = 0x7f;
     broken.raw(&bytes);
     broken.notice();
     door.handle.stop();
-    let records: Vec<u8> = door.audit.try_iter().flatten().collect();
+    let records: Vec<u8> = door.audit.lock().unwrap().try_iter().flatten().collect();
     let metrics = prometheus::TextEncoder::new().encode_to_string(&door.registry.gather()).unwrap();
     let records = String::from_utf8(records).unwrap();
     assert!(records.contains("\"bind\"") && metrics.contains("portcullis_front_binds_total"));
