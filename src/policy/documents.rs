@@ -344,7 +344,7 @@ pub struct Release {
 pub struct Audience {
     pub at: Place,
     pub category: AudienceCategory,
-    /// How the requester must have proved who it is; empty: any way.
+    /// How the requester must have proved who it is; empty: any way but a password, which must be named.
     pub authenticated_by: BTreeSet<AuthenticatedBy>,
     /// The requester's own member.
     pub members: Members,

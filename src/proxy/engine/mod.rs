@@ -5,6 +5,7 @@ pub mod answer;
 pub mod ask;
 pub mod audit;
 pub mod bind;
+pub mod check;
 pub mod client;
 pub mod core;
 pub mod entry;

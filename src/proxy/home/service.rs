@@ -267,7 +267,7 @@ async fn look_up(
             Ok((entries, done)) if done.code == 0 => {
                 return account::judge(home, &entries, lockout, clock.now());
             }
-            Ok((_, done)) if done.code == u32::from(ResultCode::NO_SUCH_OBJECT.0) => return Verdict::Refused,
+            Ok((_, done)) if done.code == ResultCode::NO_SUCH_OBJECT.0 => return Verdict::Refused,
             Ok((_, done)) => {
                 tracing::warn!(member = %home.member, code = done.code, "an account could not be looked up");
             }
