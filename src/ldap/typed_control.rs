@@ -24,6 +24,8 @@ pub const MANAGE_DSA_IT: &str = "2.16.840.1.113730.3.4.2";
 pub const DOMAIN_SCOPE: &str = "1.2.840.113556.1.4.1339";
 /// Act for somebody else (RFC 4370).
 pub const PROXIED_AUTHORIZATION: &str = "2.16.840.1.113730.3.4.18";
+/// The same in the form of an early draft (draft-weltman-ldapv3-proxy-04), which some clients still send.
+pub const PROXIED_AUTHORIZATION_DRAFT: &str = "2.16.840.1.113730.3.4.12";
 /// Do it only if a filter is true of the entry (RFC 4528).
 pub const ASSERTION: &str = "1.3.6.1.1.12";
 /// The entry as it was before (RFC 4527).

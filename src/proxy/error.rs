@@ -13,6 +13,6 @@ pub enum ProxyError {
     Listen { address: SocketAddr, cause: io::Error },
     #[error("cannot start a shard: {0}")]
     Shard(io::Error),
-    #[error("the operating system gave no random bytes to seed the back-off")]
+    #[error("the operating system gave no random bytes to seed the back-off and seal cookies")]
     Chance,
 }

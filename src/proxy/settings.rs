@@ -65,6 +65,33 @@ pub struct Settings {
     /// A slow reader may hold up others on the same upstream connection for this long before its search ends with
     /// `adminLimitExceeded`.
     pub hold_up_milliseconds: u64,
+    /// Paged searches of one client connection that may wait for their next page; one more ends the oldest.
+    pub walks_per_connection: usize,
+    /// Paged searches of one shard that may run or wait; more are answered `busy`.
+    pub walks: usize,
+    /// A paged search that waits for longer than this for its next page is forgotten. Keep it below
+    /// `upstream_idle_milliseconds`: the directory's part of it lives on one connection.
+    pub walk_idle_milliseconds: u64,
+    /// Entries of one paged search over all its pages; more are `adminLimitExceeded`. The agreement's size limit bounds
+    /// each page.
+    pub walk_entries: u32,
+    /// Bytes that a paged search may hold while it waits: the directory's cookie, the encoded question, entries that come
+    /// next. One that is sorted may hold `sort_bytes` instead.
+    pub walk_bytes: usize,
+    /// Paged searches at once on one connection to an Active Directory, which keeps few results per connection
+    /// (MaxResultSetsPerConn). Other directories get one: slapd knows one paged search per connection.
+    pub walks_per_upstream: usize,
+    /// Connections per mount and shard beyond `upstreams`, opened when paged searches need them; when these are full too,
+    /// a paged search is answered `busy`.
+    pub walk_upstreams: usize,
+    /// Keys of one sort.
+    pub sort_keys: usize,
+    /// Entries that are sorted at once; more are not sorted.
+    pub sort_entries: usize,
+    /// Bytes that are sorted at once; more are not sorted. Keep it below `output_bytes`.
+    pub sort_bytes: usize,
+    /// Sorted results of one shard that may be gathered or wait for their next page; more are not sorted.
+    pub sorts: usize,
     /// Audit records leave in chunks of this size, or after 50 milliseconds.
     pub audit_chunk_bytes: usize,
     /// Look the account of a person up at home before a bind is good: there once, enabled and not expired. Without it a
@@ -128,6 +155,17 @@ impl Default for Settings {
             hold_bytes: 16 * 1024,
             bulk_pause_microseconds: 100,
             hold_up_milliseconds: 250,
+            walks_per_connection: 8,
+            walks: 1_024,
+            walk_idle_milliseconds: 120_000,
+            walk_entries: 10_000,
+            walk_bytes: 256 * 1024,
+            walks_per_upstream: 4,
+            walk_upstreams: 8,
+            sort_keys: 8,
+            sort_entries: 2_000,
+            sort_bytes: 2 * 1024 * 1024,
+            sorts: 32,
             audit_chunk_bytes: 32 * 1024,
             account_check: true,
             account_lockout_counts: false,

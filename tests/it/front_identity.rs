@@ -220,6 +220,7 @@ impl Door {
         let handle = start(Start {
             settings,
             address: "127.0.0.1:0".parse().unwrap(),
+            plain: None,
             tls: front_tls(&root, &identity, &[]),
             snapshot: snapshot(home.address),
             gates,

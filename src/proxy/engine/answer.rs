@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::ldap::codec;
+use crate::ldap::control::Control;
 use crate::ldap::message::{
     BindOutcome, ExtendedOutcome, Message, NOTICE_OF_DISCONNECTION, Operation, Outcome, ResultCode, START_TLS,
 };
@@ -57,6 +58,11 @@ impl Asked {
 
 /// Appends the final answer to request `id`.
 pub fn put(out: &mut Vec<u8>, id: i32, asked: Asked, answer: &Answer) {
+    put_with(out, id, asked, answer, Vec::new());
+}
+
+/// Appends the final answer to request `id`, with controls.
+pub fn put_with(out: &mut Vec<u8>, id: i32, asked: Asked, answer: &Answer, controls: Vec<Control<'static>>) {
     let outcome = Outcome::new(answer.code, answer.text.as_ref());
     let operation = match asked {
         Asked::Bind => Operation::BindResponse(BindOutcome { outcome, credentials: None }),
@@ -70,7 +76,7 @@ pub fn put(out: &mut Vec<u8>, id: i32, asked: Asked, answer: &Answer) {
             Operation::ExtendedResponse(ExtendedOutcome { outcome, ..ExtendedOutcome::default() })
         }
     };
-    codec::encode(&Message::new(id, operation), out);
+    codec::encode(&Message { id, operation, controls }, out);
 }
 
 /// Appends the answer to "Who am I?" (RFC 4532): no name, the authorization identity as value.

@@ -2,11 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::ldap::ber::{self, Reader};
-use crate::ldap::codec;
-use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
-use crate::ldap::message::{Compare, Dereference, Message, Operation as Wire, ResultCode, Scope, Search};
+use crate::ldap::message::{Compare, Dereference, ResultCode, Scope, Search};
 use crate::namespace::projection::Projection;
 use crate::namespace::questions;
 use crate::namespace::routes::{self, Route};
@@ -14,7 +11,8 @@ use crate::policy::terms::Target;
 use crate::proxy::engine::answer::Answer;
 use crate::proxy::engine::audit;
 use crate::proxy::engine::core::Engine;
-use crate::proxy::engine::made::made;
+use crate::proxy::engine::extras::{Extras, Walk, encode_search};
+use crate::proxy::engine::made::{Made, made};
 use crate::proxy::engine::operation::{At, Leg, Operation, Part, Question, Shape};
 use crate::proxy::engine::search::{Asking, Refused};
 use crate::proxy::engine::upstream::Compiled;
@@ -25,37 +23,95 @@ use crate::release::view::{View, Wanted};
 impl Engine {
     /// Asks the directories of a route, after the entries that are made here.
     pub(super) fn ask(&mut self, asking: &Asking<'_>, permits: Vec<Arc<Permit>>, route: Route) {
-        let serial = self.next_serial();
-        let mut audit = Vec::new();
-        self.pool.equip(&mut audit);
+        let made: Vec<Made> =
+            route.synthesised.iter().filter_map(|entry| made(entry, asking.search, &permits)).collect();
+        let extras = match self.extras(asking, &route.legs, &permits) {
+            Ok(extras) => extras,
+            Err((answer, controls)) => {
+                return self.respond_with(asking.client, asking.id, &answer, controls);
+            }
+        };
+        let mut parts: Vec<Part> = Vec::new();
+        for leg in &route.legs {
+            let Some(permit) = permits.iter().find(|permit| *permit.target() == leg.target) else { continue };
+            parts.push(Part::new(permit));
+        }
+        if !self.charge(asking, &mut parts) {
+            return;
+        }
         let single = match permits.as_slice() {
             [permit] => Some(permit.target().clone()),
             _ => None,
         };
-        self.head(&mut audit, asking, serial, single.as_ref());
-        let made: Vec<Entry> =
-            route.synthesised.iter().filter_map(|entry| made(entry, asking.search, &permits)).collect();
-        let mut parts: Vec<Part> = Vec::new();
-        for leg in &route.legs {
-            let Some(permit) = permits.iter().find(|permit| *permit.target() == leg.target) else { continue };
-            if !self.usage.take(&asking.requester.id, permit, self.now) {
-                for part in &parts {
-                    self.usage.give_back(&asking.requester.id, part.permit.agreement());
-                }
-                let text = "more operations at once or per second than the release agreement allows";
-                let answer = Answer::new(ResultCode::BUSY, text);
-                return self.refuse(asking, &leg.target, &Refused { answer, why: "rate" });
-            }
-            parts.push(Part { permit: Arc::clone(permit), at: At::Waiting });
+        let whole_tree = single.is_none() || route.legs.len() > 1;
+        let key = self.enter(asking, parts, single.as_ref(), whole_tree, extras);
+        let Some((serial, open, beyond)) =
+            self.operations.get(key).map(|o| (o.serial, o.open, o.extras.is_some()))
+        else {
+            return;
+        };
+        if beyond {
+            return self.begin_beyond(key, asking, &made, &route.legs);
         }
+        if !self.show_made(key, asking.search, &made) {
+            return self.end_operation(key, &Answer::plain(ResultCode::SIZE_LIMIT_EXCEEDED));
+        }
+        if open == 0 {
+            return self.end_operation(key, &Answer::plain(ResultCode::SUCCESS));
+        }
+        for (part, leg) in route.legs.iter().enumerate() {
+            self.ask_one(asking, key, serial, part, leg);
+        }
+    }
+
+    /// Counts an operation against the agreements of its parts that have not ended, or of the first when all have; when
+    /// that is too much, the request is refused, and nothing was counted.
+    pub(super) fn charge(&mut self, asking: &Asking<'_>, parts: &mut [Part]) -> bool {
+        let mut over = None;
+        let ended = parts.iter().all(|part| matches!(part.at, At::Done | At::Failed));
+        for (at, part) in parts.iter_mut().enumerate() {
+            if matches!(part.at, At::Done | At::Failed) && !(ended && at == 0) {
+                continue;
+            }
+            part.charged = self.usage.take(&asking.requester.id, &part.permit, self.now);
+            if !part.charged {
+                over = Some(part.permit.target().clone());
+                break;
+            }
+        }
+        let Some(target) = over else { return true };
+        for part in parts.iter_mut().filter(|part| part.charged) {
+            part.charged = false;
+            self.usage.give_back(&asking.requester.id, part.permit.agreement());
+        }
+        let text = "more operations at once or per second than the release agreement allows";
+        let answer = Answer::new(ResultCode::BUSY, text);
+        self.refuse(asking, &target, &Refused { answer, why: "rate" });
+        false
+    }
+
+    /// Enters an operation into the table.
+    pub(super) fn enter(
+        &mut self,
+        asking: &Asking<'_>,
+        parts: Vec<Part>,
+        single: Option<&Target>,
+        whole_tree: bool,
+        extras: Option<Box<Extras>>,
+    ) -> usize {
+        let serial = self.next_serial();
+        let mut audit = Vec::new();
+        self.pool.equip(&mut audit);
+        self.head(&mut audit, asking, serial, single);
         match parts.as_slice() {
             [part] => audit::decision(&mut audit, "permit", Some(part.permit.agreement())),
             _ => audit::decision(&mut audit, "permit", None),
         }
-        let whole_tree = single.is_none() || route.legs.len() > 1;
         let (deadline, deadline_is_theirs) = self.deadline(asking.search, &parts);
-        let size_limit = self.size_limit(asking.search, &parts);
-        let open = parts.len();
+        let size_limit = match (&asking.controls.paging, extras.as_deref().and_then(|e| e.walk.as_ref())) {
+            (Some(paging), Some(walk)) => self.page_limit(paging.size, walk, &parts),
+            _ => self.size_limit(asking.search, &parts),
+        };
         let operation = Operation {
             serial,
             client: asking.client,
@@ -71,28 +127,21 @@ impl Engine {
             deadline_is_theirs,
             size_limit,
             whole_tree,
+            open: parts.iter().filter(|part| !matches!(part.at, At::Done | At::Failed)).count(),
             parts,
-            open,
             missing: 0,
             entries: 0,
             dropped: 0,
             code: ResultCode::SUCCESS,
             audit,
+            extras,
         };
         let key = self.operations.insert(operation);
         if let Some(client) = self.clients.get_mut(asking.client) {
             client.in_flight.push(key);
         }
         self.scan_soon();
-        if !self.show_made(key, asking.search, &made) {
-            return self.end_operation(key, &Answer::plain(ResultCode::SIZE_LIMIT_EXCEEDED));
-        }
-        if open == 0 {
-            return self.end_operation(key, &Answer::plain(ResultCode::SUCCESS));
-        }
-        for (part, leg) in route.legs.iter().enumerate() {
-            self.ask_one(asking, key, serial, part, leg);
-        }
+        key
     }
 
     /// Microseconds, and whether the client or an agreement set it rather than we.
@@ -108,6 +157,13 @@ impl Engine {
         }
     }
 
+    /// Entries of this page: as many as the client, every agreement and what is left of the whole walk allow.
+    fn page_limit(&self, page: u32, walk: &Walk, parts: &[Part]) -> u32 {
+        let agreed = parts.iter().map(|part| part.permit.size_limit());
+        let left = walk.limit.saturating_sub(walk.before);
+        agreed.chain([page, left]).min().unwrap_or(self.settings.size_limit)
+    }
+
     fn size_limit(&self, search: &Search<'_>, parts: &[Part]) -> u32 {
         let agreed = parts.iter().map(|part| part.permit.size_limit());
         let asked = (search.size_limit > 0).then_some(search.size_limit);
@@ -115,8 +171,15 @@ impl Engine {
     }
 
     /// Sends one directory's question, or settles its part at once.
-    fn ask_one(&mut self, asking: &Asking<'_>, key: usize, serial: u64, part: usize, to: &routes::Leg) {
-        let at = match self.prepare(asking, key, serial, part, to) {
+    pub(super) fn ask_one(
+        &mut self,
+        asking: &Asking<'_>,
+        key: usize,
+        serial: u64,
+        part: usize,
+        to: &routes::Leg,
+    ) {
+        let at = match self.prepare(asking.search, asking.compare, key, part, to) {
             Prepared::Ask(leg) => {
                 let request = std::mem::take(&mut self.scratch);
                 let at = self.launch(&to.target, *leg, &request);
@@ -136,11 +199,11 @@ impl Engine {
     }
 
     /// Shapes the question to one directory; its encoded request operation is left in `scratch`.
-    fn prepare(
+    pub(super) fn prepare(
         &mut self,
-        asking: &Asking<'_>,
+        search: &Search<'_>,
+        compare: Option<&Compare<'_>>,
         key: usize,
-        serial: u64,
         part: usize,
         to: &routes::Leg,
     ) -> Prepared {
@@ -148,8 +211,22 @@ impl Engine {
         let Some(permit) = operation.parts.get(part).map(|part| Arc::clone(&part.permit)) else {
             return Prepared::Elsewhere;
         };
-        let (size, seconds) =
-            (operation.size_limit, (operation.deadline.saturating_sub(self.now)).div_ceil(1_000_000));
+        let serial = operation.serial;
+        let extras = operation.extras.as_deref();
+        // Counting is ours: one more for the mount point, one more to know that there was more.
+        let mut size = operation.size_limit.saturating_add(2);
+        let mut time = operation.deadline.saturating_sub(self.now);
+        if let Some(extras) = extras {
+            if extras.sorting.is_some() {
+                let most = u32::try_from(self.settings.sort_entries).unwrap_or(u32::MAX);
+                size = size.max(most.saturating_add(2));
+            } else if extras.walk.is_some() {
+                // RFC 2696 section 3: the same request for every page, whatever is left of this one.
+                (size, time) = (0, operation.deadline.saturating_sub(operation.started));
+            }
+        }
+        let beyond = extras.and_then(|extras| extras.beyond(permit.view()));
+        let seconds = time.div_ceil(1_000_000);
         let Some(mapping) = self.snapshot.mounts.get(&to.target).map(|m| Arc::clone(&m.mapping)) else {
             return Prepared::Elsewhere;
         };
@@ -163,20 +240,21 @@ impl Engine {
         };
         let scope = to.scope;
         let view = permit.view();
-        let concealed = hide::conceal(&asking.search.filter, view);
+        let concealed = hide::conceal(&search.filter, view);
         let question = questions::filter_to_local(&concealed, &mapping);
         let entries = permit.entry_filter().map(|f| questions::entry_filter_to_local(f, &mapping));
         let Some(filter) = questions::with_entry_filter(question.filter, entries) else {
             return Prepared::Nothing;
         };
-        let compare = asking.compare.is_some();
-        let names = asking.search.attributes.iter().map(|name| name.as_ref());
+        let names = search.attributes.iter().map(|name| name.as_ref());
+        let types_only = search.types_only && beyond.as_ref().is_none_or(|beyond| beyond.values.is_empty());
         let selection = match view.wanted(names) {
-            Wanted::All => projection.all(asking.search.types_only),
-            Wanted::These(these) => projection.only(these, asking.search.types_only),
+            Wanted::All => projection.all(types_only),
+            Wanted::These(these) => projection.only(these, types_only),
         };
-        let also = if question.needs_recheck { questions::attributes_of(&concealed) } else { Vec::new() };
-        let attributes = match asking.compare {
+        let mut also = if question.needs_recheck { questions::attributes_of(&concealed) } else { Vec::new() };
+        also.extend(beyond.iter().flat_map(|beyond| beyond.attributes()));
+        let attributes = match compare {
             None => projection.attributes_to_local(&selection, also),
             Some(compare) => {
                 let none = projection.only([], false);
@@ -188,17 +266,17 @@ impl Engine {
             base: base.as_str().into(),
             scope: if scope == Scope::Children { Scope::Subtree } else { scope },
             dereference: Dereference::Never,
-            // Counting is ours: one more for the mount point, one more to know that there was more.
-            size_limit: if question.needs_recheck || compare { 0 } else { size.saturating_add(2) },
+            size_limit: if question.needs_recheck || compare.is_some() { 0 } else { size },
             time_limit: u32::try_from(seconds.max(1)).unwrap_or(u32::MAX),
             types_only: false,
             filter,
             attributes: attributes.into_iter().map(Into::into).collect(),
         };
-        encode_operation(&wire, &mut self.scratch);
-        let recheck = (question.needs_recheck && !compare).then(|| concealed.into_owned());
+        encode_search(&wire, &mut self.scratch);
+        let recheck = (question.needs_recheck && compare.is_none()).then(|| concealed.into_owned());
         let at_mount = to.at_mount;
-        let shape = Shape { projection: Arc::clone(&projection), selection, recheck, base, scope, at_mount };
+        let projection = Arc::clone(&projection);
+        let shape = Shape { projection, selection, recheck, base, scope, at_mount, beyond };
         Prepared::Ask(Box::new(Leg::new(key, serial, part, shape)))
     }
 
@@ -223,7 +301,8 @@ impl Engine {
     }
 }
 
-enum Prepared {
+/// What came of shaping a question.
+pub(super) enum Prepared {
     Ask(Box<Leg>),
     /// Nothing can match: success without asking.
     Nothing,
@@ -234,17 +313,4 @@ enum Prepared {
 fn comparable(compare: &Compare<'_>, parts: &[Part]) -> Option<Filter<'static>> {
     let view = parts.first()?.permit.view();
     hide::comparable(&compare.assertion, view).map(Filter::into_owned)
-}
-
-/// The request operation alone, without the message around it.
-fn encode_operation(search: &Search<'_>, out: &mut Vec<u8>) {
-    let mut message = Vec::with_capacity(256);
-    codec::encode(&Message::new(1, Wire::SearchRequest(search.clone())), &mut message);
-    out.clear();
-    let mut reader = Reader::new(&message);
-    if let Ok(mut body) = reader.nested(ber::SEQUENCE)
-        && body.expect(ber::INTEGER).is_ok()
-    {
-        out.extend_from_slice(body.rest());
-    }
 }

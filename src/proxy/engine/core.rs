@@ -19,6 +19,7 @@ use crate::proxy::engine::answer::{self, Answer};
 use crate::proxy::engine::audit;
 use crate::proxy::engine::client::{Client, Phase};
 use crate::proxy::engine::operation::Operation;
+use crate::proxy::engine::parked::Walks;
 use crate::proxy::engine::pool::Pool;
 use crate::proxy::engine::proof::Proof;
 use crate::proxy::engine::upstream::{Mount, Upstream};
@@ -55,6 +56,7 @@ pub struct Engine {
     pub(super) unchecked: Vec<usize>,
     pub(super) clients: Slab<Client>,
     pub(super) operations: Slab<Operation>,
+    pub(super) walks: Walks,
     pub(super) upstreams: Slab<Upstream>,
     pub(super) mounts: HashMap<Target, Mount>,
     pub(super) usage: Usage,
@@ -88,6 +90,8 @@ pub struct Parts {
     pub gates: Arc<table::Snapshot>,
     /// Any unguessable number: it spreads the reconnects of gateways that lost the same directory.
     pub chance: u64,
+    /// Unguessable bytes for this shard alone: they seal the cookies of paged results.
+    pub cookie_secret: [u8; 32],
     pub wall: OffsetDateTime,
 }
 
@@ -113,6 +117,7 @@ impl Engine {
             unchecked: Vec::new(),
             clients: Slab::new(),
             operations: Slab::new(),
+            walks: Walks::new(&parts.cookie_secret),
             upstreams: Slab::new(),
             mounts: HashMap::new(),
             usage: Usage::default(),

@@ -13,8 +13,11 @@ use crate::namespace::recheck::still_matches;
 use crate::policy::terms::Target;
 use crate::proxy::engine::answer::Answer;
 use crate::proxy::engine::core::Engine;
+use crate::proxy::engine::extras;
 use crate::proxy::engine::key::UpstreamId;
 use crate::proxy::engine::operation::{Operation, Question, Shape};
+use crate::proxy::engine::sorting;
+use crate::proxy::engine::values;
 
 /// A result is long from this many entries on: the driver may pause to read more at once.
 const STREAMING: u32 = 3;
@@ -32,6 +35,10 @@ enum Next {
     Dropped,
     /// One more than the limit.
     SizeLimit,
+    /// It is kept for later: to be sorted, or for the next page.
+    Kept,
+    /// It is kept, and more than can be sorted.
+    Unsortable,
 }
 
 impl Engine {
@@ -62,6 +69,7 @@ impl Engine {
                 scratch: &mut self.entry_scratch,
                 whole: &mut self.whole_entry,
                 out: &mut client.out,
+                sortable: (self.settings.sort_entries, self.settings.sort_bytes),
             };
             match work.take(operation, &reader, &self.behind) {
                 Ok(next) => next,
@@ -73,7 +81,7 @@ impl Engine {
             }
         };
         match next {
-            Next::Written | Next::Compared => leg.released += 1,
+            Next::Written | Next::Compared | Next::Kept | Next::Unsortable => leg.released += 1,
             Next::Dropped => leg.broken = true,
             Next::Nothing | Next::SizeLimit => {}
         }
@@ -94,6 +102,14 @@ impl Engine {
                 }
                 self.mark_client(client, false);
                 self.restrain(client, upstream, operation);
+            }
+            Next::Kept | Next::Unsortable => {
+                if let Some(mount) = self.mounts.get(target) {
+                    mount.metrics.entries.inc();
+                }
+                if matches!(next, Next::Unsortable) {
+                    self.unsortable(operation);
+                }
             }
             Next::Dropped => {
                 if let Some(mount) = self.mounts.get(target) {
@@ -116,6 +132,8 @@ struct Work<'a> {
     scratch: &'a mut crate::namespace::projection::Scratch,
     whole: &'a mut Vec<u8>,
     out: &'a mut Vec<u8>,
+    /// Entries and bytes that can be sorted at once.
+    sortable: (usize, usize),
 }
 
 impl Work<'_> {
@@ -129,7 +147,8 @@ impl Work<'_> {
             Question::Search => self.shape.recheck.as_ref(),
             Question::Compare { .. } => None,
         };
-        if matches!(operation.question, Question::Compare { .. }) || recheck.is_some() {
+        let keys = self.shape.beyond.as_ref().is_some_and(|beyond| !beyond.orders.is_empty());
+        if matches!(operation.question, Question::Compare { .. }) || recheck.is_some() || keys {
             self.write_whole(entry)?;
             if let Question::Compare { filter, outcome } = &mut operation.question {
                 *outcome = Some(compared(filter.as_ref(), self.whole, limits)?);
@@ -140,6 +159,9 @@ impl Work<'_> {
             {
                 return Ok(Next::Nothing);
             }
+        }
+        if operation.extras.is_some() {
+            return self.take_beyond(operation, entry, limits);
         }
         let selection = &self.shape.selection;
         let projection = &self.shape.projection;
@@ -158,6 +180,49 @@ impl Work<'_> {
         if written.ranged && operation.code == ResultCode::SUCCESS {
             operation.code = ResultCode::ADMIN_LIMIT_EXCEEDED;
         }
+        Ok(Next::Written)
+    }
+
+    /// The same for an operation with extras: the entry is written apart, for it may be kept or lose values.
+    fn take_beyond(
+        &mut self,
+        operation: &mut Operation,
+        entry: &EntryReader<'_>,
+        limits: &Limits,
+    ) -> Result<Next, EntryError> {
+        let mut message = Vec::new();
+        let (projection, selection) = (&self.shape.projection, &self.shape.selection);
+        let written = projection.entry_to_federated(entry, 1, selection, self.scratch, &mut message)?;
+        if written.mount_point {
+            return Ok(Next::Nothing);
+        }
+        let beyond = self.shape.beyond.as_deref();
+        if let Some(beyond) = beyond.filter(|beyond| !beyond.values.is_empty()) {
+            message = values::keep_in(&message, &beyond.values, beyond.types_only, limits)?;
+        }
+        if written.ranged && operation.code == ResultCode::SUCCESS {
+            operation.code = ResultCode::ADMIN_LIMIT_EXCEEDED;
+        }
+        let body = extras::body(&message);
+        let Some(extras) = operation.extras.as_deref_mut() else { return Ok(Next::Nothing) };
+        if let (Some(sorting), Some(beyond)) = (&mut extras.sorting, beyond) {
+            let keys = sorting::keys_of(&beyond.orders, self.whole, limits)?;
+            let fits = sorting.gather(keys, body.to_vec(), self.sortable);
+            return Ok(if fits { Next::Kept } else { Next::Unsortable });
+        }
+        if operation.entries >= operation.size_limit {
+            return Ok(match &mut extras.walk {
+                None => Next::SizeLimit,
+                Some(walk) if walk.ready.is_empty() => {
+                    walk.ready.push_back(body.to_vec());
+                    Next::Kept
+                }
+                // It was asked for one beyond the page and sends more.
+                Some(_) => Next::Dropped,
+            });
+        }
+        operation.entries += 1;
+        extras::put(self.out, operation.message_id, body);
         Ok(Next::Written)
     }
 

@@ -6,10 +6,12 @@ use crate::namespace::merge;
 use crate::policy::terms::Target;
 use crate::proxy::engine::answer::{self, Answer, Asked};
 use crate::proxy::engine::audit;
+use crate::proxy::engine::beyond::end_controls;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::operation::{At, Leg, Operation, Part, Question};
 use crate::proxy::engine::upstream::Stage;
 use crate::release::decide;
+use crate::release::requester::{Operation as Kind, Requester};
 
 impl Engine {
     /// One directory has answered to the end.
@@ -41,7 +43,13 @@ impl Engine {
 
     pub(super) fn settle(&mut self, key: usize, serial: u64, part: usize, at: At, code: ResultCode) {
         let Some(operation) = self.operations.get_mut(key) else { return };
-        if operation.serial == serial && operation.settle(part, at, code) {
+        if operation.serial != serial {
+            return;
+        }
+        let last = operation.settle(part, at, code);
+        if operation.extras.is_some() {
+            self.settled_beyond(key, last);
+        } else if last {
             let answer = operation.result();
             self.end_operation(key, &answer);
         }
@@ -56,14 +64,18 @@ impl Engine {
 
     /// Ends an operation with `answer`, whatever its legs do; questions still open behind are abandoned.
     pub(super) fn end_operation(&mut self, key: usize, answer: &Answer) {
-        let Some(operation) = self.take_out(key) else { return };
+        let Some(mut operation) = self.take_out(key) else { return };
+        let controls = end_controls(&operation, answer.code);
         let asked = match operation.question {
             Question::Search => Asked::Search,
             Question::Compare { .. } => Asked::Compare,
         };
         let client_key = operation.client;
         let id = operation.message_id;
-        self.pool_out(client_key, |out| answer::put(out, id, asked, answer));
+        self.pool_out(client_key, |out| answer::put_with(out, id, asked, answer, controls));
+        if let Some(pin) = operation.extras.as_deref_mut().and_then(|e| e.walk.as_mut()?.pin.take()) {
+            self.release_pin(pin);
+        }
         self.conclude(operation, answer.code);
         self.drain_client(client_key);
     }
@@ -77,8 +89,9 @@ impl Engine {
         }
     }
 
-    /// A rebind, or the connection ended: nobody waits for the answers any more.
+    /// A rebind, or the connection ended: nobody waits for the answers any more, nor for further pages.
     pub(super) fn abandon_all(&mut self, client: usize) {
+        self.forget_walks_of(client);
         let keys = self.clients.get_mut(client).map(|c| std::mem::take(&mut c.in_flight)).unwrap_or_default();
         for key in keys {
             if let Some(operation) = self.take_out(key) {
@@ -101,7 +114,7 @@ impl Engine {
     }
 
     /// Takes an operation out of the table and abandons its questions behind.
-    fn take_out(&mut self, key: usize) -> Option<Operation> {
+    pub(super) fn take_out(&mut self, key: usize) -> Option<Operation> {
         let operation = self.operations.try_remove(key)?;
         for part in &operation.parts {
             if let At::Sent { upstream, slot } = part.at {
@@ -114,7 +127,7 @@ impl Engine {
         Some(operation)
     }
 
-    fn abandon_question(&mut self, upstream_key: usize, slot: u16, serial: u64) {
+    pub(super) fn abandon_question(&mut self, upstream_key: usize, slot: u16, serial: u64) {
         let Some(upstream) = self.upstreams.get_mut(upstream_key) else { return };
         if upstream.stage != Stage::Ready || !upstream.holds(slot, serial) {
             return;
@@ -131,10 +144,10 @@ impl Engine {
     }
 
     /// The record and the counters of an ended operation.
-    fn conclude(&mut self, operation: Operation, code: ResultCode) {
+    pub(super) fn conclude(&mut self, operation: Operation, code: ResultCode) {
         let microseconds = self.now.saturating_sub(operation.started);
         self.metrics.seconds.observe(microseconds as f64 / 1e6);
-        for part in &operation.parts {
+        for part in operation.parts.iter().filter(|part| part.charged) {
             self.usage.give_back(&operation.requester.id, part.permit.agreement());
         }
         let end = audit::End {
@@ -155,7 +168,7 @@ impl Engine {
         let mut over: Vec<(usize, Answer)> = Vec::new();
         for (key, operation) in &self.operations {
             for part in &operation.parts {
-                let answer = self.reviewed(operation, part);
+                let answer = self.reviewed(&operation.requester, operation.kind, operation.whole_tree, part);
                 over.extend(answer.map(|answer| (key, answer)));
                 if over.last().is_some_and(|(last, _)| *last == key) {
                     break;
@@ -165,24 +178,21 @@ impl Engine {
         for (key, answer) in over {
             self.end_operation(key, &answer);
         }
+        self.review_walks();
     }
 
     /// Why one part of an operation may not go on; None when it may. Of several directories one that closes is missing
     /// from the answer, and the answer must say so.
-    fn reviewed(&self, operation: &Operation, part: &Part) -> Option<Answer> {
+    pub(super) fn reviewed(
+        &self,
+        requester: &Requester,
+        kind: Kind,
+        whole_tree: bool,
+        part: &Part,
+    ) -> Option<Answer> {
         let target = part.permit.target();
-        let decided = decide::decide(
-            &operation.requester,
-            operation.kind,
-            target,
-            &self.gates,
-            &self.snapshot.agreements,
-            self.wall,
-        );
-        match decided {
-            Err(refusal) if !operation.whole_tree => {
-                Some(Answer::new(ResultCode(refusal.code), refusal.text))
-            }
+        match decide::decide(requester, kind, target, &self.gates, &self.snapshot.agreements, self.wall) {
+            Err(refusal) if !whole_tree => Some(Answer::new(ResultCode(refusal.code), refusal.text)),
             Err(_) => Some(Answer::new(ResultCode::UNAVAILABLE, "a directory went away during the search")),
             // What is released changed: what was sent already and what would follow do not belong together.
             Ok(permit)

@@ -90,7 +90,7 @@ impl Engine {
         }
     }
 
-    fn dial(&mut self, target: &Target, endpoint: Arc<crate::proxy::snapshot::Endpoint>) {
+    pub(super) fn dial(&mut self, target: &Target, endpoint: Arc<crate::proxy::snapshot::Endpoint>) {
         let key = self.upstreams.insert(Upstream::new(target.clone(), Arc::clone(&endpoint), self.now));
         self.scan_soon();
         let attempt = match self.mounts.get_mut(target) {
@@ -150,6 +150,10 @@ impl Engine {
                 self.pool.give(waiting.request);
                 continue;
             }
+            if waiting.leg.page.is_some() && !self.takes_walk(key) {
+                self.ask_walk_again(&target, waiting);
+                continue;
+            }
             let sent = self.send(key, waiting.leg, &waiting.request, &[]);
             self.pool.give(waiting.request);
             match sent {
@@ -165,7 +169,7 @@ impl Engine {
         let upstream = self.upstreams.get_mut(key)?;
         self.pool.equip(&mut upstream.out);
         leg.sent = now;
-        let page = upstream.endpoint.page_size;
+        let page = leg.page.or(upstream.endpoint.page_size);
         if page.is_some() && leg.request.is_empty() {
             self.pool.equip(&mut leg.request);
             leg.request.extend_from_slice(request);
@@ -262,6 +266,7 @@ impl Engine {
             }
         }
         self.wishes.push(Wish::CloseUpstream { upstream: key });
+        self.lose_walks(key);
         for leg in legs {
             self.part_failed(leg.operation, leg.serial, leg.part);
         }

@@ -4,64 +4,101 @@ use std::sync::Arc;
 
 use crate::ldap::attribute;
 use crate::ldap::codec;
+use crate::ldap::control::Control;
 use crate::ldap::entry::Entry;
 use crate::ldap::message::{Message, Operation as Wire, ResultCode, Search};
 use crate::ldap::truth::{Truth, evaluate};
+use crate::ldap::typed_control::{PagedResults, SortAnswer};
 use crate::namespace::routes;
-use crate::proxy::engine::answer::{Answer, Asked};
+use crate::proxy::engine::answer::Answer;
+use crate::proxy::engine::completeness;
+use crate::proxy::engine::controls::Controls;
 use crate::proxy::engine::core::Engine;
+use crate::proxy::engine::values;
 use crate::release::hide;
 use crate::release::permit::Permit;
 use crate::release::view::View;
 
+/// A search with its controls.
+#[derive(Clone, Copy)]
+pub(super) struct Requested<'a> {
+    pub(super) search: &'a Search<'a>,
+    pub(super) controls: &'a Controls<'a>,
+}
+
+/// An entry that is made here, with what exists for whoever sees it.
+pub(super) struct Made {
+    pub(super) entry: Entry,
+    pub(super) view: Arc<View>,
+}
+
 impl Engine {
-    /// Answers a search from entries that are made here.
-    pub(super) fn answer_entries(&mut self, client: usize, id: i32, search: &Search<'_>, entries: &[Entry]) {
-        let limit = if search.size_limit > 0 { search.size_limit as usize } else { usize::MAX };
-        let found: Vec<&Entry> = entries.iter().filter(|entry| matches(search, entry)).collect();
-        let code = if found.len() > limit { ResultCode::SIZE_LIMIT_EXCEEDED } else { ResultCode::SUCCESS };
+    /// Answers a search from one entry that is made here.
+    pub(super) fn answer_entry(&mut self, client: usize, id: i32, asked: &Requested<'_>, mut entry: Entry) {
+        let Requested { search, controls } = *asked;
+        let found = matches(search, &entry);
+        if !controls.values.is_empty() {
+            values::keep(&mut entry, &controls.values);
+        }
         self.pool_out(client, |out| {
-            for entry in found.into_iter().take(limit) {
-                put_made(out, id, search, entry);
+            if found {
+                out.extend_from_slice(&message(id, search, &entry));
             }
         });
-        self.respond(client, id, Asked::Search, &Answer::plain(code));
+        let controls = alone(controls);
+        self.respond_with(client, id, &Answer::plain(ResultCode::SUCCESS), controls);
     }
 
     /// Writes the entries that are made here; false when they are more than the limit.
-    pub(super) fn show_made(&mut self, key: usize, search: &Search<'_>, entries: &[Entry]) -> bool {
+    pub(super) fn show_made(&mut self, key: usize, search: &Search<'_>, entries: &[Made]) -> bool {
         let Some(operation) = self.operations.get_mut(key) else { return true };
         let Some(client) = self.clients.get_mut(operation.client) else { return true };
         self.pool.equip(&mut client.out);
-        for entry in entries {
+        for made in entries {
             if operation.entries >= operation.size_limit {
                 return false;
             }
             operation.entries += 1;
-            put_made(&mut client.out, operation.message_id, search, entry);
+            client.out.extend_from_slice(&message(operation.message_id, search, &made.entry));
         }
         true
     }
 }
 
 /// An entry of the tree's own, as far as it exists for the requester, when the filter selects it.
-pub(super) fn made(entry: &routes::Synthetic, search: &Search<'_>, permits: &[Arc<Permit>]) -> Option<Entry> {
+pub(super) fn made(entry: &routes::Synthetic, search: &Search<'_>, permits: &[Arc<Permit>]) -> Option<Made> {
     // The root is seen through any of the requester's views; they agree on what its entry has.
     let permit = match &entry.target {
         Some(target) => permits.iter().find(|permit| permit.target() == target),
         None => permits.first(),
     };
     let view = permit.map(|permit| Arc::clone(permit.view())).unwrap_or_else(|| Arc::new(View::new([])));
-    let released = entry.released(|name| view.visible(name));
-    (evaluate(&hide::conceal(&search.filter, &view), &released) == Truth::True).then_some(released)
+    let entry = entry.released(|name| view.visible(name));
+    let selected = evaluate(&hide::conceal(&search.filter, &view), &entry) == Truth::True;
+    selected.then_some(Made { entry, view })
+}
+
+/// What the controls say of a result of at most one entry: it is one page, and in every order.
+fn alone(controls: &Controls<'_>) -> Vec<Control<'static>> {
+    let mut answers = Vec::new();
+    if controls.paging.is_some() {
+        answers.push(PagedResults::default().control(false));
+    }
+    if controls.sort.is_some() {
+        answers.push(SortAnswer { code: ResultCode::SUCCESS, attribute: None }.control());
+    }
+    if controls.completeness {
+        answers.push(completeness::answer(&[], ResultCode::SUCCESS, false));
+    }
+    answers
 }
 
 fn matches(search: &Search<'_>, entry: &Entry) -> bool {
     evaluate(&search.filter, entry) == Truth::True
 }
 
-/// Appends an entry that is made here, with what of it was asked for.
-fn put_made(out: &mut Vec<u8>, id: i32, search: &Search<'_>, entry: &Entry) {
+/// The message of an entry that is made here, with what of it was asked for.
+pub(super) fn message(id: i32, search: &Search<'_>, entry: &Entry) -> Vec<u8> {
     let all = search.attributes.is_empty() || search.attributes.iter().any(|name| name == "*" || name == "+");
     let asked = |description: &str| {
         let name = attribute::canonical_name(description);
@@ -72,5 +109,5 @@ fn put_made(out: &mut Vec<u8>, id: i32, search: &Search<'_>, entry: &Entry) {
     if search.types_only {
         wire.attributes.iter_mut().for_each(|attribute| attribute.values.clear());
     }
-    codec::encode(&Message::new(id, Wire::SearchEntry(wire)), out);
+    codec::to_bytes(&Message::new(id, Wire::SearchEntry(wire)))
 }

@@ -6,6 +6,7 @@ use crate::ldap::filter::Filter;
 use crate::ldap::message::{ResultCode, Scope};
 use crate::namespace::projection::{Projection, Selection};
 use crate::proxy::engine::answer::Answer;
+use crate::proxy::engine::extras::{Beyond, Extras};
 use crate::release::permit::Permit;
 use crate::release::requester::Operation as Kind;
 use crate::release::requester::Requester;
@@ -26,6 +27,8 @@ pub enum Question {
 /// How far one directory's part of an operation is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
+    /// Its turn has not come: a paged search asks one directory after the other.
+    Later,
     /// It waits for a connection to its mount.
     Waiting,
     /// It is a question on an upstream connection.
@@ -37,14 +40,24 @@ pub enum At {
 }
 
 /// One directory's part of an operation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Part {
     pub permit: Arc<Permit>,
     pub at: At,
+    /// How it ended, once it has.
+    pub code: ResultCode,
+    /// It counts among the requester's operations in flight.
+    pub charged: bool,
+}
+
+impl Part {
+    /// A part that was not asked yet.
+    pub fn new(permit: &Arc<Permit>) -> Part {
+        Part { permit: Arc::clone(permit), at: At::Waiting, code: ResultCode::SUCCESS, charged: false }
+    }
 }
 
 /// One operation of one client.
-#[derive(Debug)]
 pub struct Operation {
     /// Different for every operation of the shard; legs carry it, so that a reused key is noticed.
     pub serial: u64,
@@ -62,7 +75,7 @@ pub struct Operation {
     /// Whether the whole tree is searched: then a directory without an answer is missing from the result.
     pub whole_tree: bool,
     pub parts: Vec<Part>,
-    /// Parts that are waiting or sent.
+    /// Parts that have not ended.
     pub open: usize,
     /// Directories that should have answered and did not.
     pub missing: u32,
@@ -72,6 +85,8 @@ pub struct Operation {
     pub code: ResultCode,
     /// The first half of the audit record.
     pub audit: Vec<u8>,
+    /// What controls add.
+    pub extras: Option<Box<Extras>>,
 }
 
 impl Operation {
@@ -82,6 +97,7 @@ impl Operation {
             return false;
         }
         part.at = at;
+        part.code = code;
         self.open = self.open.saturating_sub(1);
         if at == At::Failed {
             self.missing += 1;
@@ -128,6 +144,8 @@ pub struct Leg {
     pub shape: Shape,
     /// The encoded request operation, kept when further pages may have to be asked for.
     pub request: Vec<u8>,
+    /// Entries of the directory's next page, when the client's pages say so.
+    pub page: Option<u32>,
     pub sent: u64,
     /// Entries that came, and those that were passed on.
     pub entries: u32,
@@ -145,6 +163,7 @@ impl Leg {
             part,
             shape,
             request: Vec::new(),
+            page: None,
             sent: 0,
             entries: 0,
             released: 0,
@@ -165,4 +184,6 @@ pub struct Shape {
     pub scope: Scope,
     /// The base is the mount point itself.
     pub at_mount: bool,
+    /// What controls ask beyond that.
+    pub beyond: Option<Box<Beyond>>,
 }

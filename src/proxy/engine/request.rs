@@ -3,17 +3,12 @@
 use std::borrow::Cow;
 
 use crate::ldap::control::Control;
-use crate::ldap::message::{
-    Authentication, Bind, CANCEL, Extended, Message, Operation, ResultCode, START_TLS, Scope, WHO_AM_I,
-};
+use crate::ldap::message::{CANCEL, Extended, Message, Operation, ResultCode, START_TLS, WHO_AM_I};
 use crate::proxy::engine::answer::{self, Answer, Asked};
 use crate::proxy::engine::audit;
 use crate::proxy::engine::client::Phase;
+use crate::proxy::engine::controls;
 use crate::proxy::engine::core::Engine;
-use crate::proxy::engine::wish::Wish;
-
-/// ManageDsaIT (RFC 3296): there are no referrals here, so it is obeyed by doing nothing.
-pub const MANAGE_DSA_IT: &str = "2.16.840.1.113730.3.4.2";
 
 const READ_ONLY: &str = "nobody writes through this gateway; write to the directory that owns the entry";
 
@@ -32,100 +27,42 @@ impl Engine {
             self.disconnect(key, &why, "message_id");
             return;
         }
-        if client.phase == Phase::Plain {
-            return self.unprotected(key, message);
-        }
-        let unknown = unknown_critical(&message.controls);
-        match &message.operation {
-            // Controls on these are ignored, critical or not: nothing can be answered (RFC 4511 section 4.1.11).
-            Operation::UnbindRequest => self.close_client(key, None),
-            Operation::AbandonRequest(target) => self.abandon_request(key, *target),
-            Operation::BindRequest(_) if unknown => self.refuse_control(key, id, Asked::Bind),
-            Operation::BindRequest(bind) => self.bind(key, id, bind),
-            Operation::ExtendedRequest(_) if unknown => self.refuse_control(key, id, Asked::Extended),
-            Operation::ExtendedRequest(extended) => self.extended(key, id, extended),
-            Operation::SearchRequest(_) if unknown => self.refuse_control(key, id, Asked::Search),
-            Operation::SearchRequest(search) => self.search(key, id, search),
-            Operation::CompareRequest(_) if unknown => self.refuse_control(key, id, Asked::Compare),
-            Operation::CompareRequest(compare) => self.compare(key, id, compare),
-            Operation::AddRequest(_) => self.refuse_write(key, id, Asked::Add),
-            Operation::DeleteRequest(_) => self.refuse_write(key, id, Asked::Delete),
-            Operation::ModifyRequest(_) => self.refuse_write(key, id, Asked::Modify),
-            Operation::ModifyDnRequest(_) => self.refuse_write(key, id, Asked::ModifyDn),
-            _ => {
-                let why = Answer::new(ResultCode::PROTOCOL_ERROR, "a client sends requests, not answers");
-                self.disconnect(key, &why, "not_a_request");
-            }
-        }
-    }
-
-    /// A request before TLS. Nothing that names anybody is asked, answered or recorded.
-    fn unprotected(&mut self, key: usize, message: &Message<'_>) {
-        let id = message.id;
-        let asked = match &message.operation {
-            Operation::UnbindRequest => return self.close_client(key, None),
-            Operation::AbandonRequest(_) => return,
-            Operation::ExtendedRequest(extended) if extended.name == START_TLS => {
-                return self.start_tls(key, id, extended, &message.controls);
-            }
-            Operation::SearchRequest(search) if search.scope == Scope::Base && search.base.is_empty() => {
-                return match unknown_critical(&message.controls) {
-                    true => self.refuse_control(key, id, Asked::Search),
-                    false => self.search(key, id, search),
-                };
-            }
-            Operation::SearchRequest(_) => Asked::Search,
-            // tools bind as nobody before they read the root entry; nobody is who is there anyway
-            Operation::BindRequest(bind) if is_nobody(bind) => {
-                return match unknown_critical(&message.controls) {
-                    true => self.refuse_control(key, id, Asked::Bind),
-                    false => self.bind(key, id, bind),
-                };
-            }
-            Operation::BindRequest(_) => Asked::Bind,
-            Operation::CompareRequest(_) => Asked::Compare,
-            Operation::AddRequest(_) => Asked::Add,
-            Operation::DeleteRequest(_) => Asked::Delete,
-            Operation::ModifyRequest(_) => Asked::Modify,
-            Operation::ModifyDnRequest(_) => Asked::ModifyDn,
-            Operation::ExtendedRequest(_) => Asked::Extended,
-            _ => {
-                let why = Answer::new(ResultCode::PROTOCOL_ERROR, "a client sends requests, not answers");
-                return self.disconnect(key, &why, "not_a_request");
-            }
+        let plain = client.phase == Phase::Plain;
+        let Some(asked) = asked(&message.operation) else {
+            return match &message.operation {
+                // Controls on these are ignored, critical or not: nothing can be answered (RFC 4511 section 4.1.11).
+                Operation::UnbindRequest => self.close_client(key, None),
+                Operation::AbandonRequest(target) => self.abandon_request(key, *target),
+                _ => {
+                    let why = Answer::new(ResultCode::PROTOCOL_ERROR, "a client sends requests, not answers");
+                    self.disconnect(key, &why, "not_a_request");
+                }
+            };
         };
-        let text = "this connection is not protected: begin with StartTLS, or connect with LDAPS";
-        self.respond(key, id, asked, &Answer::new(ResultCode::CONFIDENTIALITY_REQUIRED, text));
-    }
-
-    /// RFC 4511 section 4.14. The handshake begins when the answer went out; bytes that come before that were not sent to be
-    /// protected, and end the connection (see `input`).
-    fn start_tls(&mut self, key: usize, id: i32, extended: &Extended<'_>, controls: &[Control<'_>]) {
-        if unknown_critical(controls) {
-            return self.refuse_control(key, id, Asked::Extended);
+        let limits = if client.bound.is_some() { self.bound } else { self.before_bind };
+        let controls = match controls::read(&message.controls, asked, &limits) {
+            Ok(controls) => controls,
+            Err(answer) => return self.refuse_control(key, id, asked, &answer),
+        };
+        if plain {
+            return self.unprotected(key, message, asked, &controls);
         }
-        if extended.value.is_some() {
-            let answer = Answer::new(ResultCode::PROTOCOL_ERROR, "StartTLS has no value");
-            return self.respond(key, id, Asked::Extended, &answer);
-        }
-        self.pool_out(key, |out| answer::put_start_tls(out, id));
-        self.note(key, "start_tls", ResultCode::SUCCESS);
-        let now = self.now;
-        if let Some(client) = self.clients.get_mut(key) {
-            client.phase = Phase::Handshake;
-            client.opened = now;
-            client.spoke = false;
-            self.wishes.push(Wish::Secure { client: key });
+        match &message.operation {
+            Operation::BindRequest(bind) => self.bind(key, id, bind),
+            Operation::ExtendedRequest(extended) => self.extended(key, id, extended),
+            Operation::SearchRequest(search) => self.search(key, id, search, &controls),
+            Operation::CompareRequest(compare) => self.compare(key, id, compare),
+            _ => self.refuse_write(key, id, asked),
         }
     }
 
-    fn refuse_control(&mut self, key: usize, id: i32, asked: Asked) {
+    fn refuse_control(&mut self, key: usize, id: i32, asked: Asked, answer: &Answer) {
         if asked == Asked::Bind {
-            // Even a bind that fails leaves nobody bound (RFC 4513 section 4).
+            // Even a bind that fails leaves nobody bound (RFC 4513 section 4), and nothing of before in flight.
+            self.abandon_all(key);
             self.forget_identity(key);
         }
-        let text = "a critical control is not supported; see supportedControl of the root entry";
-        self.respond(key, id, asked, &Answer::new(ResultCode::UNAVAILABLE_CRITICAL_EXTENSION, text));
+        self.respond(key, id, asked, answer);
     }
 
     fn refuse_write(&mut self, key: usize, id: i32, asked: Asked) {
@@ -179,6 +116,18 @@ impl Engine {
         self.note(key, asked.as_str(), answer.code);
     }
 
+    /// The same for a search, with controls.
+    pub(super) fn respond_with(
+        &mut self,
+        key: usize,
+        id: i32,
+        answer: &Answer,
+        controls: Vec<Control<'static>>,
+    ) {
+        self.pool_out(key, |out| answer::put_with(out, id, Asked::Search, answer, controls));
+        self.note(key, Asked::Search.as_str(), answer.code);
+    }
+
     /// Lets `write` append to a client's output and has it sent with this turn.
     pub(super) fn pool_out(&mut self, key: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(client) = self.clients.get_mut(key) else { return };
@@ -187,7 +136,7 @@ impl Engine {
         self.mark_client(key, true);
     }
 
-    fn note(&mut self, key: usize, operation: &'static str, code: ResultCode) {
+    pub(super) fn note(&mut self, key: usize, operation: &'static str, code: ResultCode) {
         let outcome = if code == ResultCode::SUCCESS { "done" } else { "refused" };
         self.metrics.answered_here.with_label_values(&[operation, outcome]).inc();
         let serial = self.next_serial();
@@ -215,15 +164,19 @@ impl Engine {
     }
 }
 
-/// Whether a bind names nobody and proves nothing (RFC 4513 section 5.1.1).
-fn is_nobody(bind: &Bind<'_>) -> bool {
-    matches!(&bind.authentication, Authentication::Simple(password) if password.is_empty())
-        && bind.name.is_empty()
-}
-
-/// Whether a control is there that must be obeyed and cannot be.
-fn unknown_critical(controls: &[Control<'_>]) -> bool {
-    controls.iter().any(|control| control.critical && control.oid != MANAGE_DSA_IT)
+/// Which kind of answer a request gets; None for what gets no answer, and for what is no request.
+fn asked(operation: &Operation<'_>) -> Option<Asked> {
+    match operation {
+        Operation::BindRequest(_) => Some(Asked::Bind),
+        Operation::SearchRequest(_) => Some(Asked::Search),
+        Operation::CompareRequest(_) => Some(Asked::Compare),
+        Operation::AddRequest(_) => Some(Asked::Add),
+        Operation::DeleteRequest(_) => Some(Asked::Delete),
+        Operation::ModifyRequest(_) => Some(Asked::Modify),
+        Operation::ModifyDnRequest(_) => Some(Asked::ModifyDn),
+        Operation::ExtendedRequest(_) => Some(Asked::Extended),
+        _ => None,
+    }
 }
 
 /// `cancelRequestValue ::= SEQUENCE { cancelID MessageID }` (RFC 3909 section 2.1).

@@ -2,7 +2,7 @@
 
 use crate::ldap::entry::{Attribute, Entry};
 use crate::ldap::message::{CANCEL, START_TLS, WHO_AM_I};
-use crate::proxy::engine::request::MANAGE_DSA_IT;
+use crate::proxy::engine::controls;
 
 /// Where the subschema is read.
 pub const SUBSCHEMA: &str = "cn=subschema";
@@ -12,6 +12,7 @@ pub const FEDERATION: &str = "o=federation";
 /// The root entry: what is really offered on a connection, and nothing else. `plain`: it waits for StartTLS.
 pub fn root(plain: bool) -> Entry {
     let extensions: &[&str] = if plain { &[START_TLS] } else { &[WHO_AM_I, CANCEL] };
+    let supported: Vec<&str> = controls::supported().collect();
     entry(
         "",
         &[
@@ -21,7 +22,7 @@ pub fn root(plain: bool) -> Entry {
             ("supportedLDAPVersion", &["3"]),
             ("supportedSASLMechanisms", &["EXTERNAL"]),
             ("supportedExtension", extensions),
-            ("supportedControl", &[MANAGE_DSA_IT]),
+            ("supportedControl", &supported),
             ("vendorName", &["Portcullis"]),
             ("vendorVersion", &[env!("CARGO_PKG_VERSION")]),
         ],

@@ -12,7 +12,9 @@ use crate::policy::terms::Target;
 use crate::proxy::engine::answer::{self, Answer, Asked};
 use crate::proxy::engine::audit;
 use crate::proxy::engine::client::Phase;
+use crate::proxy::engine::controls::Controls;
 use crate::proxy::engine::core::Engine;
+use crate::proxy::engine::made;
 use crate::proxy::engine::root::{self, SUBSCHEMA};
 use crate::proxy::engine::tree::{self, Place};
 use crate::release::decide::decide;
@@ -26,6 +28,7 @@ pub(super) struct Asking<'a> {
     pub(super) asked: Asked,
     pub(super) requester: Arc<Requester>,
     pub(super) search: &'a Search<'a>,
+    pub(super) controls: &'a Controls<'a>,
     /// Of a compare: what is compared.
     pub(super) compare: Option<&'a Compare<'a>>,
 }
@@ -49,15 +52,26 @@ struct Led {
 }
 
 impl Engine {
-    pub(super) fn search(&mut self, client: usize, id: i32, search: &Search<'_>) {
+    pub(super) fn search(&mut self, client: usize, id: i32, search: &Search<'_>, controls: &Controls<'_>) {
+        let asked = made::Requested { search, controls };
+        if let Some(paging) = &controls.paging {
+            if !paging.cookie.is_empty() {
+                let Some(requester) = self.admitted(client, id, Asked::Search) else { return };
+                return self.resume_walk(client, id, requester, &asked, paging.size);
+            }
+            if paging.size == 0 {
+                let answer = Answer::new(ResultCode::PROTOCOL_ERROR, "a page must have room for an entry");
+                return self.respond(client, id, Asked::Search, &answer);
+            }
+        }
         if search.scope == Scope::Base && search.base.is_empty() {
             let plain = self.clients.get(client).is_some_and(|client| client.phase == Phase::Plain);
-            return self.answer_entries(client, id, search, &[root::root(plain)]);
+            return self.answer_entry(client, id, &asked, root::root(plain));
         }
         let Some(requester) = self.admitted(client, id, Asked::Search) else { return };
-        let asking = Asking { client, id, asked: Asked::Search, requester, search, compare: None };
+        let asking = Asking { client, id, asked: Asked::Search, requester, search, controls, compare: None };
         if search.scope == Scope::Base && search.base.eq_ignore_ascii_case(SUBSCHEMA) {
-            return self.answer_entries(client, id, search, &[root::subschema()]);
+            return self.answer_entry(client, id, &asked, root::subschema());
         }
         match self.lead(&asking) {
             Ok(Led { permits, route }) => self.ask(&asking, permits, route),
@@ -80,7 +94,9 @@ impl Engine {
             attributes: Vec::new(),
         };
         let asked = Asked::Compare;
-        let asking = Asking { client, id, asked, requester, search: &search, compare: Some(compare) };
+        let controls = &Controls::default();
+        let asking =
+            Asking { client, id, asked, requester, search: &search, controls, compare: Some(compare) };
         match self.lead(&asking) {
             // The entries that are made here have nothing that anybody compares.
             Ok(Led { route, .. }) if route.legs.is_empty() => {

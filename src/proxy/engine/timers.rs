@@ -19,6 +19,7 @@ impl Engine {
         self.scan_proofs();
         let binding = self.scan_homes();
         self.scan_upstreams();
+        self.scan_walks();
         self.release_held_up();
         let busy = !self.operations.is_empty() || self.upstreams.iter().any(|(_, u)| u.stage != Stage::Ready);
         let busy = busy || binding;

@@ -89,20 +89,33 @@ impl Upstream {
 
     /// Takes a leg in; gives it back when all slots are taken.
     pub fn occupy(&mut self, leg: Leg) -> Result<UpstreamId, Box<Leg>> {
-        let slot = match self.free.pop() {
-            Some(slot) => slot,
-            None if self.slots.len() < SLOTS => {
-                self.slots.push(Slot { generation: 0, leg: None });
-                u16::try_from(self.slots.len() - 1).unwrap_or(u16::MAX)
-            }
-            None => return Err(Box::new(leg)),
-        };
+        let Some(slot) = self.vacant() else { return Err(Box::new(leg)) };
         let Some(place) = self.slots.get_mut(usize::from(slot)) else { return Err(Box::new(leg)) };
         let id = UpstreamId { slot, generation: place.generation }.next();
         place.generation = id.generation;
         place.leg = Some(leg);
         self.live += 1;
         Ok(id)
+    }
+
+    /// Takes a slot that holds nothing; None when all are taken.
+    fn vacant(&mut self) -> Option<u16> {
+        if let Some(slot) = self.free.pop() {
+            return Some(slot);
+        }
+        let slot = u16::try_from(self.slots.len()).ok().filter(|_| self.slots.len() < SLOTS)?;
+        self.slots.push(Slot { generation: 0, leg: None });
+        Some(slot)
+    }
+
+    /// An id for a request whose answer nobody waits for: when it comes, it is a late one.
+    pub fn spare_id(&mut self) -> Option<UpstreamId> {
+        let slot = self.vacant()?;
+        self.free.push(slot);
+        let place = self.slots.get_mut(usize::from(slot))?;
+        let id = UpstreamId { slot, generation: place.generation }.next();
+        place.generation = id.generation;
+        Some(id)
     }
 
     /// The leg that `id` asks for; None for a late answer or an id that was never given out.

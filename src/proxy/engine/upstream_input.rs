@@ -129,6 +129,10 @@ impl Engine {
         mut leg: crate::proxy::engine::operation::Leg,
         cookie: &[u8],
     ) -> Result<(), &'static str> {
+        if leg.page.is_some() {
+            self.walk_on(key, leg, cookie);
+            return Ok(());
+        }
         let (operation, serial, part) = (leg.operation, leg.serial, leg.part);
         let request = std::mem::take(&mut leg.request);
         let sent = self.send(key, leg, &request, cookie);

@@ -93,6 +93,7 @@ pub fn start(start: Start) -> Result<Handle, ProxyError> {
             snapshot: shared.snapshot.load_full(),
             gates: shared.gates.snapshot(),
             chance: u64::from_le_bytes(chance::bytes().map_err(|_| ProxyError::Chance)?),
+            cookie_secret: chance::bytes().map_err(|_| ProxyError::Chance)?,
             wall: shared.clock.now(),
         });
         let shared = Arc::clone(&shared);

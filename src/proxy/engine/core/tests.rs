@@ -25,6 +25,10 @@ use crate::release::agreement::Agreements;
 use crate::secret::text::Secret;
 use crate::tls::identity::ClientIdentity;
 
+mod controls;
+mod sorts;
+mod walks;
+
 const START: OffsetDateTime = time::macros::datetime!(2026-11-24 12:00 UTC);
 const LOCAL: &str = "DC=rxa,DC=test";
 const BASE: &str = "ou=Staff,ou=RXA,o=federation";
@@ -50,6 +54,42 @@ struct Rig {
     dialled: Vec<usize>,
     /// Questions to home, with client and serial number.
     homes: Vec<(usize, u64, crate::proxy::home::question::Question)>,
+    /// Where each of them leads.
+    servers: HashMap<usize, String>,
+}
+
+fn snapshot(members: &[&str], page_size: Option<u32>, agreement: &str) -> Arc<Snapshot> {
+    let (set, faults) = PolicySet::from_sources(&[Source::inline("test", agreement)]);
+    assert!(faults.is_empty(), "{faults:?}");
+    let mut requesters = Requesters::new(b"key");
+    requesters.add_application("aa", "test", None);
+    requesters.add_application("bb", "other", None);
+    let target = |member: &str| Target::Member(member.parse().unwrap());
+    let mounted = |member: &str| {
+        let (unit, local) = (format!("ou={member},o=federation"), local(member));
+        let endpoint = Endpoint {
+            servers: vec![Server { address: member.to_owned(), tls: None }],
+            bind_name: "gateway@rxa.test".to_owned(),
+            password: Secret::new("test-only".to_owned()),
+            page_size,
+        };
+        let mapping = Arc::new(Mapping::active_directory(&unit, &local).unwrap());
+        Mounted { mapping, endpoint: Arc::new(endpoint) }
+    };
+    let mounts = members.iter().map(|member| (target(member), mounted(member))).collect();
+    let routed =
+        members.iter().map(|member| RoutedMount { target: target(member), mail_domains: BTreeSet::new() });
+    Arc::new(Snapshot {
+        agreements: Arc::new(Agreements::compile(set.releases.values()).unwrap()),
+        routes: Arc::new(Routes::new(routed)),
+        mounts,
+        requesters: Arc::new(requesters),
+    })
+}
+
+/// The suffix of a member's directory.
+fn local(member: &str) -> String {
+    format!("DC={},DC=test", member.to_lowercase())
 }
 
 fn rxa() -> OdsCode {
@@ -64,39 +104,29 @@ fn gate(state: GateState) -> BTreeMap<Grant, GateDecision> {
 
 impl Rig {
     fn new(page_size: Option<u32>) -> Rig {
-        let (set, faults) = PolicySet::from_sources(&[Source::inline("test", AGREEMENT)]);
-        assert!(faults.is_empty(), "{faults:?}");
-        let mut requesters = Requesters::new(b"key");
-        requesters.add_application("aa", "test", None);
-        let target = Target::Member(rxa());
-        let mount = RoutedMount { target: target.clone(), mail_domains: BTreeSet::new() };
-        let mounted = Mounted {
-            mapping: Arc::new(Mapping::active_directory("ou=RXA,o=federation", LOCAL).unwrap()),
-            endpoint: Arc::new(Endpoint {
-                servers: vec![Server { address: "127.0.0.1:1".to_owned(), tls: None }],
-                bind_name: "gateway@rxa.test".to_owned(),
-                password: Secret::new("test-only".to_owned()),
-                page_size,
-            }),
-        };
-        let snapshot = Arc::new(Snapshot {
-            agreements: Arc::new(Agreements::compile(set.releases.values()).unwrap()),
-            routes: Arc::new(Routes::new([mount])),
-            mounts: HashMap::from([(target, mounted)]),
-            requesters: Arc::new(requesters),
-        });
+        Rig::with(&["RXA"], page_size, AGREEMENT, Settings::default())
+    }
+
+    /// With these members, of which each has its Active Directory at a server of its name.
+    fn with(members: &[&str], page_size: Option<u32>, agreement: &str, settings: Settings) -> Rig {
+        let snapshot = snapshot(members, page_size, agreement);
         let gates = GateTable::new();
-        gates.set(&rxa(), gate(GateState::Open));
+        for member in members {
+            gates.set(&member.parse().unwrap(), gate(GateState::Open));
+        }
         let engine = Engine::new(Parts {
-            settings: Arc::new(Settings::default()),
+            settings: Arc::new(settings),
             shard: 0,
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
             snapshot: snapshot.clone(),
             gates: gates.snapshot(),
             chance: 7,
+            cookie_secret: [7; 32],
             wall: START,
         });
-        let mut rig = Rig { engine, snapshot, gates, now: 0, dialled: Vec::new(), homes: Vec::new() };
+        let servers = HashMap::new();
+        let mut rig =
+            Rig { engine, snapshot, gates, now: 0, dialled: Vec::new(), homes: Vec::new(), servers };
         rig.turn(0);
         rig
     }
@@ -113,7 +143,10 @@ impl Rig {
     fn wishes(&mut self) {
         for wish in self.engine.take_wishes() {
             match wish {
-                Wish::Dial { upstream, .. } => self.dialled.push(upstream),
+                Wish::Dial { upstream, endpoint, .. } => {
+                    self.dialled.push(upstream);
+                    self.servers.insert(upstream, endpoint.servers[0].address.clone());
+                }
                 Wish::CloseUpstream { upstream } => {
                     self.dialled.retain(|at| *at != upstream);
                     self.engine.forget_upstream(upstream);
@@ -127,13 +160,18 @@ impl Rig {
 
     /// A client that is bound as the application.
     fn client(&mut self) -> usize {
+        self.client_as("aa")
+    }
+
+    /// A client that is bound with the certificate of this fingerprint.
+    fn client_as(&mut self, fingerprint: &str) -> usize {
         let key = self.engine.client_opened([127, 0, 0, 1].into(), Phase::Handshake).unwrap();
         let certificate = ClientIdentity {
             subject: "cn=test".to_owned(),
             upn: None,
             sid: None,
             extended_key_usage: Vec::new(),
-            fingerprint: "aa".to_owned(),
+            fingerprint: fingerprint.to_owned(),
             not_after: START + time::Duration::days(1),
             authorities: Vec::new(),
         };

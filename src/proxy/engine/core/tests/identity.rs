@@ -71,7 +71,7 @@ fn rig() -> Rig {
 
 impl Rig {
     fn with_card(&mut self, until: time::Duration) -> usize {
-        let key = self.engine.client_opened([127, 0, 0, 1].into()).unwrap();
+        let key = self.engine.client_opened([127, 0, 0, 1].into(), Phase::Handshake).unwrap();
         let identity = ClientIdentity {
             subject: "cn=Ann".to_owned(),
             upn: Some("ann@rxa.test".to_owned()),
