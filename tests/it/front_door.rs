@@ -7,7 +7,7 @@ use portcullis::ldap::control::Control;
 use portcullis::ldap::entry::{WireAttribute, WireEntry};
 use portcullis::ldap::filter::Assertion;
 use portcullis::ldap::message::{
-    Authentication, Bind, Compare, Extended, Message, Modify, ModifyDn, Operation, ResultCode, Scope,
+    Authentication, Bind, Compare, Extended, Message, Modify, ModifyDn, Operation, ResultCode, Scope, Search,
 };
 
 use crate::front_stage::{NATIONAL, Reply, Stage, gate, person, persons, rxa, search, silence};
@@ -81,7 +81,8 @@ fn hidden_attributes_do_not_exist() {
 fn the_root_and_the_tree() {
     let stage = Stage::new(persons(2));
     let mut anonymous = stage.anonymous();
-    let root = anonymous.search("", Scope::Base, "(objectClass=*)");
+    let root = Search { attributes: vec!["+".into()], ..search("", Scope::Base, "(objectClass=*)") };
+    let root = anonymous.ask(Operation::SearchRequest(root));
     assert_eq!(root.entries[0].text("namingContexts"), Some("o=federation"));
     assert_eq!(root.entries[0].text("supportedSASLMechanisms"), Some("EXTERNAL"));
     for (base, scope) in

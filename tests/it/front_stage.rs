@@ -12,6 +12,7 @@ use portcullis::ambient::clock::Clock;
 use portcullis::gate::decide::{GateDecision, GateState};
 use portcullis::gate::table::GateTable;
 use portcullis::ldap::codec;
+use portcullis::ldap::control::Control;
 use portcullis::ldap::entry::Entry;
 use portcullis::ldap::filter::Filter;
 use portcullis::ldap::limits::Limits;
@@ -304,7 +305,8 @@ impl Stage {
         };
         let name = ServerName::IpAddress(self.handle.local_address().ip().into());
         let tls = ClientConnection::new(Arc::new(config), name).unwrap();
-        Client { stream: StreamOwned::new(tls, tcp), buffer: Vec::new(), id: 0 }
+        let stream = StreamOwned::new(tls, tcp);
+        Client { stream, buffer: Vec::new(), id: 0, controls: Vec::new() }
     }
 
     pub fn anonymous(&self) -> Client {
@@ -389,6 +391,8 @@ pub struct Client {
     pub stream: StreamOwned<ClientConnection, TcpStream>,
     buffer: Vec<u8>,
     id: i32,
+    /// Those of the last message that was received.
+    pub controls: Vec<Control<'static>>,
 }
 
 pub fn search(base: &str, scope: Scope, filter: &str) -> Search<'static> {
@@ -417,6 +421,13 @@ impl Client {
         self.id
     }
 
+    /// The same with controls.
+    pub fn ask_with(&mut self, operation: Operation<'_>, controls: Vec<Control<'static>>) -> Answer {
+        self.id += 1;
+        self.send_message(&Message { id: self.id, operation, controls });
+        self.answer(self.id)
+    }
+
     pub fn send_message(&mut self, message: &Message<'_>) {
         self.raw(&codec::to_bytes(message));
     }
@@ -434,6 +445,7 @@ impl Client {
             if let Some(length) = codec::frame(&self.buffer, &limits).unwrap() {
                 let bytes: Vec<u8> = self.buffer.drain(..length).collect();
                 let message = codec::decode(&bytes, &limits).unwrap();
+                self.controls = message.controls.into_iter().map(Control::into_owned).collect();
                 return Some((message.id, reply(message.operation)));
             }
             match self.stream.read(&mut piece) {

@@ -19,6 +19,7 @@ mod config_faults;
 mod enrol_command;
 mod enrol_life;
 mod floors;
+mod front_controls;
 mod front_cost;
 mod front_door;
 mod front_faults;

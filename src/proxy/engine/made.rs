@@ -14,6 +14,7 @@ use crate::proxy::engine::answer::Answer;
 use crate::proxy::engine::completeness;
 use crate::proxy::engine::controls::Controls;
 use crate::proxy::engine::core::Engine;
+use crate::proxy::engine::root::OPERATIONAL;
 use crate::proxy::engine::values;
 use crate::release::hide;
 use crate::release::permit::Permit;
@@ -97,17 +98,30 @@ fn matches(search: &Search<'_>, entry: &Entry) -> bool {
     evaluate(&search.filter, entry) == Truth::True
 }
 
-/// The message of an entry that is made here, with what of it was asked for.
+/// The message of an entry that is made here, with what of it was asked for (RFC 4511 section 4.5.1.8, RFC 3673).
 pub(super) fn message(id: i32, search: &Search<'_>, entry: &Entry) -> Vec<u8> {
-    let all = search.attributes.is_empty() || search.attributes.iter().any(|name| name == "*" || name == "+");
-    let asked = |description: &str| {
-        let name = attribute::canonical_name(description);
-        all || search.attributes.iter().any(|asked| attribute::canonical_name(asked) == name)
-    };
     let mut wire = entry.as_wire();
-    wire.attributes.retain(|attribute| asked(&attribute.description));
+    wire.attributes.retain(|attribute| is_asked(search, &attribute.description));
     if search.types_only {
         wire.attributes.iter_mut().for_each(|attribute| attribute.values.clear());
     }
     codec::to_bytes(&Message::new(id, Wire::SearchEntry(wire)))
+}
+
+/// Operational attributes come only when they are named or all of them are asked for with `+`.
+fn is_asked(search: &Search<'_>, name: &str) -> bool {
+    let operational = OPERATIONAL.iter().find(|(operational, _)| *operational == name);
+    if search.attributes.is_empty() {
+        return operational.is_none();
+    }
+    let canonical = attribute::canonical_name(name);
+    search.attributes.iter().any(|asked| match asked.as_ref() {
+        "*" => operational.is_none(),
+        "+" => operational.is_some(),
+        // Nothing made here has options.
+        asked if asked.contains(';') => false,
+        asked => {
+            attribute::canonical_name(asked) == canonical || operational.is_some_and(|(_, oid)| *oid == asked)
+        }
+    })
 }

@@ -30,6 +30,7 @@ pub mod request;
 pub mod root;
 pub mod search;
 pub mod sorting;
+pub mod subschema;
 pub mod timers;
 pub mod tree;
 pub mod upstream;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::ldap::dn::Dn;
+use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
 use crate::ldap::message::{Compare, Dereference, ResultCode, Scope, Search};
 use crate::namespace::error::RouteError;
@@ -16,10 +17,12 @@ use crate::proxy::engine::controls::Controls;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::made;
 use crate::proxy::engine::root::{self, SUBSCHEMA};
+use crate::proxy::engine::subschema;
 use crate::proxy::engine::tree::{self, Place};
 use crate::release::decide::decide;
 use crate::release::permit::Permit;
 use crate::release::requester::{Operation as Kind, Requester};
+use crate::release::view::View;
 
 /// A request that passed the checks which every search and compare must pass.
 pub(super) struct Asking<'a> {
@@ -71,13 +74,30 @@ impl Engine {
         let Some(requester) = self.admitted(client, id, Asked::Search) else { return };
         let asking = Asking { client, id, asked: Asked::Search, requester, search, controls, compare: None };
         if search.scope == Scope::Base && search.base.eq_ignore_ascii_case(SUBSCHEMA) {
-            return self.answer_entry(client, id, &asked, root::subschema());
+            let entry = self.subschema(&asking);
+            return self.answer_entry(client, id, &asked, entry);
         }
         match self.lead(&asking) {
             Ok(Led { permits, route }) => self.ask(&asking, permits, route),
             Err(Some(answer)) => self.respond(client, id, Asked::Search, &answer),
             Err(None) => {}
         }
+    }
+
+    /// The subschema of whatever the requester may see somewhere.
+    fn subschema(&self, asking: &Asking<'_>) -> Entry {
+        let permits = self.permits(asking);
+        let mut views: Vec<&View> = permits.iter().map(|permit| permit.view().as_ref()).collect();
+        // One agreement, one view: most directories share a few.
+        views.sort_unstable_by_key(|view| std::ptr::from_ref(*view));
+        views.dedup_by_key(|view| std::ptr::from_ref(*view));
+        subschema::subschema(&views)
+    }
+
+    /// A yes for every mounted directory that the requester may ask.
+    fn permits(&self, asking: &Asking<'_>) -> Vec<Arc<Permit>> {
+        let permit = |target| self.permit(&asking.requester, asking.kind(), target).ok().map(Arc::new);
+        self.snapshot.routes.targets().filter_map(permit).collect()
     }
 
     /// A compare is a read of the entry, compared here.
@@ -173,11 +193,7 @@ impl Engine {
     /// Who may not ask a directory does not learn that it is there.
     fn lead_from_root(&mut self, asking: &Asking<'_>, base: &Dn) -> Result<Led, Answer> {
         let snapshot = Arc::clone(&self.snapshot);
-        let permits: Vec<Arc<Permit>> = snapshot
-            .routes
-            .targets()
-            .filter_map(|target| self.permit(&asking.requester, asking.kind(), target).ok().map(Arc::new))
-            .collect();
+        let permits = self.permits(asking);
         let reachable = |target: &Target| permits.iter().any(|permit| permit.target() == target);
         let (scope, filter) = (asking.search.scope, &asking.search.filter);
         let route = snapshot.routes.route(base, scope, filter, &reachable, self.settings.fan_out);
