@@ -109,7 +109,11 @@ impl Engine {
             }
             extras.made = bodies;
             if !fits {
-                return self.unsortable(key);
+                self.unsortable(key);
+                // It ended, or began again as a walk; otherwise it goes on unsorted.
+                if self.operations.get(key).is_none_or(|operation| operation.serial != serial) {
+                    return;
+                }
             }
         } else if let Some(walk) = &mut extras.walk {
             walk.ready = bodies.into();

@@ -125,6 +125,59 @@ fn more_than_can_be_sorted() {
     }
 }
 
+/// The entries of the tree's own are too many already.
+#[test]
+fn more_of_our_own_than_can_be_sorted() {
+    let whole = Search { base: WHOLE.into(), ..search("(objectClass=*)") };
+    for (critical, paged, code, count) in [
+        (true, false, ResultCode::UNAVAILABLE_CRITICAL_EXTENSION, 0),
+        (false, false, ResultCode::SUCCESS, 9),
+        (false, true, ResultCode::SUCCESS, 4),
+    ] {
+        let (mut rig, mut directories, client) = rig(Settings { sort_entries: 2, ..Settings::default() });
+        let mut controls = vec![sort("cn", false, critical)];
+        controls.extend(paged.then(|| page_control(4, b"")));
+        let page = rig.page(&mut directories, client, &whole, controls);
+        assert_eq!((page.code, page.names.len()), (code, count));
+        assert_eq!(sort_answer(&page).code, ResultCode::ADMIN_LIMIT_EXCEEDED);
+        assert_eq!(rig.engine.counts().1, 0);
+    }
+}
+
+/// Random bytes in place of what either side says of pages and orders: no panic, nothing kept that grows.
+#[test]
+fn rubbish_about_pages_and_orders() {
+    let mut chance = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        chance ^= chance << 13;
+        chance ^= chance >> 7;
+        chance ^= chance << 17;
+        chance
+    };
+    for _ in 0..300 {
+        let (mut rig, mut directories, client) = rig(Settings::default());
+        let all = [sort("cn", true, false), page_control(2, b""), matched(&["(cn=a*)"]), list()];
+        let controls = all.into_iter().filter(|_| next() % 2 == 0).collect();
+        let operation = Wire::SearchRequest(everybody());
+        let mut bytes = codec::to_bytes(&Message { id: 9, operation, controls });
+        for _ in 0..next() % 3 {
+            let at = (next() as usize) % bytes.len();
+            bytes[at] = next() as u8;
+        }
+        rig.engine.client_bytes(client, &bytes);
+        rig.wishes();
+        if next() % 2 == 0 {
+            directories.serve(&mut rig);
+        }
+        for upstream in rig.dialled.clone() {
+            rig.engine.upstream_bytes(upstream, &bytes);
+            rig.wishes();
+        }
+        rig.turn(200_000_000);
+        assert_eq!((rig.engine.counts().1, rig.engine.walks.parked.len()), (0, 0));
+    }
+}
+
 #[test]
 fn sorts_at_once_are_bounded() {
     let (mut rig, mut directories, client) = rig(Settings { sorts: 1, ..Settings::default() });
