@@ -9,6 +9,7 @@ use prometheus::Registry;
 use time::OffsetDateTime;
 
 use crate::ambient::clock::Clock;
+use crate::app::discover::Discovered;
 use crate::app::error::AppError;
 use crate::app::evidence::Verified;
 use crate::app::metrics::Metrics;
@@ -39,6 +40,8 @@ pub struct Core {
     pub gates: Arc<GateTable>,
     /// The set in force; none until one checks.
     pub policy: ArcSwapOption<Policy>,
+    /// Controllers of members that are enrolled without a list of them.
+    pub discovered: Arc<Discovered>,
     pub health: Health,
     pub registry: Registry,
     pub metrics: Metrics,
@@ -87,6 +90,7 @@ impl Core {
             signer,
             gates: Arc::new(GateTable::new()),
             policy: ArcSwapOption::empty(),
+            discovered: Arc::default(),
             health: Health::default(),
             registry,
             metrics,

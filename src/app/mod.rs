@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod core;
+pub mod discover;
 pub mod error;
 pub mod evidence;
 pub mod front;

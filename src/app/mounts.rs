@@ -8,13 +8,15 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 
 use crate::app::core::Core;
+use crate::app::discover::Question;
+use crate::directory::discovery;
 use crate::namespace::mapping::Mapping;
 use crate::namespace::routes::{Mount, Routes, federated_suffix};
 use crate::policy::terms::{Membership, Target};
 use crate::proxy::requesters::Requesters;
-use crate::proxy::snapshot::{Endpoint, Mounted, Server, ServerTls, Snapshot};
+use crate::proxy::snapshot::{Endpoint, Mounted, Preference, Server, ServerTls, Snapshot};
 use crate::store::error::StoreError;
-use crate::store::member::Member;
+use crate::store::member::{Controller, Member};
 use crate::tls::client::client_config;
 use crate::tls::material::Anchors;
 
@@ -52,7 +54,7 @@ impl Builder {
             };
         add(Target::National, self.national(core), None);
         for member in members.iter().filter(|member| is_mounted(member.state)) {
-            add(Target::Member(member.ods.clone()), self.member(member), Some(member));
+            add(Target::Member(member.ods.clone()), self.member(core, member), Some(member));
         }
         let agreements = core.policy.load_full().map(|policy| Arc::clone(&policy.agreements));
         Ok(Arc::new(Snapshot {
@@ -73,7 +75,11 @@ impl Builder {
         Ok(Mounted {
             mapping: Arc::new(mapping),
             endpoint: Arc::new(Endpoint {
-                servers: vec![Server { address: address(&national.host, national.port), tls: Some(tls) }],
+                servers: vec![Server {
+                    address: address(&national.host, national.port),
+                    tls: Some(tls),
+                    preference: Preference::default(),
+                }],
                 bind_name: national.bind_dn.clone(),
                 password: national.password.read().map_err(|error| error.to_string())?,
                 page_size: None,
@@ -81,7 +87,7 @@ impl Builder {
         })
     }
 
-    fn member(&mut self, member: &Member) -> Result<Mounted, String> {
+    fn member(&mut self, core: &Core, member: &Member) -> Result<Mounted, String> {
         let connection = &member.connection;
         let certificates = CertificateDer::pem_slice_iter(connection.anchors.as_bytes())
             .collect::<Result<Vec<_>, _>>()
@@ -91,9 +97,12 @@ impl Builder {
         let mapping = Mapping::active_directory(&federated_suffix(&target), &connection.base_dn)
             .map_err(|error| error.to_string())?;
         let mut servers = Vec::new();
-        for controller in &connection.controllers {
-            let tls = self.tls(&anchors, controller.certificate_name())?;
-            servers.push(Server { address: address(&controller.host, controller.port), tls: Some(tls) });
+        for (host, port, name, preference) in controllers(core, member) {
+            let tls = Some(self.tls(&anchors, &name)?);
+            servers.push(Server { address: address(&host, port), tls, preference });
+        }
+        if servers.is_empty() {
+            tracing::warn!(member = %member.ods, "no controller is known yet: its directory cannot be asked");
         }
         Ok(Mounted {
             mapping: Arc::new(mapping),
@@ -122,8 +131,25 @@ impl Builder {
     }
 }
 
+/// Host, port, the name of the certificate, and how much it is preferred. Those of a list are all equal: which of them
+/// answers best is found out.
+fn controllers(core: &Core, member: &Member) -> Vec<(String, u16, String, Preference)> {
+    let connection = &member.connection;
+    let Some(question) = Question::of(connection) else {
+        let listed = connection.controllers.iter();
+        let one =
+            |c: &Controller| (c.host.clone(), c.port, c.certificate_name().to_owned(), Preference::default());
+        return listed.map(one).collect();
+    };
+    let known = core.discovered.controllers(&question, &core.config.discovery, core.clock.now());
+    let one = |c: discovery::Controller| {
+        (c.host.clone(), c.port, c.host, Preference { rank: c.rank, weight: c.weight })
+    };
+    known.unwrap_or_default().into_iter().map(one).collect()
+}
+
 /// Whether the member has its place in the tree; whether anybody gets through is for its gate to say.
-fn is_mounted(state: Membership) -> bool {
+pub fn is_mounted(state: Membership) -> bool {
     state.may_federate() || state == Membership::Suspended
 }
 

@@ -50,8 +50,10 @@ fn with_runtime(runtime: &Runtime, core: &Arc<Core>) -> Result<(), AppError> {
     let (audit, audit_thread) = access::start(core)?;
     console(runtime, core, &stop)?;
     let front = Arc::new(Front::start(core, audit)?);
-    let schedules = schedule::start(runtime, core, &stop)?;
+    let mut schedules = schedule::start(runtime, core, &stop)?;
     let reloader = Reloader::start(core, &front, &stop)?;
+    let tell = reloader.teller();
+    schedules.add(schedule::discover(runtime, core, &stop, Arc::new(move || tell.members())));
     let watcher = store_watch(core, &stop, &reloader)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), metrics = %core.config.listen.metrics, "gateway runs");
     let parts = [("the store watch", &watcher), ("the reloader", reloader.thread())];

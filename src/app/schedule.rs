@@ -8,8 +8,10 @@ use tokio::task::JoinHandle;
 
 use crate::ambient::chance;
 use crate::app::core::Core;
+use crate::app::discover;
 use crate::app::error::AppError;
 use crate::app::gates::{self, ACTOR};
+use crate::app::mounts::is_mounted;
 use crate::app::stop::Stop;
 use crate::assess::metrics::Metrics;
 use crate::assess::run::{Assessor, OnAssessed};
@@ -31,6 +33,11 @@ impl Schedules {
         !self.0.iter().any(JoinHandle::is_finished)
     }
 
+    /// Takes one more in.
+    pub fn add(&mut self, task: JoinHandle<()>) {
+        self.0.push(task);
+    }
+
     /// Waits until they ended, at most `limit`.
     pub async fn ended(self, limit: Duration) {
         let all = async {
@@ -43,6 +50,27 @@ impl Schedules {
             tracing::warn!("assessments or sync runs were given up");
         }
     }
+}
+
+/// Looks up the controllers of members that are enrolled without a list of them; `changed` is told of each change.
+pub fn discover(
+    runtime: &Runtime,
+    core: &Arc<Core>,
+    stop: &Stop,
+    changed: Arc<dyn Fn() + Send + Sync>,
+) -> JoinHandle<()> {
+    let (reader, clock) = (Arc::clone(core), core.clock.clone());
+    let hands = discover::Hands {
+        settings: core.config.discovery.clone(),
+        members: Arc::new(move || {
+            let mut members = reader.store.members().ok()?;
+            members.retain(|member| is_mounted(member.state));
+            Some(members)
+        }),
+        now: Arc::new(move || clock.now()),
+        changed,
+    };
+    runtime.spawn(discover::run(Arc::clone(&core.discovered), hands, stop.watch()))
 }
 
 /// Starts the schedules.

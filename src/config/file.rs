@@ -64,6 +64,7 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
     let national = top.section("national").and_then(national);
     let store = top.settings("store");
     let intervals = top.settings("intervals");
+    let discovery = top.settings("discovery");
     let front = top.settings("front");
     let assess = top.settings("assess");
     let sync = top.settings("sync");
@@ -82,6 +83,7 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
         national: national?,
         store,
         intervals,
+        discovery,
         front,
         assess,
         sync,

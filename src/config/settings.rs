@@ -10,6 +10,7 @@ use crate::ambient::bounds::{Bounds, Checked, Nonsense};
 use crate::assess;
 use crate::config::read::{Field, Reader};
 use crate::config::source::{Node, Placed};
+use crate::directory;
 use crate::policy::terms::OdsCode;
 use crate::proxy;
 use crate::secret::reference::SecretReference;
@@ -44,6 +45,8 @@ pub struct Config {
     /// How member directories are measured.
     pub assess: assess::settings::Settings,
     pub sync: sync::settings::Settings,
+    /// How controllers are looked up that no member's list names.
+    pub discovery: directory::discovery::Settings,
     pub log: Log,
     /// National applications that may come to the front door, by certificate.
     pub applications: Vec<Application>,

@@ -9,6 +9,7 @@
 pub mod client;
 pub mod contain;
 pub mod dial;
+pub mod discovery;
 pub mod endpoint;
 pub mod error;
 pub mod guard;

@@ -104,8 +104,9 @@ pub fn request(store: &dyn Store, asked: Member, by: &By<'_>) -> Result<Member, 
 /// What is missing from a request, as one sentence.
 fn incomplete(member: &Member) -> Option<String> {
     let connection = &member.connection;
-    let missing = if connection.controllers.is_empty() {
-        "at least one domain controller (--controller)"
+    let in_dns = connection.realm.is_some() || connection.base_dn.to_lowercase().contains("dc=");
+    let missing = if connection.controllers.is_empty() && !in_dns {
+        "at least one domain controller (--controller), or a realm in whose DNS they are (--realm)"
     } else if connection.base_dn.trim().is_empty() {
         "the base DN (--base-dn)"
     } else if connection.bind_dn.trim().is_empty() {

@@ -32,6 +32,9 @@ struct PerMember {
     connections: IntGaugeVec,
     dials: IntCounterVec,
     faults: IntCounterVec,
+    retries: IntCounterVec,
+    probes: IntCounterVec,
+    left_alone: IntGaugeVec,
 }
 
 /// The counters of one member (or of the national directory), looked up once and kept with its connections.
@@ -47,6 +50,10 @@ pub struct MemberMetrics {
     pub connections: IntGauge,
     pub dials_done: IntCounter,
     pub dials_failed: IntCounter,
+    pub retries: IntCounter,
+    pub probes_answered: IntCounter,
+    pub probes_missed: IntCounter,
+    left_alone: IntGaugeVec,
     faults: IntCounterVec,
     label: String,
 }
@@ -55,6 +62,11 @@ impl MemberMetrics {
     /// Counts a fault of the directory's side, by a fixed word.
     pub fn fault(&self, reason: &'static str) {
         self.faults.with_label_values(&[self.label.as_str(), reason]).inc();
+    }
+
+    /// How many shards leave the server with this place in the list alone. Places are numbers, not names.
+    pub fn left_alone(&self, place: usize) -> IntGauge {
+        self.left_alone.with_label_values(&[self.label.as_str(), place.to_string().as_str()])
     }
 }
 
@@ -95,7 +107,7 @@ impl Metrics {
             per_member: PerMember::new()?,
         };
         let m = metrics.per_member.clone();
-        let all: [Box<dyn Collector>; 13] = [
+        let all: [Box<dyn Collector>; 16] = [
             Box::new(metrics.connections.clone()),
             Box::new(metrics.accepted.clone()),
             Box::new(metrics.closed.clone()),
@@ -109,6 +121,9 @@ impl Metrics {
             Box::new(m.connections),
             Box::new(m.dials),
             Box::new(m.faults),
+            Box::new(m.retries),
+            Box::new(m.probes),
+            Box::new(m.left_alone),
         ];
         for collector in all {
             registry.register(collector)?;
@@ -131,6 +146,10 @@ impl Metrics {
             connections: m.connections.with_label_values(&[label]),
             dials_done: m.dials.with_label_values(&[label, "done"]),
             dials_failed: m.dials.with_label_values(&[label, "failed"]),
+            retries: m.retries.with_label_values(&[label]),
+            probes_answered: m.probes.with_label_values(&[label, "answered"]),
+            probes_missed: m.probes.with_label_values(&[label, "missed"]),
+            left_alone: m.left_alone.clone(),
             faults: m.faults.clone(),
             label: label.to_owned(),
         }
@@ -172,6 +191,23 @@ impl PerMember {
                 "portcullis_front_upstream_faults_total",
                 "Faults of a directory behind (the member's side), by member and reason.",
                 &["member", "reason"],
+            )?,
+            retries: counters(
+                "portcullis_front_upstream_retries_total",
+                "Questions asked again of another server of the same directory, by member.",
+                &["member"],
+            )?,
+            probes: counters(
+                "portcullis_front_upstream_probes_total",
+                "Our own questions whether a server lives, by member and outcome.",
+                &["member", "outcome"],
+            )?,
+            left_alone: IntGaugeVec::new(
+                Opts::new(
+                    "portcullis_front_server_left_alone",
+                    "Shards that ask this server nothing after a fault, by member and place of the server in the list.",
+                ),
+                &["member", "server"],
             )?,
         })
     }

@@ -51,11 +51,26 @@ pub struct Settings {
     pub upstream_idle_milliseconds: u64,
     /// Operations on one upstream connection before another is opened.
     pub upstream_depth: u32,
-    /// Upstream connections per mount and shard.
+    /// Upstream connections per server and shard, besides those that long results have for themselves.
     pub upstreams: usize,
-    /// Operations that may wait for a connection of one mount.
+    /// Upstream connections per server and shard that long results may have for themselves.
+    pub upstreams_for_long_results: usize,
+    /// Questions without a final answer that one mount and shard may have; more are answered `busy` at once, so that a
+    /// slow directory takes no memory of others.
+    pub mount_in_flight: u32,
+    /// Operations that may wait for a connection of one mount and shard; more are answered `busy` at once.
     pub waiting: usize,
-    /// The first pause after a lost upstream; it doubles, with jitter, up to `back_off_max_milliseconds`.
+    /// How often a question is asked again of another server of its directory when one did not answer it.
+    pub retries: u32,
+    /// A server that cannot be connected to within this does not keep another one from being dialled.
+    pub dial_hedge_milliseconds: u64,
+    /// Questions are open and no byte came for this long: the connection is suspect and is asked for the root entry.
+    pub silence_milliseconds: u64,
+    /// A connection without questions is asked for the root entry this often, to see that its server lives.
+    pub probe_idle_milliseconds: u64,
+    /// No byte came for this long after a probe: the connection hangs and is closed.
+    pub probe_milliseconds: u64,
+    /// The first pause after a fault of a server; it doubles, with jitter, up to `back_off_max_milliseconds`.
     pub back_off_milliseconds: u64,
     pub back_off_max_milliseconds: u64,
     /// Entries wait for their final result up to this many bytes, so that both go out in one write.
@@ -136,7 +151,7 @@ impl Default for Settings {
             message_bytes_before_bind: 8 * 1024,
             message_bytes: 256 * 1024,
             upstream_message_bytes: 8 * 1024 * 1024,
-            output_pause_bytes: 512 * 1024,
+            output_pause_bytes: 64 * 1024,
             output_bytes: 4 * 1024 * 1024,
             size_limit: 2_000,
             fan_out: 64,
@@ -149,7 +164,14 @@ impl Default for Settings {
             upstream_idle_milliseconds: 300_000,
             upstream_depth: 64,
             upstreams: 4,
+            upstreams_for_long_results: 16,
+            mount_in_flight: 1_024,
             waiting: 1_024,
+            retries: 2,
+            dial_hedge_milliseconds: 300,
+            silence_milliseconds: 2_000,
+            probe_idle_milliseconds: 30_000,
+            probe_milliseconds: 2_000,
             back_off_milliseconds: 200,
             back_off_max_milliseconds: 15_000,
             hold_bytes: 16 * 1024,

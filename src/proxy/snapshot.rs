@@ -32,10 +32,13 @@ pub struct Mounted {
 
 /// How to reach a directory behind, and as whom.
 ///
-/// When an endpoint that equals the old one (settings of TLS by pointer) comes with a new snapshot, connections are
-/// kept; otherwise they take no new operations and close when the last one ended.
+/// When a new snapshot comes with the same account and a server that equals the old one (settings of TLS by pointer),
+/// connections to that server are kept; otherwise they take no new operations and close when the last one ended.
 pub struct Endpoint {
-    /// Tried in turn; never empty.
+    /// In no order: which of them is asked, each shard finds out by itself. Empty while none is known; nobody can be
+    /// asked then. At most [`SERVERS`] are used.
+    ///
+    /// [`SERVERS`]: crate::proxy::engine::balance::SERVERS
     pub servers: Vec<Server>,
     /// The gateway's own account: a DN, or `user@domain` for Active Directory. Empty binds nothing (tests only).
     pub bind_name: String,
@@ -51,6 +54,23 @@ pub struct Server {
     pub address: String,
     /// None speaks plain LDAP: for tests on loopback only, `app` never builds it.
     pub tls: Option<ServerTls>,
+    pub preference: Preference,
+}
+
+/// Which servers are asked rather than others (RFC 2782: priority and weight).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Preference {
+    /// Servers of a higher rank are asked only while none of a lower one is healthy: 0 is the nearest site.
+    pub rank: u16,
+    /// Of two servers of one rank that are equally fast the one with twice the weight carries twice the load; 0 counts
+    /// as 1.
+    pub weight: u16,
+}
+
+impl Default for Preference {
+    fn default() -> Self {
+        Preference { rank: 0, weight: 1 }
+    }
 }
 
 /// TLS to one server.
@@ -61,21 +81,30 @@ pub struct ServerTls {
     pub config: Arc<ClientConfig>,
 }
 
-impl PartialEq for Endpoint {
-    fn eq(&self, other: &Self) -> bool {
-        let same = |(a, b): (&Server, &Server)| {
-            a.address == b.address
-                && match (&a.tls, &b.tls) {
-                    (Some(a), Some(b)) => a.name == b.name && Arc::ptr_eq(&a.config, &b.config),
-                    (None, None) => true,
-                    _ => false,
-                }
-        };
-        self.servers.len() == other.servers.len()
-            && self.servers.iter().zip(&other.servers).all(same)
-            && self.bind_name == other.bind_name
+impl Server {
+    /// Whether a connection to `other` is one to this server as well; how much it is preferred does not matter.
+    pub fn is(&self, other: &Server) -> bool {
+        self.address == other.address
+            && match (&self.tls, &other.tls) {
+                (Some(a), Some(b)) => a.name == b.name && Arc::ptr_eq(&a.config, &b.config),
+                (None, None) => true,
+                _ => false,
+            }
+    }
+}
+
+impl Endpoint {
+    /// Whether both are asked in the same way as the same account.
+    pub fn has_account_of(&self, other: &Endpoint) -> bool {
+        self.bind_name == other.bind_name
             && self.password.expose() == other.password.expose()
             && self.page_size == other.page_size
+    }
+
+    /// Where the server number `server` of `old` is in this list, asked as the same account; None when it is not.
+    pub fn place_of(&self, old: &Endpoint, server: usize) -> Option<usize> {
+        let known = old.servers.get(server).filter(|_| self.has_account_of(old))?;
+        self.servers.iter().position(|server| server.is(known))
     }
 }
 

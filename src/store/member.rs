@@ -52,7 +52,7 @@ pub struct Member {
 /// How a member directory is reached and as whom.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
-    /// Its domain controllers, in order of preference; at least one.
+    /// Its domain controllers; empty means those that DNS names for its realm.
     pub controllers: Vec<Controller>,
     /// The naming context that is federated, for example `DC=rxa,DC=trust,DC=test`.
     pub base_dn: String,
@@ -68,6 +68,9 @@ pub struct Connection {
     /// Its Kerberos realm, upper case; none means the base DN's domain components.
     #[serde(default)]
     pub realm: Option<String>,
+    /// The site in whose controllers are asked before all others, when DNS names them; none means that all are equal.
+    #[serde(default)]
+    pub site: Option<String>,
     /// A card of the member's monitoring account, for the smartcard logon probe; none means that probe is not run.
     #[serde(default)]
     pub card: Option<Card>,

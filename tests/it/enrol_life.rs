@@ -63,6 +63,7 @@ fn no_reason_no_step() {
     assert!(store.members().unwrap().is_empty());
     let mut nowhere = member("RXA");
     nowhere.connection.controllers.clear();
+    nowhere.connection.base_dn = "o=nowhere".to_owned();
     let refused = run::request(&store, nowhere, &BY).unwrap_err();
     assert!(refused.to_string().contains("--controller"), "{refused}");
 }

@@ -25,7 +25,7 @@ use portcullis::proxy::metrics::Metrics;
 use portcullis::proxy::requesters::Requesters;
 use portcullis::proxy::settings::Settings;
 use portcullis::proxy::shard::handle::{Handle, Start, start};
-use portcullis::proxy::snapshot::{Endpoint, Mounted, Server, Snapshot};
+use portcullis::proxy::snapshot::{Endpoint, Mounted, Preference, Server, Snapshot};
 use portcullis::secret::text::Secret;
 use portcullis::tls::material::{Anchors, Identity};
 use portcullis::tls::revocation::{Revocation, Unlisted};
@@ -313,7 +313,7 @@ fn snapshot(home: SocketAddr) -> Arc<Snapshot> {
     let people = People { passwords: Passwords::Forward, ..People::default() };
     assert!(requesters.add_people(&rxa(), &people));
     let endpoint = Endpoint {
-        servers: vec![Server { address: home.to_string(), tls: None }],
+        servers: vec![Server { address: home.to_string(), tls: None, preference: Preference::default() }],
         bind_name: GATEWAY.to_owned(),
         password: Secret::new("test-only".to_owned()),
         page_size: None,

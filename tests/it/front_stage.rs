@@ -28,7 +28,7 @@ use portcullis::proxy::metrics::Metrics;
 use portcullis::proxy::requesters::Requesters;
 use portcullis::proxy::settings::Settings;
 use portcullis::proxy::shard::handle::{Handle, Start, start};
-use portcullis::proxy::snapshot::{Endpoint, Mounted, Server, Snapshot};
+use portcullis::proxy::snapshot::{Endpoint, Mounted, Preference, Server, Snapshot};
 use portcullis::release::agreement::Agreements;
 use portcullis::secret::text::Secret;
 use portcullis::tls::material::{Anchors, Identity};
@@ -271,6 +271,11 @@ impl Stage {
         self.handle.reload(snapshot(&self.directory, &self.sha256, text));
     }
 
+    /// Mounts the national directory on the first servers and member RXA on the others.
+    pub fn mount(&self, national: &[&Directory], rxa: &[&Directory]) {
+        self.handle.reload(snapshot_of(national, rxa, &self.sha256, AGREEMENTS));
+    }
+
     fn connect(&self, certificate: Option<&(CertificateDer<'static>, Vec<u8>)>) -> Client {
         let tcp = TcpStream::connect(self.handle.local_address()).unwrap();
         tcp.set_nodelay(true).unwrap();
@@ -352,20 +357,29 @@ impl Stage {
 }
 
 fn snapshot(directory: &Directory, sha256: &str, text: &str) -> Arc<Snapshot> {
+    snapshot_of(&[directory], &[directory], sha256, text)
+}
+
+fn snapshot_of(national: &[&Directory], rxa_on: &[&Directory], sha256: &str, text: &str) -> Arc<Snapshot> {
     let mut requesters = Requesters::new(b"test");
     requesters.add_application(sha256, "test", None);
-    let endpoint = |page_size| {
+    let endpoint = |directories: &[&Directory]| {
+        let server = |directory: &&Directory| Server {
+            address: directory.address.to_string(),
+            tls: None,
+            preference: Preference::default(),
+        };
         Arc::new(Endpoint {
-            servers: vec![Server { address: directory.address.to_string(), tls: None }],
+            servers: directories.iter().map(server).collect(),
             bind_name: "cn=gateway".to_owned(),
             password: Secret::new("test-only".to_owned()),
-            page_size,
+            page_size: None,
         })
     };
     let mapping = |ou: &str| Arc::new(Mapping::standard(&format!("ou={ou},o=federation"), LOCAL).unwrap());
     let mounts = HashMap::from([
-        (Target::National, Mounted { mapping: mapping("national"), endpoint: endpoint(None) }),
-        (Target::Member(rxa()), Mounted { mapping: mapping("RXA"), endpoint: endpoint(None) }),
+        (Target::National, Mounted { mapping: mapping("national"), endpoint: endpoint(national) }),
+        (Target::Member(rxa()), Mounted { mapping: mapping("RXA"), endpoint: endpoint(rxa_on) }),
     ]);
     let mount = |target: &Target| Mount { target: target.clone(), mail_domains: BTreeSet::new() };
     let routes = Arc::new(Routes::new(mounts.keys().map(mount)));
@@ -411,7 +425,7 @@ pub fn search(base: &str, scope: Scope, filter: &str) -> Search<'static> {
 impl Client {
     /// A client over a connection that a test made itself.
     pub fn over(stream: StreamOwned<ClientConnection, TcpStream>) -> Client {
-        Client { stream, buffer: Vec::new(), id: 0 }
+        Client { stream, buffer: Vec::new(), id: 0, controls: Vec::new() }
     }
 
     /// Sends a request; returns its message id.

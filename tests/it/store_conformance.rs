@@ -38,6 +38,7 @@ pub fn member(code: &str) -> Member {
             password: SecretReference::File("/nowhere/password".into()),
             anchors: "-----BEGIN CERTIFICATE-----".into(),
             kdcs: Vec::new(),
+            site: None,
             realm: None,
             card: None,
             canary: None,

@@ -195,6 +195,7 @@ fn member(ods: &OdsCode, source: &Source, password: PathBuf, now: OffsetDateTime
             password: SecretReference::File(password),
             anchors: source.anchors.clone(),
             kdcs: Vec::new(),
+            site: None,
             realm: None,
             card: None,
             canary: source.canary.clone(),

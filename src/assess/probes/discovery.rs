@@ -1,7 +1,5 @@
 //! Which controllers there are, and which of them answer.
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::proto::rr::RData;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -11,6 +9,7 @@ use crate::assess::settings::Settings;
 use crate::assess::target::Target;
 use crate::baseline::facts::Fact;
 use crate::directory::dial;
+use crate::directory::discovery::{self, Finder};
 use crate::directory::endpoint::Endpoint;
 
 /// The controllers that answer, in order of preference, and the facts `controllers.*`.
@@ -58,23 +57,9 @@ pub fn failed(reason: &str) -> Gathered {
     gathered
 }
 
-/// [MS-ADTS] section 6.3.2.3.
 async fn by_dns(realm: &str) -> Result<Vec<Endpoint>, String> {
-    let resolver = TokioResolver::builder_tokio()
-        .and_then(hickory_resolver::ResolverBuilder::build)
-        .map_err(|error| error.to_string())?;
-    let name = format!("_ldap._tcp.dc._msdcs.{}.", realm.to_lowercase());
-    let answer = resolver.srv_lookup(name).await.map_err(|error| error.to_string())?;
-    let mut found: Vec<(u16, String)> = answer
-        .answers()
-        .iter()
-        .filter_map(|record| match &record.data {
-            RData::SRV(srv) => Some((srv.priority, srv.target.to_utf8().trim_end_matches('.').to_owned())),
-            _ => None,
-        })
-        .collect();
-    found.sort();
-    Ok(found.into_iter().map(|(_, host)| Endpoint::ldaps(&host, 636, None)).collect())
+    let found = Finder::new(&discovery::Settings::default())?.controllers(realm, None).await?;
+    Ok(found.controllers.into_iter().map(|one| Endpoint::ldaps(&one.host, one.port, None)).collect())
 }
 
 fn integer(count: usize) -> Fact {

@@ -34,8 +34,8 @@ pub struct Request {
     #[arg(long)]
     pub name: String,
     /// A domain controller as HOST[:PORT], or NAME@ADDRESS[:PORT] when its certificate bears another name than is dialled;
-    /// the port is 636 when absent. Repeat for each, best first.
-    #[arg(long = "controller", required = true, value_parser = controller)]
+    /// the port is 636 when absent. Repeat for each. Without any, those that DNS names for its realm.
+    #[arg(long = "controller", value_parser = controller)]
     pub controllers: Vec<Controller>,
     /// The naming context to federate, for example DC=rxa,DC=trust,DC=test.
     #[arg(long)]
@@ -58,6 +58,9 @@ pub struct Request {
     /// Its Kerberos realm; from the base DN when absent.
     #[arg(long)]
     pub realm: Option<String>,
+    /// The Active Directory site whose controllers are asked before all others, when DNS names them.
+    #[arg(long)]
+    pub site: Option<String>,
     /// PEM certificate of a connector of the member at the front door; only its fingerprint is kept.
     #[arg(long = "connector-certificate")]
     pub connectors: Vec<PathBuf>,
@@ -175,6 +178,7 @@ fn member(request: Request, context: &Context) -> Result<Member, Failure> {
             anchors,
             kdcs: request.kdcs,
             realm: request.realm.map(|realm| realm.to_uppercase()),
+            site: request.site,
             card: card(request.card)?,
             canary: request.canary,
         },

@@ -82,7 +82,7 @@ impl Engine {
         let Some(target) = over else { return true };
         for part in parts.iter_mut().filter(|part| part.charged) {
             part.charged = false;
-            self.usage.give_back(&asking.requester.id, part.permit.agreement());
+            self.usage.give_back(&asking.requester.id, &part.permit);
         }
         let text = "more operations at once or per second than the release agreement allows";
         let answer = Answer::new(ResultCode::BUSY, text);
@@ -182,7 +182,7 @@ impl Engine {
         let at = match self.prepare(asking.search, asking.compare, key, part, to) {
             Prepared::Ask(leg) => {
                 let request = std::mem::take(&mut self.scratch);
-                let at = self.launch(&to.target, *leg, &request);
+                let at = self.launch(&to.target, *leg, &request, None);
                 self.scratch = request;
                 at
             }
@@ -190,11 +190,11 @@ impl Engine {
                 self.settle(key, serial, part, At::Done, ResultCode::SUCCESS);
                 return;
             }
-            Prepared::Elsewhere => None,
+            Prepared::Elsewhere => Err(ResultCode::UNAVAILABLE),
         };
         match at {
-            Some(at) => self.move_part(key, part, at),
-            None => self.part_failed(key, serial, part),
+            Ok(at) => self.move_part(key, part, at),
+            Err(code) => self.settle(key, serial, part, At::Failed, code),
         }
     }
 

@@ -17,6 +17,7 @@ use crate::namespace::projection;
 use crate::policy::terms::Target;
 use crate::proxy::engine::answer::{self, Answer};
 use crate::proxy::engine::audit;
+use crate::proxy::engine::balance::Load;
 use crate::proxy::engine::client::{Client, Phase};
 use crate::proxy::engine::operation::Operation;
 use crate::proxy::engine::parked::Walks;
@@ -65,6 +66,7 @@ pub struct Engine {
     pub(super) dirty_upstreams: Vec<usize>,
     pub(super) pool: Pool,
     pub(super) scratch: Vec<u8>,
+    pub(super) loads: Vec<Load>,
     pub(super) entry_scratch: projection::Scratch,
     pub(super) whole_entry: Vec<u8>,
     pub(super) audit: Vec<u8>,
@@ -126,6 +128,7 @@ impl Engine {
             dirty_upstreams: Vec::new(),
             pool: Pool::default(),
             scratch: Vec::new(),
+            loads: Vec::new(),
             entry_scratch: projection::Scratch::default(),
             whole_entry: Vec::new(),
             audit: Vec::new(),
@@ -350,7 +353,10 @@ impl Engine {
     pub(super) fn mount(&mut self, target: &Target) -> Option<&mut Mount> {
         if !self.mounts.contains_key(target) {
             let metrics = self.metrics.member(audit::label(target));
-            self.mounts.insert(target.clone(), Mount::new(metrics));
+            let mut mount = Mount::new(metrics);
+            let endpoint = self.snapshot.mounts.get(target).map(|mounted| &mounted.endpoint);
+            mount.servers.follow(endpoint, &mount.metrics);
+            self.mounts.insert(target.clone(), mount);
         }
         self.mounts.get_mut(target)
     }
@@ -362,4 +368,4 @@ impl Engine {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -17,12 +17,11 @@ use crate::proxy::engine::extras;
 use crate::proxy::engine::key::UpstreamId;
 use crate::proxy::engine::operation::{Operation, Question, Shape};
 use crate::proxy::engine::sorting;
+use crate::proxy::engine::upstream::LONG;
 use crate::proxy::engine::values;
 
 /// A result is long from this many entries on: the driver may pause to read more at once.
-const STREAMING: u32 = 3;
-/// A connection with a result this long gets no new questions beside it while others have room.
-const BULK: u32 = 64;
+pub const STREAMING: u32 = 3;
 
 /// What is to happen after an entry.
 enum Next {
@@ -85,8 +84,8 @@ impl Engine {
             Next::Dropped => leg.broken = true,
             Next::Nothing | Next::SizeLimit => {}
         }
-        if entries == BULK {
-            upstream.bulk = true;
+        if entries == LONG {
+            upstream.note_long();
         }
         let target = upstream.mount.clone();
         self.after_entry(&target, key, operation_key, client_key, next);

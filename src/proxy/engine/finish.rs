@@ -9,7 +9,7 @@ use crate::proxy::engine::audit;
 use crate::proxy::engine::beyond::end_controls;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::operation::{At, Leg, Operation, Part, Question};
-use crate::proxy::engine::upstream::Stage;
+use crate::proxy::engine::upstream::{Stage, Upstream};
 use crate::release::decide;
 use crate::release::requester::{Operation as Kind, Requester};
 
@@ -128,19 +128,28 @@ impl Engine {
     }
 
     pub(super) fn abandon_question(&mut self, upstream_key: usize, slot: u16, serial: u64) {
-        let Some(upstream) = self.upstreams.get_mut(upstream_key) else { return };
-        if upstream.stage != Stage::Ready || !upstream.holds(slot, serial) {
-            return;
+        let holds = |upstream: &Upstream| upstream.stage == Stage::Ready && upstream.holds(slot, serial);
+        if self.upstreams.get(upstream_key).is_some_and(holds)
+            && let Some(leg) = self.abandon_slot(upstream_key, slot)
+        {
+            self.pool.give(leg.request);
         }
-        let Some((id, leg)) = upstream.release(slot) else { return };
-        self.pool.give(leg.request);
-        upstream.bulk = false;
+    }
+
+    /// Abandons the question in a slot of an upstream connection and gives it back.
+    pub(super) fn abandon_slot(&mut self, upstream_key: usize, slot: u16) -> Option<Leg> {
+        let upstream = self.upstreams.get_mut(upstream_key)?;
+        let (id, leg) = upstream.release(slot)?;
+        if leg.entries == 0 {
+            upstream.latency.given_up(self.now.saturating_sub(leg.sent), self.now);
+        }
         let number = id.next().message_id();
         // An abandon needs an id of its own, and gets no answer: the slot's next one, which is skipped by its next user.
         upstream.skip(slot);
         self.pool.equip(&mut upstream.out);
         codec::encode(&Message::new(number, Wire::AbandonRequest(id.message_id())), &mut upstream.out);
         self.mark_upstream(upstream_key);
+        Some(leg)
     }
 
     /// The record and the counters of an ended operation.
@@ -148,7 +157,7 @@ impl Engine {
         let microseconds = self.now.saturating_sub(operation.started);
         self.metrics.seconds.observe(microseconds as f64 / 1e6);
         for part in operation.parts.iter().filter(|part| part.charged) {
-            self.usage.give_back(&operation.requester.id, part.permit.agreement());
+            self.usage.give_back(&operation.requester.id, &part.permit);
         }
         let end = audit::End {
             code: code.0,

@@ -5,6 +5,8 @@ const SLOT_BITS: u32 = 12;
 /// Operations that one upstream connection can carry at once.
 pub const SLOTS: usize = 1 << SLOT_BITS;
 const GENERATIONS: u32 = 1 << 18;
+/// The message id of our own probes: above those of all questions.
+pub const PROBE_ID: i32 = (1 << 30) + 1;
 
 /// A slot and how often it was used: the message id of a question. A late answer to an abandoned question carries an
 /// older generation and so is recognised without a table.
@@ -47,11 +49,12 @@ mod tests {
             assert_eq!(UpstreamId::from_message_id(id.message_id()), Some(id));
         }
         assert_eq!(UpstreamId { slot: 3, generation: GENERATIONS - 1 }.next().generation, 0);
+        assert_eq!(UpstreamId { slot: 4095, generation: GENERATIONS - 1 }.message_id() + 1, PROBE_ID);
     }
 
     #[test]
     fn foreign_ids_are_nobodys() {
-        for id in [0, -1, i32::MIN, i32::MAX] {
+        for id in [0, -1, i32::MIN, i32::MAX, PROBE_ID] {
             assert_eq!(UpstreamId::from_message_id(id), None, "{id}");
         }
     }

@@ -1,107 +1,72 @@
-//! Sending questions behind: which connection, when a new one, who waits, who is told that it cannot be.
+//! Sending questions behind: connections are made, bound, used and closed.
 
 use std::sync::Arc;
 
 use crate::ldap::ber;
 use crate::ldap::codec;
 use crate::ldap::control::Control;
-use crate::ldap::message::{Authentication, Bind, Message, Operation};
+use crate::ldap::message::{Authentication, Bind, Message, Operation, ResultCode};
 use crate::policy::terms::Target;
+use crate::proxy::engine::balance::SERVERS;
+use crate::proxy::engine::choose::Choice;
 use crate::proxy::engine::core::Engine;
-use crate::proxy::engine::key::SLOTS;
 use crate::proxy::engine::operation::{At, Leg};
-use crate::proxy::engine::upstream::{Stage, Upstream, Waiting};
+use crate::proxy::engine::upstream::{Favourite, Stage, Upstream, Waiting};
 use crate::proxy::engine::wish::Wish;
 
 /// The id of our own bind; those of questions start above it.
 pub const BIND_ID: i32 = 1;
+/// The reason when the account was refused: the fault of no one server.
+pub const BIND_REFUSED: &str = "bind_refused";
 /// Paged results (RFC 2696).
 pub const PAGED: &str = "1.2.840.113556.1.4.319";
 
-enum Choice {
-    Send(usize),
-    Wait,
-    /// No connection, and none may be tried now.
-    Nowhere,
-}
-
 impl Engine {
-    /// Sends `leg`'s question, or has it wait for a connection; None when the directory cannot be asked now.
-    pub(super) fn launch(&mut self, target: &Target, leg: Leg, request: &[u8]) -> Option<At> {
-        match self.choose(target) {
-            Choice::Send(upstream) => self.send(upstream, leg, request, &[]),
+    /// Sends `leg`'s question, or has it wait for a connection. The error is what the client is told: `busy` when the
+    /// mount has as much to do as it may, `unavailable` when no server can be asked now. `avoid` is the place of a server
+    /// that must not be asked.
+    pub(super) fn launch(
+        &mut self,
+        target: &Target,
+        leg: Leg,
+        request: &[u8],
+        avoid: Option<usize>,
+    ) -> Result<At, ResultCode> {
+        match self.choose(target, avoid) {
+            Choice::Send(upstream) => self.send(upstream, leg, request, &[]).ok_or(ResultCode::UNAVAILABLE),
             Choice::Wait => {
-                let limit = self.settings.waiting;
                 let mut kept = Vec::new();
                 self.pool.equip(&mut kept);
                 kept.extend_from_slice(request);
-                let mount = self.mounts.get_mut(target)?;
+                let limit = self.settings.waiting;
+                let mount = self.mounts.get_mut(target).ok_or(ResultCode::UNAVAILABLE)?;
                 if mount.waiting.len() >= limit {
                     mount.metrics.fault("waiting");
-                    return None;
+                    return Err(ResultCode::BUSY);
                 }
                 mount.waiting.push_back(Waiting { leg, request: kept });
-                Some(At::Waiting)
+                Ok(At::Waiting)
             }
-            Choice::Nowhere => None,
+            Choice::Full => Err(ResultCode::BUSY),
+            Choice::Nowhere => Err(ResultCode::UNAVAILABLE),
         }
     }
 
-    /// Few busy connections beat many half-idle ones: fill one up to a depth, then the next.
-    fn choose(&mut self, target: &Target) -> Choice {
-        let depth = self.settings.upstream_depth;
-        let (most, now) = (self.settings.upstreams, self.now);
+    /// Has the driver connect to the server at `place` of the mount's endpoint.
+    pub(super) fn dial(&mut self, target: &Target, place: usize) {
         let Some(endpoint) = self.snapshot.mounts.get(target).map(|m| Arc::clone(&m.endpoint)) else {
-            return Choice::Nowhere;
+            return;
         };
-        if self.mount(target).is_none() {
-            return Choice::Nowhere;
-        }
-        let Some(mount) = self.mounts.get(target) else { return Choice::Nowhere };
-        let mut fullest: Option<(usize, u32)> = None;
-        let (mut count, mut coming) = (0, false);
-        for key in &mount.upstreams {
-            let Some(upstream) = self.upstreams.get(*key) else { continue };
-            if upstream.retired || upstream.stage == Stage::Lost {
-                continue;
-            }
-            count += 1;
-            if upstream.stage != Stage::Ready {
-                coming = true;
-                continue;
-            }
-            if upstream.live() < depth && !upstream.bulk && upstream.paused.is_none() {
-                return Choice::Send(*key);
-            }
-            let free = (upstream.live() as usize) < SLOTS && upstream.paused.is_none();
-            if free && fullest.is_none_or(|(_, live)| upstream.live() < live) {
-                fullest = Some((*key, upstream.live()));
-            }
-        }
-        let may_dial = count < most && now >= mount.retry_at;
-        if may_dial && !coming {
-            self.dial(target, endpoint);
-            coming = true;
-        }
-        match (fullest, coming) {
-            (Some((key, _)), _) => Choice::Send(key),
-            (None, true) => Choice::Wait,
-            (None, false) => Choice::Nowhere,
-        }
-    }
-
-    pub(super) fn dial(&mut self, target: &Target, endpoint: Arc<crate::proxy::snapshot::Endpoint>) {
-        let key = self.upstreams.insert(Upstream::new(target.clone(), Arc::clone(&endpoint), self.now));
+        let over = self.now + (self.settings.dial_milliseconds + self.settings.probe_milliseconds) * 1_000;
+        let mut upstream = Upstream::new(target.clone(), Arc::clone(&endpoint), place, self.now);
+        let Some(mount) = self.mounts.get_mut(target) else { return };
+        let Some(server) = mount.servers.get_mut(place) else { return };
+        upstream.latency = server.latency;
+        server.begin(over);
+        let key = self.upstreams.insert(upstream);
+        mount.upstreams.push(key);
         self.scan_soon();
-        let attempt = match self.mounts.get_mut(target) {
-            Some(mount) => {
-                mount.upstreams.push(key);
-                mount.failures as usize
-            }
-            None => 0,
-        };
-        let server = attempt % endpoint.servers.len().max(1);
-        self.wishes.push(Wish::Dial { upstream: key, endpoint, server });
+        self.wishes.push(Wish::Dial { upstream: key, endpoint, server: place });
     }
 
     /// Whether this connection is still wanted, by this endpoint.
@@ -138,12 +103,28 @@ impl Engine {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         upstream.stage = Stage::Ready;
         upstream.active = now;
-        let target = upstream.mount.clone();
+        upstream.heard = now;
+        let (target, place, retired) = (upstream.mount.clone(), upstream.place, upstream.retired);
         let Some(mount) = self.mounts.get_mut(&target) else { return };
-        mount.failures = 0;
-        mount.retry_at = 0;
         mount.metrics.connections.inc();
         mount.metrics.dials_done.inc();
+        if retired {
+            return self.tend_waiting(&target);
+        }
+        let alone = mount.servers.len() == 1;
+        let needed = alone || !mount.waiting.is_empty();
+        let Some(server) = mount.servers.get_mut(place) else { return };
+        if server.breaker().is_closed() || needed {
+            server.close();
+            return self.send_waiting(&target, key);
+        }
+        // A server that comes back while others do the work proves itself first.
+        self.probe(key);
+    }
+
+    /// Sends what waited for a connection.
+    pub(super) fn send_waiting(&mut self, target: &Target, key: usize) {
+        let Some(mount) = self.mounts.get_mut(target) else { return };
         for waiting in std::mem::take(&mut mount.waiting) {
             let (operation, serial, part) = (waiting.leg.operation, waiting.leg.serial, waiting.leg.part);
             if self.operations.get(operation).is_none_or(|o| o.serial != serial) {
@@ -170,12 +151,14 @@ impl Engine {
         self.pool.equip(&mut upstream.out);
         leg.sent = now;
         let page = leg.page.or(upstream.endpoint.page_size);
-        if page.is_some() && leg.request.is_empty() {
+        let keep = page.is_some() || upstream.endpoint.servers.len() > 1;
+        if keep && leg.request.is_empty() {
             self.pool.equip(&mut leg.request);
             leg.request.extend_from_slice(request);
         }
         let id = upstream.occupy(leg).ok()?;
         upstream.active = now;
+        upstream.silent_since.get_or_insert(now);
         let number = id.message_id();
         let mut controls = Vec::new();
         if let Some(size) = page {
@@ -201,53 +184,41 @@ impl Engine {
             _ => return,
         };
         // A directory that closes a connection on which nothing was asked commits no fault.
-        if reason == "closed" && self.upstreams.get(key).is_some_and(|upstream| upstream.live() == 0) {
+        let quiet = |upstream: &Upstream| upstream.live() == 0 && upstream.probed.is_none();
+        if reason == "closed" && self.upstreams.get(key).is_some_and(quiet) {
             return self.close_upstream(key);
         }
         self.lose_upstream(key, reason);
     }
 
-    /// Closes a connection through a fault of its directory. Only questions on it suffer.
+    /// Closes a connection through a fault of its server, which is left alone for a while. Only questions on it suffer.
     pub(super) fn lose_upstream(&mut self, key: usize, reason: &'static str) {
-        let pause = self.back_off(key);
         let Some(upstream) = self.upstreams.get(key) else { return };
-        let target = upstream.mount.clone();
+        let (target, place, retired) = (upstream.mount.clone(), upstream.place, upstream.retired);
         let was_ready = upstream.stage == Stage::Ready;
-        tracing::warn!(directory = %target, reason, "a connection to a directory behind was lost");
-        if let Some(mount) = self.mounts.get_mut(&target) {
+        tracing::warn!(directory = %target, server = place, reason, "a connection to a directory behind was lost");
+        if let Some(mount) = self.mounts.get(&target) {
             mount.metrics.fault(reason);
             if !was_ready {
                 mount.metrics.dials_failed.inc();
             }
-            mount.failures = mount.failures.saturating_add(1);
-            mount.retry_at = self.now + pause;
+        }
+        if retired {
+            // What it says about a server says nothing about those that are asked now.
+        } else if reason == BIND_REFUSED {
+            // The account is one: more attempts elsewhere could lock it.
+            let count = self.mounts.get(&target).map_or(0, |mount| mount.servers.len());
+            for place in 0..count {
+                self.leave_alone(&target, place);
+            }
+        } else {
+            self.leave_alone(&target, place);
         }
         self.close_upstream(key);
-        let hopeless = self.mounts.get(&target).is_some_and(|mount| {
-            mount.upstreams.iter().all(|at| self.upstreams.get(*at).is_none_or(|u| u.stage == Stage::Lost))
-        });
-        if hopeless && let Some(mount) = self.mounts.get_mut(&target) {
-            for waiting in std::mem::take(&mut mount.waiting) {
-                self.part_failed(waiting.leg.operation, waiting.leg.serial, waiting.leg.part);
-                self.pool.give(waiting.request);
-            }
-        }
+        self.tend_waiting(&target);
     }
 
-    /// Doubles with every loss in a row, with jitter over its upper half.
-    fn back_off(&mut self, key: usize) -> u64 {
-        let failures = self
-            .upstreams
-            .get(key)
-            .and_then(|upstream| self.mounts.get(&upstream.mount))
-            .map_or(0, |mount| mount.failures.min(16));
-        let most = self.settings.back_off_max_milliseconds * 1_000;
-        let base = (self.settings.back_off_milliseconds * 1_000) << failures;
-        let base = base.min(most);
-        base / 2 + self.jitter(base / 2 + 1)
-    }
-
-    /// Closes a connection; questions that were still on it are answered as unavailable.
+    /// Closes a connection; questions that were still on it are asked elsewhere, or answered as unavailable.
     pub(super) fn close_upstream(&mut self, key: usize) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
         if upstream.stage == Stage::Lost {
@@ -259,16 +230,24 @@ impl Engine {
         upstream.out = Vec::new();
         let legs = upstream.release_all();
         let target = upstream.mount.clone();
+        let place = (!upstream.retired).then_some(upstream.place);
+        let latency = upstream.latency;
         if let Some(mount) = self.mounts.get_mut(&target) {
             mount.upstreams.retain(|at| *at != key);
             if was_ready {
                 mount.metrics.connections.dec();
             }
+            if let Some(server) = place.and_then(|place| mount.servers.get_mut(place)) {
+                server.latency = latency;
+            }
         }
         self.wishes.push(Wish::CloseUpstream { upstream: key });
         self.lose_walks(key);
         for leg in legs {
-            self.part_failed(leg.operation, leg.serial, leg.part);
+            if let Some(leg) = self.ask_elsewhere(&target, leg, place) {
+                self.part_failed(leg.operation, leg.serial, leg.part);
+                self.pool.give(leg.request);
+            }
         }
     }
 
@@ -279,27 +258,22 @@ impl Engine {
         }
     }
 
-    /// After a new snapshot: connections whose endpoint is no longer the mount's take no new questions.
+    /// After a new snapshot: connections to servers that are no longer the mount's take no new questions.
     pub(super) fn retire_upstreams(&mut self) {
+        let mounted = |target: &Target| self.snapshot.mounts.get(target).map(|mounted| &mounted.endpoint);
         for (_, upstream) in &mut self.upstreams {
-            let current = self.snapshot.mounts.get(&upstream.mount);
-            upstream.retired = !current.is_some_and(|mounted| *mounted.endpoint == *upstream.endpoint);
+            let place = mounted(&upstream.mount)
+                .and_then(|endpoint| endpoint.place_of(&upstream.endpoint, upstream.server))
+                .filter(|place| *place < SERVERS);
+            upstream.retired = place.is_none();
+            upstream.place = place.unwrap_or(upstream.place);
         }
-        for mount in self.mounts.values_mut() {
-            mount.retry_at = 0;
+        for (target, mount) in &mut self.mounts {
+            mount.servers.follow(mounted(target), &mount.metrics);
+            mount.favourite = Favourite::default();
             mount.projections.clear();
         }
         self.next_scan = self.now;
-    }
-
-    /// Forgets waiting legs whose operation has ended meanwhile.
-    pub(super) fn drop_stale_waiting(&mut self) {
-        for mount in self.mounts.values_mut() {
-            let operations = &self.operations;
-            mount
-                .waiting
-                .retain(|w| operations.get(w.leg.operation).is_some_and(|o| o.serial == w.leg.serial));
-        }
     }
 }
 

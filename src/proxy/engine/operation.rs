@@ -117,6 +117,8 @@ impl Operation {
                     ResultCode::UNAVAILABLE,
                     format!("{missing} of {asked} directories did not answer; the result is not complete"),
                 )
+            } else if self.code == ResultCode::BUSY {
+                Answer::new(ResultCode::BUSY, "too many questions to this directory at once; try again later")
             } else {
                 Answer::new(
                     ResultCode::UNAVAILABLE,
@@ -142,7 +144,7 @@ pub struct Leg {
     pub serial: u64,
     pub part: usize,
     pub shape: Shape,
-    /// The encoded request operation, kept when further pages may have to be asked for.
+    /// The encoded request operation, kept when further pages or another server may have to be asked.
     pub request: Vec<u8>,
     /// Entries of the directory's next page, when the client's pages say so.
     pub page: Option<u32>,
@@ -152,6 +154,8 @@ pub struct Leg {
     pub released: u32,
     /// An entry did not check.
     pub broken: bool,
+    /// Servers that were asked before this one and did not answer.
+    pub attempts: u32,
 }
 
 impl Leg {
@@ -168,6 +172,7 @@ impl Leg {
             entries: 0,
             released: 0,
             broken: false,
+            attempts: 0,
         }
     }
 }

@@ -5,7 +5,8 @@ use zeroize::Zeroize;
 use crate::ldap::message::ResultCode;
 use crate::proxy::engine::answer::Answer;
 use crate::proxy::engine::core::Engine;
-use crate::proxy::engine::upstream::Stage;
+use crate::proxy::engine::operation::Leg;
+use crate::proxy::engine::upstream::{Stage, Upstream};
 use crate::proxy::engine::wish::Wish;
 
 /// Entries without their final result wait for it at most this long.
@@ -78,10 +79,10 @@ impl Engine {
         if std::mem::take(&mut client.paused) {
             self.wishes.push(Wish::ReadClient { client: key });
         }
-        let serial = client.serial;
+        let (serial, now) = (client.serial, self.now);
         for (upstream_key, upstream) in &mut self.upstreams {
             if upstream.paused.is_some_and(|paused| paused.client == key && paused.serial == serial) {
-                upstream.paused = None;
+                upstream.resume(now);
                 self.wishes.push(Wish::ReadUpstream { upstream: upstream_key });
             }
         }
@@ -155,30 +156,51 @@ impl Engine {
         false
     }
 
-    /// A slow reader held others up on the same upstream connection for long enough.
+    /// A slow reader held others up on the same upstream connection for long enough: they move to another one where
+    /// their questions can be asked again; where they cannot, the reader's operations end.
     pub(super) fn release_held_up(&mut self) {
         let limit = self.settings.hold_up_milliseconds * 1_000;
         let mut over = Vec::new();
         for (key, upstream) in &self.upstreams {
-            let Some(paused) = upstream.paused else { continue };
-            let alone = upstream.serves_only(|leg| {
-                self.operations.get(leg.operation).is_some_and(|o| o.client == paused.client)
-            });
-            if !alone && self.now.saturating_sub(paused.since) >= limit {
+            if let Some(paused) = upstream.paused
+                && self.now.saturating_sub(paused.since) >= limit
+                && !upstream.serves_only(|leg| self.is_of(leg, paused.client))
+            {
                 over.push((key, paused.client));
             }
         }
         for (key, client) in over {
-            let theirs = self.operations_on(key, client);
-            for operation in theirs {
-                self.end_operation(operation, &Answer::new(ResultCode::ADMIN_LIMIT_EXCEEDED, SLOW));
+            self.move_others(key, client);
+            let alone = |upstream: &Upstream| upstream.serves_only(|leg| self.is_of(leg, client));
+            if !self.upstreams.get(key).is_some_and(alone) {
+                self.end_slow_reader(key);
             }
-            if let Some(upstream) = self.upstreams.get_mut(key) {
-                upstream.paused = None;
-                self.wishes.push(Wish::ReadUpstream { upstream: key });
+        }
+    }
+
+    fn is_of(&self, leg: &Leg, client: usize) -> bool {
+        self.operations.get(leg.operation).is_some_and(|operation| operation.client == client)
+    }
+
+    /// Asks the questions of all but `client` again over other connections, when none of them has had an answer yet.
+    fn move_others(&mut self, key: usize, client: usize) {
+        let Some(upstream) = self.upstreams.get(key) else { return };
+        let target = upstream.mount.clone();
+        let others = |leg: &Leg| !self.is_of(leg, client);
+        let movable = |leg: &Leg| self.can_be_asked_again(leg);
+        if upstream.legs().any(|leg| others(leg) && !movable(leg)) {
+            return;
+        }
+        for slot in upstream.slots_of(others) {
+            if let Some(leg) = self.abandon_slot(key, slot) {
+                let attempts = leg.attempts;
+                self.ask_again(&target, leg, attempts, None);
             }
         }
     }
 }
 
-const SLOW: &str = "the answer was not read in time; ask for less at once or read faster";
+pub(super) const SLOW: &str = "the answer was not read in time; ask for less at once or read faster";
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use crate::ldap::message::ResultCode;
 use crate::proxy::engine::answer::Answer;
 use crate::proxy::engine::client::{Client, Phase};
 use crate::proxy::engine::core::Engine;
-use crate::proxy::engine::upstream::Stage;
+use crate::proxy::engine::upstream::{Stage, Upstream};
 use crate::proxy::settings::Settings;
 
 /// While operations are in flight or connections are being made.
@@ -20,8 +20,11 @@ impl Engine {
         let binding = self.scan_homes();
         self.scan_upstreams();
         self.scan_walks();
+        self.scan_health();
+        self.tend_all_waiting();
         self.release_held_up();
-        let busy = !self.operations.is_empty() || self.upstreams.iter().any(|(_, u)| u.stage != Stage::Ready);
+        let pending = |u: &Upstream| u.stage != Stage::Ready || u.probed.is_some();
+        let busy = !self.operations.is_empty() || self.upstreams.iter().any(|(_, u)| pending(u));
         let busy = busy || binding;
         self.next_scan = self.now + if busy { BUSY_MICROSECONDS } else { QUIET_MICROSECONDS };
     }
@@ -95,7 +98,6 @@ impl Engine {
                 None => self.close_upstream(key),
             }
         }
-        self.drop_stale_waiting();
     }
 }
 

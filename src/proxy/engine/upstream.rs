@@ -6,11 +6,16 @@ use std::sync::Arc;
 use crate::namespace::mapping::Mapping;
 use crate::namespace::projection::Projection;
 use crate::policy::terms::Target;
+use crate::proxy::engine::balance::Latency;
 use crate::proxy::engine::key::{SLOTS, UpstreamId};
 use crate::proxy::engine::operation::Leg;
+use crate::proxy::engine::server::Servers;
 use crate::proxy::metrics::MemberMetrics;
 use crate::proxy::snapshot::Endpoint;
 use crate::release::view::View;
+
+/// A result is long from this many entries on: its connection gets no new questions while others have room.
+pub const LONG: u32 = 64;
 
 /// How far an upstream connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,19 +41,36 @@ struct Slot {
 pub struct Upstream {
     pub mount: Target,
     pub endpoint: Arc<Endpoint>,
+    /// The server's place in `endpoint`.
+    pub server: usize,
+    /// The server's place in the mount's list as it is now; of no meaning for a retired connection.
+    pub place: usize,
     pub stage: Stage,
-    /// Takes no new questions: its endpoint is no longer the mount's.
+    /// Takes no new questions: its server is no longer the mount's.
     pub retired: bool,
     pub inbound: Vec<u8>,
     pub out: Vec<u8>,
     pub dirty: bool,
     pub blocked: bool,
     /// A long result streams in.
-    pub bulk: bool,
+    long: bool,
     /// Reading is paused since then, because this client does not take its output.
     pub paused: Option<Paused>,
-    /// The last byte from it, or when it was dialled.
+    /// The last question or answer, or when it was dialled.
     pub active: u64,
+    /// The last byte from it.
+    pub heard: u64,
+    /// The first question since the last byte from it.
+    pub silent_since: Option<u64>,
+    /// When our own question was sent that has no answer yet.
+    pub probed: Option<u64>,
+    /// It was silent for too long while questions were open.
+    pub suspect: bool,
+    /// It has answered a question.
+    pub proven: bool,
+    /// Questions in a row that it answered with `busy` or `unavailable`.
+    pub strikes: u32,
+    pub latency: Latency,
     slots: Vec<Slot>,
     free: Vec<u16>,
     live: u32,
@@ -63,19 +85,29 @@ pub struct Paused {
 }
 
 impl Upstream {
-    pub fn new(mount: Target, endpoint: Arc<Endpoint>, now: u64) -> Self {
+    /// A connection that is being made to the server at `place` of `endpoint`.
+    pub fn new(mount: Target, endpoint: Arc<Endpoint>, place: usize, now: u64) -> Self {
         Upstream {
             mount,
             endpoint,
+            server: place,
+            place,
             stage: Stage::Dialling,
             retired: false,
             inbound: Vec::new(),
             out: Vec::new(),
             dirty: false,
             blocked: false,
-            bulk: false,
+            long: false,
             paused: None,
             active: now,
+            heard: now,
+            silent_since: None,
+            probed: None,
+            suspect: false,
+            proven: false,
+            strikes: 0,
+            latency: Latency::default(),
             slots: Vec::new(),
             free: Vec::new(),
             live: 0,
@@ -93,6 +125,7 @@ impl Upstream {
         let Some(place) = self.slots.get_mut(usize::from(slot)) else { return Err(Box::new(leg)) };
         let id = UpstreamId { slot, generation: place.generation }.next();
         place.generation = id.generation;
+        self.long |= leg.entries >= LONG;
         place.leg = Some(leg);
         self.live += 1;
         Ok(id)
@@ -137,9 +170,37 @@ impl Upstream {
     pub fn release(&mut self, slot: u16) -> Option<(UpstreamId, Leg)> {
         let place = self.slots.get_mut(usize::from(slot))?;
         let leg = place.leg.take()?;
+        let id = UpstreamId { slot, generation: place.generation };
         self.live = self.live.saturating_sub(1);
         self.free.push(slot);
-        Some((UpstreamId { slot, generation: place.generation }, leg))
+        if leg.entries >= LONG {
+            let long = self.legs().any(|leg| leg.entries >= LONG);
+            self.long = long;
+        }
+        Some((id, leg))
+    }
+
+    /// Questions without a final answer.
+    pub fn legs(&self) -> impl Iterator<Item = &Leg> {
+        self.slots.iter().filter_map(|slot| slot.leg.as_ref())
+    }
+
+    /// One of the results that stream in has become long.
+    pub fn note_long(&mut self) {
+        self.long = true;
+    }
+
+    /// Whether it is better left to what streams in on it already.
+    pub fn is_streaming(&self) -> bool {
+        self.long || self.paused.is_some()
+    }
+
+    /// Reading goes on: that nothing came meanwhile was our doing.
+    pub fn resume(&mut self, now: u64) {
+        self.paused = None;
+        self.heard = now;
+        self.silent_since = self.silent_since.map(|_| now);
+        self.probed = self.probed.map(|_| now);
     }
 
     /// Whether a question of the operation `serial` is in this slot.
@@ -167,8 +228,14 @@ impl Upstream {
     }
 
     /// Whether all live questions belong to operations of one client, as `of` tells.
-    pub fn serves_only(&self, mut of: impl FnMut(&Leg) -> bool) -> bool {
-        self.slots.iter().filter_map(|slot| slot.leg.as_ref()).all(&mut of)
+    pub fn serves_only(&self, of: impl FnMut(&Leg) -> bool) -> bool {
+        self.legs().all(of)
+    }
+
+    /// The slots of live questions that `of` chooses.
+    pub fn slots_of(&self, mut of: impl FnMut(&Leg) -> bool) -> Vec<u16> {
+        let chosen = self.slots.iter().enumerate().filter(|(_, slot)| slot.leg.as_ref().is_some_and(&mut of));
+        chosen.filter_map(|(slot, _)| u16::try_from(slot).ok()).collect()
     }
 }
 
@@ -183,13 +250,24 @@ pub struct Waiting {
 pub struct Mount {
     pub upstreams: Vec<usize>,
     pub waiting: VecDeque<Waiting>,
-    /// Connections lost in a row, without one that became ready in between.
-    pub failures: u32,
-    /// No dialling before this.
-    pub retry_at: u64,
+    pub servers: Servers,
+    /// The server that this turn's questions go to.
+    pub favourite: Favourite,
+    /// The last question.
+    pub asked: u64,
     pub metrics: MemberMetrics,
     /// The mapping seen through each view that was needed: compiled once, kept until the next snapshot.
     pub projections: Vec<Compiled>,
+}
+
+/// See [`Mount::favourite`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Favourite {
+    /// The turn's time.
+    pub at: u64,
+    pub place: usize,
+    /// Questions that it may get yet.
+    pub left: u32,
 }
 
 /// See [`Mount::projections`].
@@ -204,8 +282,9 @@ impl Mount {
         Mount {
             upstreams: Vec::new(),
             waiting: VecDeque::new(),
-            failures: 0,
-            retry_at: 0,
+            servers: Servers::default(),
+            favourite: Favourite::default(),
+            asked: 0,
             metrics,
             projections: Vec::new(),
         }

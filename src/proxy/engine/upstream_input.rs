@@ -7,8 +7,10 @@ use crate::ldap::control::Control;
 use crate::ldap::entry::SEARCH_ENTRY;
 use crate::ldap::message::{Message, Operation, ResultCode};
 use crate::proxy::engine::core::Engine;
+use crate::proxy::engine::entry::STREAMING;
+use crate::proxy::engine::health::declines;
 use crate::proxy::engine::key::UpstreamId;
-use crate::proxy::engine::launch::{BIND_ID, PAGED};
+use crate::proxy::engine::launch::{BIND_ID, BIND_REFUSED, PAGED};
 use crate::proxy::engine::upstream::Stage;
 
 impl Engine {
@@ -19,7 +21,11 @@ impl Engine {
         if matches!(upstream.stage, Stage::Lost | Stage::Dialling) {
             return;
         }
-        upstream.active = now;
+        upstream.heard = now;
+        upstream.silent_since = None;
+        if upstream.live() > 0 {
+            upstream.active = now;
+        }
         let mut own = std::mem::take(&mut upstream.inbound);
         let had_tail = !own.is_empty();
         if had_tail {
@@ -71,11 +77,16 @@ impl Engine {
     fn bind_answer(&mut self, key: usize, message: &[u8]) -> Result<(), &'static str> {
         let message = codec::decode(message, &self.behind).map_err(|_| "malformed")?;
         let Operation::BindResponse(bound) = message.operation else { return Err("no_bind_answer") };
-        if message.id != BIND_ID || bound.outcome.code != ResultCode::SUCCESS {
-            return Err("bind_refused");
+        match bound.outcome.code {
+            _ if message.id != BIND_ID => Err("no_bind_answer"),
+            ResultCode::SUCCESS => {
+                self.upstream_ready(key);
+                Ok(())
+            }
+            // This server cannot bind anybody now; that says nothing about the account.
+            code if declines(code) => Err("bind_declined"),
+            _ => Err(BIND_REFUSED),
         }
-        self.upstream_ready(key);
-        Ok(())
     }
 
     fn answer(&mut self, key: usize, bytes: &[u8]) -> Result<(), &'static str> {
@@ -83,7 +94,7 @@ impl Engine {
         if number == 0 {
             return Err("disconnected");
         }
-        let id = UpstreamId::from_message_id(number).ok_or("unknown_id")?;
+        let Some(id) = UpstreamId::from_message_id(number) else { return self.probed(key, number, bytes) };
         let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
         if upstream.leg(id).is_none() {
             // Late, for a question that was abandoned; an id that was never given out is a fault.
@@ -110,15 +121,30 @@ impl Engine {
     ) -> Result<(), &'static str> {
         let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
         let Some((_, leg)) = upstream.release(id.slot) else { return Ok(()) };
-        upstream.bulk = false;
+        let paged = upstream.endpoint.page_size.is_some();
+        if leg.entries <= STREAMING {
+            upstream.latency.answered(self.now.saturating_sub(leg.sent), self.now);
+        }
+        let (first, place) = (!upstream.proven, (!upstream.retired).then_some(upstream.place));
+        let target = upstream.mount.clone();
         self.streaming = false;
+        if declines(code) {
+            self.strike(key);
+            if let Some(leg) = self.ask_elsewhere(&target, leg, place) {
+                self.leg_done(&target, leg, translated(code));
+            }
+            return Ok(());
+        }
+        upstream.strikes = 0;
+        if first {
+            self.prove(key);
+        }
         if code == ResultCode::SUCCESS
-            && !leg.request.is_empty()
+            && paged
             && let Some(cookie) = next_page(&message.controls)?
         {
             return self.next_page(key, leg, &cookie);
         }
-        let target = upstream.mount.clone();
         self.leg_done(&target, leg, translated(code));
         Ok(())
     }

@@ -120,11 +120,10 @@ impl Engine {
         if self.mount(target).is_none() {
             return Placed::Nowhere;
         }
-        let (Some(mounted), Some(mount)) = (self.snapshot.mounts.get(target), self.mounts.get(target)) else {
+        if !self.snapshot.mounts.contains_key(target) {
             return Placed::Nowhere;
-        };
-        let endpoint = std::sync::Arc::clone(&mounted.endpoint);
-        let may_dial = self.now >= mount.retry_at;
+        }
+        let Some(mount) = self.mounts.get(target) else { return Placed::Nowhere };
         let (mut count, mut coming) = (0, false);
         let mut best: Option<(usize, usize)> = None;
         for key in &mount.upstreams {
@@ -137,7 +136,8 @@ impl Engine {
                 coming = true;
                 continue;
             }
-            let free = (upstream.live() as usize) < SLOTS && upstream.paused.is_none() && !upstream.bulk;
+            let free =
+                (upstream.live() as usize) < SLOTS && upstream.paused.is_none() && !upstream.is_streaming();
             let walks = self.walks_on(*key);
             if free && walks < self.walks_most(*key) && best.is_none_or(|(_, fewest)| walks < fewest) {
                 best = Some((*key, walks));
@@ -146,9 +146,8 @@ impl Engine {
         if let Some((key, _)) = best {
             return self.send(key, leg, request, &[]).map_or(Placed::Nowhere, Placed::At);
         }
-        if !coming && may_dial && count < most {
-            self.dial(target, endpoint);
-            coming = true;
+        if !coming && count < most {
+            coming = self.dial_beside(target);
         }
         if !coming {
             return if count == 0 { Placed::Nowhere } else { Placed::Busy };

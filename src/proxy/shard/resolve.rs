@@ -1,14 +1,15 @@
-//! Names of directories to addresses, in a thread of its own: the system's resolver blocks.
+//! Names of directories to addresses, in threads of their own: the system's resolver blocks.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use mio::Waker;
 
 use crate::proxy::snapshot::Endpoint;
 
 const QUEUE: usize = 256;
+const THREADS: usize = 4;
 
 /// An answered question; no address when the name does not resolve.
 pub struct Resolved {
@@ -34,24 +35,32 @@ impl Resolver {
     }
 }
 
-/// A resolver for one shard; its thread ends with the shard.
+/// A resolver for one shard; its threads end with the shard. There are several, so that a member whose names do not
+/// resolve does not keep the names of others waiting.
 pub fn start(shard: usize, waker: Arc<Waker>) -> std::io::Result<(Resolver, Receiver<Resolved>)> {
     let (questions, asked) = sync_channel::<Question>(QUEUE);
     let (answers, answered) = sync_channel::<Resolved>(QUEUE);
-    std::thread::Builder::new().name(format!("front-names-{shard}")).spawn(move || {
-        while let Ok(Question { upstream, endpoint, server }) = asked.recv() {
-            let address = endpoint
-                .servers
-                .get(server)
-                .and_then(|server| server.address.to_socket_addrs().ok())
-                .and_then(|mut addresses| addresses.next());
-            if answers.send(Resolved { upstream, endpoint, server, address }).is_err() {
-                return;
-            }
-            if waker.wake().is_err() {
-                return;
-            }
-        }
-    })?;
+    let asked = Arc::new(Mutex::new(asked));
+    for number in 0..THREADS {
+        let (asked, answers, waker) = (Arc::clone(&asked), answers.clone(), Arc::clone(&waker));
+        let name = format!("front-names-{shard}-{number}");
+        std::thread::Builder::new().name(name).spawn(move || resolve(&asked, &answers, &waker))?;
+    }
     Ok((Resolver(questions), answered))
+}
+
+fn resolve(asked: &Mutex<Receiver<Question>>, answers: &SyncSender<Resolved>, waker: &Waker) {
+    loop {
+        // Whoever holds the lock waits for the next question; the others wait for the lock.
+        let question = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Question { upstream, endpoint, server }) = question else { return };
+        let address = endpoint
+            .servers
+            .get(server)
+            .and_then(|server| server.address.to_socket_addrs().ok())
+            .and_then(|mut addresses| addresses.next());
+        if answers.send(Resolved { upstream, endpoint, server, address }).is_err() || waker.wake().is_err() {
+            return;
+        }
+    }
 }

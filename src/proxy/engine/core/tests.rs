@@ -18,9 +18,10 @@ use crate::namespace::routes::{Mount as RoutedMount, Routes};
 use crate::policy::set::PolicySet;
 use crate::policy::source::Source;
 use crate::policy::terms::{Grant, OdsCode};
+use crate::proxy::engine::key::PROBE_ID;
 use crate::proxy::engine::launch::{BIND_ID, PAGED};
 use crate::proxy::requesters::Requesters;
-use crate::proxy::snapshot::{Endpoint, Mounted, Server};
+use crate::proxy::snapshot::{Endpoint, Mounted, Preference, Server};
 use crate::release::agreement::Agreements;
 use crate::secret::text::Secret;
 use crate::tls::identity::ClientIdentity;
@@ -29,11 +30,11 @@ mod controls;
 mod sorts;
 mod walks;
 
-const START: OffsetDateTime = time::macros::datetime!(2026-11-24 12:00 UTC);
-const LOCAL: &str = "DC=rxa,DC=test";
-const BASE: &str = "ou=Staff,ou=RXA,o=federation";
+pub const START: OffsetDateTime = time::macros::datetime!(2026-11-24 12:00 UTC);
+pub const LOCAL: &str = "DC=rxa,DC=test";
+pub const BASE: &str = "ou=Staff,ou=RXA,o=federation";
 
-const AGREEMENT: &str = "\
+pub const AGREEMENT: &str = "\
 kind: Release
 id: test
 title: The agreement of these tests
@@ -45,17 +46,21 @@ limits: { size: 100, time: 30s, rate: 50/s, in_flight: 10 }
 until: 2099-12-31
 ";
 
-struct Rig {
-    engine: Engine,
-    snapshot: Arc<Snapshot>,
-    gates: GateTable,
-    now: u64,
+pub struct Rig {
+    pub engine: Engine,
+    pub snapshot: Arc<Snapshot>,
+    pub gates: GateTable,
+    pub now: u64,
     /// Upstream connections that were asked for and not closed.
-    dialled: Vec<usize>,
+    pub dialled: Vec<usize>,
     /// Questions to home, with client and serial number.
-    homes: Vec<(usize, u64, crate::proxy::home::question::Question)>,
+    pub homes: Vec<(usize, u64, crate::proxy::home::question::Question)>,
     /// Where each of them leads.
-    servers: HashMap<usize, String>,
+    pub servers: HashMap<usize, String>,
+    /// The servers of all connections that were ever asked for, by connection.
+    pub dials: Vec<(usize, usize)>,
+    /// How often reading of an upstream connection was to go on.
+    pub resumed: usize,
 }
 
 fn snapshot(members: &[&str], page_size: Option<u32>, agreement: &str) -> Arc<Snapshot> {
@@ -68,7 +73,11 @@ fn snapshot(members: &[&str], page_size: Option<u32>, agreement: &str) -> Arc<Sn
     let mounted = |member: &str| {
         let (unit, local) = (format!("ou={member},o=federation"), local(member));
         let endpoint = Endpoint {
-            servers: vec![Server { address: member.to_owned(), tls: None }],
+            servers: vec![Server {
+                address: member.to_owned(),
+                tls: None,
+                preference: Preference::default(),
+            }],
             bind_name: "gateway@rxa.test".to_owned(),
             password: Secret::new("test-only".to_owned()),
             page_size,
@@ -92,28 +101,87 @@ fn local(member: &str) -> String {
     format!("DC={},DC=test", member.to_lowercase())
 }
 
-fn rxa() -> OdsCode {
+pub fn rxa() -> OdsCode {
     "RXA".parse().unwrap()
 }
 
-fn gate(state: GateState) -> BTreeMap<Grant, GateDecision> {
+pub fn gate(state: GateState) -> BTreeMap<Grant, GateDecision> {
     let valid_until = Some(START + time::Duration::hours(1));
     let decision = GateDecision { state, reasons: Vec::new(), assessment: None, valid_until };
     BTreeMap::from([(Grant::Lookup, decision)])
 }
 
+/// The agreement with limits that are in nobody's way.
+pub fn wide() -> String {
+    let limits = "limits: { size: 100000, time: 30s, rate: 100000/s, in_flight: 1000 }";
+    AGREEMENT.replace("limits: { size: 100, time: 30s, rate: 50/s, in_flight: 10 }", limits)
+}
+
+pub fn endpoint(page_size: Option<u32>, ranks: &[u16]) -> Arc<Endpoint> {
+    let server = |(place, rank): (usize, &u16)| Server {
+        address: format!("127.0.0.1:{}", place + 1),
+        tls: None,
+        preference: Preference { rank: *rank, weight: 1 },
+    };
+    Arc::new(Endpoint {
+        servers: ranks.iter().enumerate().map(server).collect(),
+        bind_name: "gateway@rxa.test".to_owned(),
+        password: Secret::new("test-only".to_owned()),
+        page_size,
+    })
+}
+
 impl Rig {
-    fn new(page_size: Option<u32>) -> Rig {
+    pub fn new(page_size: Option<u32>) -> Rig {
         Rig::with(&["RXA"], page_size, AGREEMENT, Settings::default())
     }
 
     /// With these members, of which each has its Active Directory at a server of its name.
-    fn with(members: &[&str], page_size: Option<u32>, agreement: &str, settings: Settings) -> Rig {
+    pub fn with(members: &[&str], page_size: Option<u32>, agreement: &str, settings: Settings) -> Rig {
         let snapshot = snapshot(members, page_size, agreement);
         let gates = GateTable::new();
         for member in members {
             gates.set(&member.parse().unwrap(), gate(GateState::Open));
         }
+        Rig::made(snapshot, gates, settings)
+    }
+
+    /// A rig whose `members` have a server of each of the `ranks`, with an agreement that is in nobody's way.
+    pub fn with_servers(settings: Settings, ranks: &[u16], members: &[&str]) -> Rig {
+        Rig::build(&wide(), None, settings, ranks, members)
+    }
+
+    pub fn build(
+        agreement: &str,
+        page_size: Option<u32>,
+        settings: Settings,
+        ranks: &[u16],
+        members: &[&str],
+    ) -> Rig {
+        let (set, faults) = PolicySet::from_sources(&[Source::inline("test", agreement)]);
+        assert!(faults.is_empty(), "{faults:?}");
+        let mut requesters = Requesters::new(b"key");
+        requesters.add_application("aa", "test", None);
+        let gates = GateTable::new();
+        let mut mounts = HashMap::new();
+        for member in members {
+            let code: OdsCode = member.parse().unwrap();
+            gates.set(&code, gate(GateState::Open));
+            let mapping = Mapping::active_directory(&format!("ou={member},o=federation"), LOCAL).unwrap();
+            let mounted = Mounted { mapping: Arc::new(mapping), endpoint: endpoint(page_size, ranks) };
+            mounts.insert(Target::Member(code), mounted);
+        }
+        let routed = |target: &Target| RoutedMount { target: target.clone(), mail_domains: BTreeSet::new() };
+        let snapshot = Arc::new(Snapshot {
+            agreements: Arc::new(Agreements::compile(set.releases.values()).unwrap()),
+            routes: Arc::new(Routes::new(mounts.keys().map(routed))),
+            mounts,
+            requesters: Arc::new(requesters),
+        });
+        Rig::made(snapshot, gates, settings)
+    }
+
+    fn made(snapshot: Arc<Snapshot>, gates: GateTable, settings: Settings) -> Rig {
         let engine = Engine::new(Parts {
             settings: Arc::new(settings),
             shard: 0,
@@ -124,15 +192,23 @@ impl Rig {
             cookie_secret: [7; 32],
             wall: START,
         });
-        let servers = HashMap::new();
-        let mut rig =
-            Rig { engine, snapshot, gates, now: 0, dialled: Vec::new(), homes: Vec::new(), servers };
+        let mut rig = Rig {
+            engine,
+            snapshot,
+            gates,
+            now: 0,
+            dialled: Vec::new(),
+            homes: Vec::new(),
+            servers: HashMap::new(),
+            dials: Vec::new(),
+            resumed: 0,
+        };
         rig.turn(0);
         rig
     }
 
     /// A new turn, so much later.
-    fn turn(&mut self, microseconds: u64) {
+    pub fn turn(&mut self, microseconds: u64) {
         self.now += microseconds;
         let elapsed = time::Duration::microseconds(i64::try_from(self.now).unwrap());
         let moment = Moment { microseconds: self.now, wall: START + elapsed };
@@ -140,12 +216,14 @@ impl Rig {
         self.wishes();
     }
 
-    fn wishes(&mut self) {
+    pub fn wishes(&mut self) {
         for wish in self.engine.take_wishes() {
+            self.resumed += usize::from(matches!(wish, Wish::ReadUpstream { .. }));
             match wish {
-                Wish::Dial { upstream, endpoint, .. } => {
+                Wish::Dial { upstream, endpoint, server } => {
                     self.dialled.push(upstream);
-                    self.servers.insert(upstream, endpoint.servers[0].address.clone());
+                    self.dials.push((upstream, server));
+                    self.servers.insert(upstream, endpoint.servers[server].address.clone());
                 }
                 Wish::CloseUpstream { upstream } => {
                     self.dialled.retain(|at| *at != upstream);
@@ -159,12 +237,12 @@ impl Rig {
     }
 
     /// A client that is bound as the application.
-    fn client(&mut self) -> usize {
+    pub fn client(&mut self) -> usize {
         self.client_as("aa")
     }
 
     /// A client that is bound with the certificate of this fingerprint.
-    fn client_as(&mut self, fingerprint: &str) -> usize {
+    pub fn client_as(&mut self, fingerprint: &str) -> usize {
         let key = self.engine.client_opened([127, 0, 0, 1].into(), Phase::Handshake).unwrap();
         let certificate = ClientIdentity {
             subject: "cn=test".to_owned(),
@@ -183,17 +261,23 @@ impl Rig {
         key
     }
 
-    fn say(&mut self, client: usize, id: i32, operation: Wire<'_>) {
+    pub fn say(&mut self, client: usize, id: i32, operation: Wire<'_>) {
         self.engine.client_bytes(client, &codec::to_bytes(&Message::new(id, operation)));
         self.wishes();
     }
 
-    fn search(&mut self, client: usize, id: i32, filter: &str) {
+    pub fn search(&mut self, client: usize, id: i32, filter: &str) {
         self.say(client, id, Wire::SearchRequest(search(filter)));
     }
 
+    /// Asks the directory of `member` for everybody.
+    pub fn ask(&mut self, client: usize, id: i32, member: &str) {
+        let base = format!("ou=Staff,ou={member},o=federation").into();
+        self.say(client, id, Wire::SearchRequest(Search { base, ..search("(cn=*)") }));
+    }
+
     /// What was written to a client, in short; takes it.
-    fn heard(&mut self, client: usize) -> Vec<String> {
+    pub fn heard(&mut self, client: usize) -> Vec<String> {
         let bytes = self.engine.client_output(client).map(std::mem::take).unwrap_or_default();
         let taken = bytes.len();
         self.engine.client_written(client, taken, false);
@@ -201,28 +285,68 @@ impl Rig {
     }
 
     /// What was written to an upstream connection, as whole messages; takes it.
-    fn asked(&mut self, upstream: usize) -> Vec<Vec<u8>> {
+    pub fn asked(&mut self, upstream: usize) -> Vec<Vec<u8>> {
         let bytes = self.engine.upstream_output(upstream).map(std::mem::take).unwrap_or_default();
         messages(&bytes)
     }
 
-    fn tell(&mut self, upstream: usize, id: i32, operation: Wire<'_>) {
+    /// The ids of the questions that were written to an upstream connection; takes them. Probes are none.
+    pub fn questions(&mut self, upstream: usize) -> Vec<i32> {
+        let asked = self.asked(upstream);
+        let mut ids: Vec<i32> =
+            asked.iter().filter(|m| short(m).contains(" search ")).map(|m| id_of(m)).collect();
+        ids.retain(|id| *id != PROBE_ID);
+        ids
+    }
+
+    /// Answers every question on an upstream connection, without entries; how many there were.
+    pub fn answer(&mut self, upstream: usize) -> usize {
+        let questions = self.questions(upstream);
+        for id in &questions {
+            self.tell(upstream, *id, done());
+        }
+        questions.len()
+    }
+
+    /// Lets time pass in turns of `step` microseconds.
+    pub fn pass(&mut self, microseconds: u64, step: u64) {
+        for _ in 0..microseconds / step {
+            self.turn(step);
+        }
+    }
+
+    pub fn end(&mut self, upstream: usize) {
+        self.engine.upstream_ended(upstream);
+        self.wishes();
+    }
+
+    pub fn tell(&mut self, upstream: usize, id: i32, operation: Wire<'_>) {
         self.engine.upstream_bytes(upstream, &codec::to_bytes(&Message::new(id, operation)));
         self.wishes();
     }
 
     /// Brings the one connection that was asked for to life.
-    fn connect(&mut self) -> usize {
+    pub fn connect(&mut self) -> usize {
         let upstream = *self.dialled.last().expect("no connection was asked for");
+        self.bind(upstream);
+        upstream
+    }
+
+    /// Brings a connection that was asked for to life.
+    pub fn bind(&mut self, upstream: usize) {
         self.engine.upstream_opened(upstream);
         let bind = self.asked(upstream);
         assert!(short(&bind[0]).contains("gateway@rxa.test"), "{bind:?}");
         self.tell(upstream, BIND_ID, Wire::BindResponse(BindOutcome::default()));
-        upstream
+    }
+
+    /// The server that a connection was last asked for to.
+    pub fn server_of(&self, upstream: usize) -> usize {
+        self.dials.iter().rev().find(|(key, _)| *key == upstream).unwrap().1
     }
 }
 
-fn search(filter: &str) -> Search<'static> {
+pub fn search(filter: &str) -> Search<'static> {
     Search {
         base: BASE.into(),
         scope: Scope::Subtree,
@@ -235,7 +359,7 @@ fn search(filter: &str) -> Search<'static> {
     }
 }
 
-fn messages(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+pub fn messages(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     while let Some(length) = codec::frame(bytes, &Limits::from_directory()).unwrap() {
         all.push(bytes[..length].to_vec());
@@ -245,11 +369,11 @@ fn messages(mut bytes: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-fn id_of(bytes: &[u8]) -> i32 {
+pub fn id_of(bytes: &[u8]) -> i32 {
     codec::peek(bytes).unwrap().0
 }
 
-fn short(bytes: &[u8]) -> String {
+pub fn short(bytes: &[u8]) -> String {
     let message = codec::decode(bytes, &Limits::from_directory()).unwrap();
     let id = message.id;
     match message.operation {
@@ -264,7 +388,7 @@ fn short(bytes: &[u8]) -> String {
     }
 }
 
-fn person(name: &str) -> Entry {
+pub fn person(name: &str) -> Entry {
     let attribute = |description: &str, value: &str| Attribute {
         description: description.to_owned(),
         values: vec![value.as_bytes().to_vec()],
@@ -280,7 +404,7 @@ fn person(name: &str) -> Entry {
     }
 }
 
-fn done() -> Wire<'static> {
+pub fn done() -> Wire<'static> {
     Wire::SearchDone(Outcome::default())
 }
 

@@ -1,0 +1,183 @@
+//! Servers that hang, in virtual time.
+
+use crate::ldap::message::{Operation as Wire, Outcome, ResultCode};
+use crate::proxy::engine::core::tests::{Rig, done, id_of, person};
+use crate::proxy::engine::key::PROBE_ID;
+use crate::proxy::settings::Settings;
+
+const SCAN: u64 = 20_000;
+
+/// Answers what was asked on a connection, probes as well.
+fn serve(rig: &mut Rig, upstream: usize) -> usize {
+    let mut questions = 0;
+    for message in rig.asked(upstream) {
+        let id = id_of(&message);
+        questions += usize::from(id != PROBE_ID);
+        rig.tell(upstream, id, done());
+    }
+    questions
+}
+
+/// One of two controllers hangs: every question gets its answer through the other one, new ones at once.
+#[test]
+fn a_hung_server_of_two_is_found_and_passed_over() {
+    let mut rig = Rig::with_servers(Settings::default(), &[0, 0], &["RXA"]);
+    let clients: Vec<usize> = (0..100).map(|_| rig.client()).collect();
+    let mut good = None;
+    let mut bound = Vec::new();
+    let (mut heard, mut asked, mut late) = (0, 0, 0);
+    for round in 0..400 {
+        rig.turn(SCAN);
+        for upstream in rig.dialled.clone() {
+            if !bound.contains(&upstream) {
+                // The first server takes connections and binds, and then says nothing.
+                rig.bind(upstream);
+                bound.push(upstream);
+                if rig.server_of(upstream) == 1 {
+                    good = Some(upstream);
+                }
+            }
+        }
+        bound.retain(|upstream| rig.dialled.contains(upstream));
+        for (n, client) in clients.iter().enumerate() {
+            if n % 10 == round % 10 {
+                rig.ask(*client, 2 + round as i32, "RXA");
+                asked += 1;
+            }
+        }
+        good.map(|upstream| serve(&mut rig, upstream));
+        for client in &clients {
+            for line in rig.heard(*client) {
+                assert!(line.ends_with("done success (0)"), "{line} in round {round}");
+                heard += 1;
+                // 4 seconds to find out, and a moment.
+                late += usize::from(round > 210 && !line.starts_with(&format!("{} ", round + 2)));
+            }
+        }
+    }
+    assert_eq!(heard, asked);
+    assert_eq!(late, 0, "once it is known, nobody waits for the one that hangs");
+    assert_eq!(rig.engine.counts().1, 0);
+}
+
+/// T59: with nobody else to ask, every request has its answer by its deadline.
+#[test]
+fn a_hung_server_alone_ends_in_unavailable_in_time() {
+    let mut rig = Rig::with_servers(Settings::default(), &[0], &["RXA"]);
+    let clients: Vec<usize> = (0..100).map(|_| rig.client()).collect();
+    clients.iter().for_each(|client| rig.ask(*client, 2, "RXA"));
+    let upstream = rig.connect();
+    assert_eq!(rig.questions(upstream).len(), 100);
+    rig.pass(3_900_000, SCAN);
+    assert!(rig.dialled.contains(&upstream));
+    rig.pass(200_000, SCAN);
+    assert!(!rig.dialled.contains(&upstream), "the connection that hangs is closed");
+    for client in clients {
+        assert_eq!(rig.heard(client), ["2 done unavailable (52)"]);
+    }
+}
+
+/// A slow question is not a hung connection: as long as the server answers our own, it is left in peace.
+#[test]
+fn a_server_that_works_on_a_slow_question_is_not_closed() {
+    let mut rig = Rig::with_servers(Settings::default(), &[0], &["RXA"]);
+    let client = rig.client();
+    rig.ask(client, 2, "RXA");
+    let upstream = rig.connect();
+    let question = rig.questions(upstream)[0];
+    for _ in 0..600 {
+        rig.turn(SCAN);
+        for message in rig.asked(upstream) {
+            assert_eq!(id_of(&message), PROBE_ID);
+            rig.tell(upstream, PROBE_ID, done());
+        }
+    }
+    rig.tell(upstream, question, Wire::SearchEntry(person("ann").as_wire()));
+    rig.tell(upstream, question, done());
+    assert_eq!(rig.heard(client).last().unwrap(), "2 done success (0)");
+}
+
+/// Questions that were given up do not hide that nothing ever came.
+#[test]
+fn abandoned_questions_do_not_hide_a_hung_connection() {
+    let mut rig = Rig::with_servers(Settings::default(), &[0], &["RXA"]);
+    let client = rig.client();
+    rig.ask(client, 2, "RXA");
+    let upstream = rig.connect();
+    for id in 2..220 {
+        rig.turn(SCAN);
+        rig.say(client, 10_000 + id, Wire::AbandonRequest(id));
+        rig.ask(client, id + 1, "RXA");
+    }
+    assert_eq!((rig.dials[0].0, rig.dials.len()), (upstream, 2), "it was closed, and another one made");
+}
+
+/// T30, T57: an answer to a probe that was never sent is a fault, one to a probe ends it.
+#[test]
+fn only_probes_that_were_sent_have_answers() {
+    let mut rig = Rig::with_servers(Settings::default(), &[0], &["RXA"]);
+    let client = rig.client();
+    rig.ask(client, 2, "RXA");
+    let upstream = rig.connect();
+    rig.tell(upstream, PROBE_ID, done());
+    assert_eq!(rig.heard(client), ["2 done unavailable (52)"]);
+    assert!(!rig.dialled.contains(&upstream));
+}
+
+/// A connection that nobody uses is looked at, so that no question has to find out that it is dead; looking at it
+/// does not keep it open for ever.
+#[test]
+fn idle_connections_are_probed() {
+    let mut rig = Rig::with_servers(Settings::default(), &[0], &["RXA"]);
+    let client = rig.client();
+    rig.ask(client, 2, "RXA");
+    let upstream = rig.connect();
+    serve(&mut rig, upstream);
+    let mut probes = 0;
+    for _ in 0..250 {
+        rig.turn(1_000_000);
+        for message in rig.asked(upstream) {
+            assert_eq!(id_of(&message), PROBE_ID);
+            probes += 1;
+            rig.tell(upstream, PROBE_ID, done());
+        }
+    }
+    assert!((7..=9).contains(&probes), "{probes}");
+    rig.pass(60_000_000, 1_000_000);
+    assert!(rig.dialled.is_empty(), "idle for too long");
+    // One that is dead is found without a question.
+    rig.ask(client, 3, "RXA");
+    let upstream = rig.connect();
+    serve(&mut rig, upstream);
+    rig.pass(33_000_000, 250_000);
+    assert!(!rig.dialled.contains(&upstream));
+    assert_eq!(rig.heard(client).len(), 2);
+}
+
+/// A trial that is answered with `busy` is no success.
+#[test]
+fn a_server_that_declines_its_trial_stays_alone() {
+    let mut rig = Rig::with_servers(Settings::default(), &[0, 0], &["RXA"]);
+    let client = rig.client();
+    rig.ask(client, 2, "RXA");
+    let sick = rig.dials[0];
+    rig.end(sick.0);
+    let good = rig.connect();
+    serve(&mut rig, good);
+    let busy = Wire::SearchDone(Outcome::new(ResultCode::BUSY, ""));
+    let (mut trial, mut id) = (None, 3);
+    for _ in 0..50 {
+        rig.turn(SCAN);
+        if trial.is_none() && rig.dials.len() == 3 {
+            let (upstream, server) = rig.dials[2];
+            assert_eq!(server, sick.1);
+            rig.bind(upstream);
+            rig.tell(upstream, PROBE_ID, busy.clone());
+            trial = Some(upstream);
+        }
+        rig.ask(client, id, "RXA");
+        id += 1;
+        assert_eq!(serve(&mut rig, good), 1);
+    }
+    assert!(trial.is_some());
+}
