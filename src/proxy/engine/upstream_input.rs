@@ -121,7 +121,7 @@ impl Engine {
     ) -> Result<(), &'static str> {
         let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
         let Some((_, leg)) = upstream.release(id.slot) else { return Ok(()) };
-        let paged = upstream.endpoint.page_size.is_some();
+        let paged = leg.page.is_some() || upstream.endpoint.page_size.is_some();
         if leg.entries <= STREAMING {
             upstream.latency.answered(self.now.saturating_sub(leg.sent), self.now);
         }

@@ -62,6 +62,10 @@ impl Directories {
     fn answer(&mut self, rig: &mut Rig, upstream: usize, question: &[u8]) {
         let message = codec::decode(question, &Limits::from_directory()).unwrap();
         let (id, Wire::SearchRequest(search)) = (message.id, &message.operation) else { return };
+        if search.base.is_empty() {
+            // whether it is still there
+            return rig.tell(upstream, id, done());
+        }
         let member = rig.servers[&upstream].clone();
         let suffix = format!(",{}", local(&member));
         assert!(format!(",{}", search.base).ends_with(&suffix), "{} was asked for {}", member, search.base);
