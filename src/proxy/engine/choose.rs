@@ -39,11 +39,14 @@ impl Engine {
     /// Where the next question to `target` goes. `avoid` is the place of a server that must not be asked.
     pub(super) fn choose(&mut self, target: &Target, avoid: Option<usize>) -> Choice {
         let (now, limit) = (self.now, self.settings.mount_in_flight);
-        if !self.snapshot.mounts.contains_key(target) || self.mount(target).is_none() {
+        if !self.snapshot.mounts.contains_key(target) {
             return Choice::Nowhere;
         }
-        let Some(mount) = self.mounts.get_mut(target) else { return Choice::Nowhere };
-        mount.asked = now;
+        match self.mount(target) {
+            Some(mount) => mount.asked = now,
+            None => return Choice::Nowhere,
+        }
+        let Some(mount) = self.mounts.get(target) else { return Choice::Nowhere };
         let in_flight = |key: &usize| self.upstreams.get(*key).map_or(0, |upstream| upstream.live());
         if mount.upstreams.iter().map(in_flight).sum::<u32>() >= limit {
             mount.metrics.fault("in_flight");
@@ -51,19 +54,20 @@ impl Engine {
         }
         match (mount.servers.len(), avoid) {
             (0, _) | (1, Some(_)) => Choice::Nowhere,
-            (1, None) => self.choose_alone(target),
+            (1, None) => {
+                let lane = self.lane(mount, None);
+                self.choose_alone(target, &lane)
+            }
             _ => self.choose_among(target, avoid),
         }
     }
 
     /// Few busy connections beat many half-idle ones: fill one up to a depth, then the next.
-    fn choose_alone(&mut self, target: &Target) -> Choice {
-        let Some(mount) = self.mounts.get(target) else { return Choice::Nowhere };
-        let lane = self.lane(mount, None);
+    fn choose_alone(&mut self, target: &Target, lane: &Lane) -> Choice {
         if let Some((key, _)) = lane.room {
             return Choice::Send(key);
         }
-        let dialled = self.dial_into(target, 0, &lane);
+        let dialled = self.dial_into(target, 0, lane);
         let patience = self.settings.dial_hedge_milliseconds * 1_000;
         match (lane.fullest, lane.beside) {
             (Some((key, _)), _) => Choice::Send(key),
