@@ -5,6 +5,7 @@
 //! walk is parked in the shard; the cookie that leads to it is sealed, is good once, and only for the connection, the
 //! requester and the request that it was given to.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ring::digest;
@@ -17,7 +18,7 @@ use crate::proxy::engine::cookie::Bookmark;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::extras::{self, Walk};
 use crate::proxy::engine::made::Requested;
-use crate::proxy::engine::operation::At;
+use crate::proxy::engine::operation::{At, Operation};
 use crate::proxy::engine::parked::Parked;
 use crate::proxy::engine::search::Asking;
 use crate::release::requester::{Operation as Kind, Requester};
@@ -42,9 +43,8 @@ enum Step {
 impl Engine {
     /// A walk that has not begun.
     pub(super) fn new_walk(&self, asking: &Asking<'_>) -> Result<Walk, Answer> {
-        let walks = |operation: &crate::proxy::engine::operation::Operation| {
-            operation.extras.as_deref().is_some_and(|extras| extras.walk.is_some())
-        };
+        let walks =
+            |operation: &Operation| operation.extras.as_deref().is_some_and(|extras| extras.walk.is_some());
         let running = self.operations.iter().filter(|(_, operation)| walks(operation)).count();
         if running + self.walks.parked.len() >= self.settings.walks {
             return Err(Answer::new(ResultCode::BUSY, TOO_MANY));
@@ -62,7 +62,7 @@ impl Engine {
             before: 0,
             limit,
             over_limit,
-            ready: Default::default(),
+            ready: VecDeque::new(),
             pin: None,
         })
     }

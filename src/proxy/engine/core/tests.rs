@@ -27,6 +27,8 @@ use crate::secret::text::Secret;
 use crate::tls::identity::ClientIdentity;
 
 mod controls;
+mod cookies;
+mod directories;
 mod sorts;
 mod walks;
 

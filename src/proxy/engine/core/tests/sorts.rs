@@ -1,6 +1,6 @@
 //! Sorted results, matched values and the list of who answered, alone and in pages.
 
-use super::walks::{Directories, OPEN, Page, WHOLE, page_control, staff};
+use super::directories::{Directories, OPEN, Page, WHOLE, page_control, staff};
 use super::*;
 use crate::ldap::ber::Reader;
 use crate::ldap::message::ResultCode;
