@@ -40,10 +40,11 @@
 //! 2. The requester was settled at the bind: `proxy::requesters` maps the verified certificate to a person, a connector or an
 //!    application, and `proxy::home` asks a person's own directory whether the account still counts, while the bind waits.
 //!    Without a requester only the root DSE is answered.
-//! 3. `proxy::engine::search` routes the base by `namespace::routes`, and asks `release::decide::decide` for each target: a
-//!    `Permit` or a `Refusal`. No other function can make a permit, and nothing is asked without one.
+//! 3. `proxy::engine::search` routes the base, or a search from the root by what its filter demands (`namespace::routes`), and
+//!    asks `release::decide` for each target: a `Permit` or a `Refusal`. Nothing else can make a permit, and nothing is asked
+//!    without one.
 //! 4. The filter is concealed (`release::hide::conceal`: what is hidden does not exist), brought to the directory's own names
-//!    (`namespace::questions`), joined with the agreement's entry filter, and encoded anew.
+//!    (`namespace::questions`), joined with the agreement's entry filter (`namespace::entries`), and encoded anew.
 //! 5. Each entry that comes back is read to its last byte (`ldap::entry::EntryReader`), stripped and renamed straight into the
 //!    client's buffer (`namespace::projection`), and held against the question once more where the directory could have
 //!    understood it differently (`namespace::recheck`).

@@ -12,6 +12,7 @@ use crate::ambient::clock::Clock;
 use crate::app::discover::Discovered;
 use crate::app::error::AppError;
 use crate::app::evidence::Verified;
+use crate::app::indexes::Indexes;
 use crate::app::metrics::Metrics;
 use crate::config::settings::Config;
 use crate::console::health::Health;
@@ -42,6 +43,8 @@ pub struct Core {
     pub policy: ArcSwapOption<Policy>,
     /// Controllers of members that are enrolled without a list of them.
     pub discovered: Arc<Discovered>,
+    /// What members possibly hold.
+    pub indexes: Indexes,
     pub health: Health,
     pub registry: Registry,
     pub metrics: Metrics,
@@ -91,6 +94,7 @@ impl Core {
             gates: Arc::new(GateTable::new()),
             policy: ArcSwapOption::empty(),
             discovered: Arc::default(),
+            indexes: Indexes::default(),
             health: Health::default(),
             registry,
             metrics,

@@ -11,6 +11,8 @@ pub mod error;
 pub mod evidence;
 pub mod front;
 pub mod gates;
+pub mod indexes;
+pub mod indexing;
 pub mod metrics;
 pub mod mounts;
 pub mod policies;

@@ -44,8 +44,13 @@ impl Builder {
         let mut add =
             |target: Target, mounted: Result<Mounted, String>, member: Option<&Member>| match mounted {
                 Ok(mounted) => {
-                    let mail_domains = member.map(|member| member.mail_domains.clone()).unwrap_or_default();
-                    routed.push(Mount { target: target.clone(), mail_domains });
+                    let mut mount = Mount::new(target.clone());
+                    if let Some(member) = member {
+                        mount.mail_domains.clone_from(&member.mail_domains);
+                        mount.upn_suffixes.clone_from(&member.upn_suffixes);
+                        mount.indexes = core.indexes.get(&member.ods);
+                    }
+                    routed.push(mount);
                     mounts.insert(target, mounted);
                 }
                 Err(reason) => {

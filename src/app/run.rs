@@ -16,7 +16,7 @@ use crate::app::reload::Reloader;
 use crate::app::schedule::Schedules;
 use crate::app::stop::Stop;
 use crate::app::watch::{self, Watch};
-use crate::app::{access, gates, policies, schedule};
+use crate::app::{access, gates, indexing, policies, schedule};
 use crate::config::settings::Config;
 use crate::console::server::{self, Handles};
 use crate::store::lock::GatewayLock;
@@ -55,8 +55,10 @@ fn with_runtime(runtime: &Runtime, core: &Arc<Core>) -> Result<(), AppError> {
     let tell = reloader.teller();
     schedules.add(schedule::discover(runtime, core, &stop, Arc::new(move || tell.members())));
     let watcher = store_watch(core, &stop, &reloader)?;
+    let indexer = indexing::start(core, reloader.teller(), &stop)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), metrics = %core.config.listen.metrics, "gateway runs");
-    let parts = [("the store watch", &watcher), ("the reloader", reloader.thread())];
+    let parts =
+        [("the store watch", &watcher), ("the reloader", reloader.thread()), ("the indexes", &indexer)];
     let why = runtime.block_on(until(&mut signals, &reloader, &front, &schedules, &parts));
     tracing::info!(why, "gateway stops");
     core.health.fail("stopping", "it takes nothing new and lets operations in flight end");
@@ -64,7 +66,7 @@ fn with_runtime(runtime: &Runtime, core: &Arc<Core>) -> Result<(), AppError> {
     let limit = Duration::from_secs(u64::from(core.config.intervals.drain_seconds));
     front.drain(limit);
     runtime.block_on(schedules.ended(limit));
-    for thread in [watcher, reloader.into_thread()] {
+    for thread in [watcher, indexer, reloader.into_thread()] {
         if thread.join().is_err() {
             tracing::error!("a thread ended by a panic");
         }

@@ -7,12 +7,13 @@ use time::{Duration, OffsetDateTime};
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
+use crate::cli::table::moment;
 use crate::gate::decide::{GateDecision, GateReason, GateState};
 use crate::gate::table::Snapshot;
 use crate::policy::set::PolicySet;
 use crate::policy::terms::{Grant, OdsCode, Target};
 use crate::release::agreement::Agreements;
-use crate::release::explain::{Explanation, Outcome, explain};
+use crate::release::explain::{Explanation, Outcome, Permitted, explain};
 use crate::release::requester::{Authentication, Category, Requester};
 use crate::store::record::GateRecord;
 
@@ -38,6 +39,17 @@ pub struct Explain {
     /// The application's name in the configuration.
     #[arg(long)]
     pub name: Option<String>,
+    /// How the requester proved who it is; by default a person by smartcard, the others by certificate.
+    #[arg(long, value_enum)]
+    pub authentication: Option<Proof>,
+}
+
+/// See [`Authentication`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Proof {
+    Smartcard,
+    Certificate,
+    Password,
 }
 
 /// See [`Category`].
@@ -70,17 +82,22 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
     let explanation = explain(&requester, &asked.target, &gates, &agreements, now);
     context.print(&explanation, text)?;
     Ok(match explanation.outcome {
-        Outcome::Permitted { .. } => Answer::Yes,
+        Outcome::Permitted(_) => Answer::Yes,
         Outcome::Refused { .. } => Answer::No,
     })
 }
 
 fn requester(asked: &Explain, now: OffsetDateTime) -> Result<Requester, Failure> {
-    let (category, authentication) = match asked.requester {
+    let (category, usual) = match asked.requester {
         Kind::Person => (Category::Person, Authentication::Smartcard),
         Kind::Connector => (Category::Connector, Authentication::Certificate),
         Kind::Application => (Category::Application, Authentication::Certificate),
     };
+    let authentication = asked.authentication.map_or(usual, |proof| match proof {
+        Proof::Smartcard => Authentication::Smartcard,
+        Proof::Certificate => Authentication::Certificate,
+        Proof::Password => Authentication::Password,
+    });
     if asked.requester != Kind::Application && asked.member.is_none() {
         return Err(Failure::refused("a person or connector belongs to a member: say which with --member"));
     }
@@ -115,19 +132,41 @@ fn gates(records: Vec<GateRecord>, now: OffsetDateTime) -> Snapshot {
     Snapshot::of(gates)
 }
 
+/// What a permitted requester sees.
+fn seen(permitted: &Permitted) -> Vec<String> {
+    let mut lines = vec![
+        format!("permitted by `{}`: {}", permitted.agreement, permitted.purpose),
+        format!("shown       {}", permitted.attributes.join(" ")),
+        format!("hidden      {}", permitted.hidden.join(" ")),
+        format!("entries     {}", permitted.entries.as_deref().unwrap_or("all")),
+    ];
+    lines.extend(permitted.entries_by_address.iter().map(|filter| format!("by address  {filter}")));
+    lines.extend(permitted.without_contact.iter().map(|level| {
+        let (values, hidden) = (level.values.join(" or "), level.hidden.join(" "));
+        format!("without     {hidden} where {} is {values}", level.attribute)
+    }));
+    lines.extend(permitted.refused_filters.iter().map(|words| format!("not taken   filters with {words}")));
+    let (size, seconds) = (permitted.size_limit, permitted.time_limit_seconds);
+    lines.push(format!("at most     {size} entries and {seconds} s for one search"));
+    lines.push(format!("rate        {} a second, {} at once", permitted.rate, permitted.in_flight));
+    lines.push(format!("until       {}", moment(permitted.until)));
+    lines
+}
+
 fn text(explanation: &Explanation) -> String {
     let mut lines = Vec::new();
     match &explanation.outcome {
-        Outcome::Permitted { agreement, purpose, attributes, entries, size_limit, until, .. } => {
-            lines.push(format!("permitted by `{agreement}`: {purpose}"));
-            lines.push(format!("attributes  {}", attributes.join(" ")));
-            lines.push(format!("entries     {}", entries.as_deref().unwrap_or("all")));
-            lines.push(format!("at most     {size_limit} entries of one search, until {until}"));
-        }
+        Outcome::Permitted(permitted) => lines.extend(seen(permitted)),
         Outcome::Refused { kind, code, text, reasons } => {
             lines.push(format!("refused ({kind}): the requester is told {code}, `{text}`"));
             lines.extend(reasons.iter().map(|reason| format!("because     {reason}")));
         }
+    }
+    for gate in &explanation.gates {
+        let (open, state) = (if gate.open { "open" } else { "closed" }, gate.state);
+        let reasons = gate.reasons.join("; ");
+        let line = format!("gate        {} is {open} (decided {state}) {reasons}", gate.member);
+        lines.push(line.trim_end().to_owned());
     }
     for agreement in &explanation.agreements {
         let why = agreement.why_not.as_deref().unwrap_or("matches");

@@ -2,6 +2,7 @@
 //! 3.1.1.3.4.4).
 
 use crate::ldap::attribute;
+use crate::ldap::compound::Compound;
 use crate::ldap::dn::Dn;
 use crate::ldap::filter::Substrings;
 use crate::ldap::prepare::{prepare, prepare_part, prepare_telephone};
@@ -35,7 +36,7 @@ impl Key {
                 Some(Key::Bytes(value.to_vec()))
             }
             (Syntax::Integer, Ok(text)) => integer(text).map(Key::Number),
-            (Syntax::Dn, Ok(text)) => Dn::parse(text).ok().map(|dn| Key::Text(dn.normal())),
+            (Syntax::Dn, Ok(text)) => name(text).map(Key::Text),
             (Syntax::Boolean, Ok(text)) if text.eq_ignore_ascii_case("TRUE") => Some(Key::Number(1)),
             (Syntax::Boolean, Ok(text)) if text.eq_ignore_ascii_case("FALSE") => Some(Key::Number(0)),
             (Syntax::Time, Ok(text)) => time(text),
@@ -45,6 +46,17 @@ impl Key {
             _ => None,
         }
     }
+}
+
+/// A name, alone or with something beside it, which compares as it stands but for case.
+fn name(text: &str) -> Option<String> {
+    let value = Compound::split(text);
+    let normal = Dn::parse(value.dn).ok()?.normal();
+    if value.is_plain() {
+        return Some(normal);
+    }
+    // a prepared name holds no tab, so no plain name has the key of such a value
+    Some(format!("{}\t{normal}\t{}", value.head.to_lowercase(), value.tail))
 }
 
 /// Decimal digits with an optional `-`.

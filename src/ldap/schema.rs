@@ -152,6 +152,12 @@ pub const ATTRIBUTES: &[(&str, &str, Syntax)] = &[
     ("directReports", "1.2.840.113556.1.2.436", Dn),
     ("managedBy", "1.2.840.113556.1.4.653", Dn),
     ("managedObjects", "1.2.840.113556.1.4.654", Dn),
+    // Names with something beside them (see `compound`).
+    ("wellKnownObjects", "1.2.840.113556.1.4.618", Dn),
+    ("otherWellKnownObjects", "1.2.840.113556.1.4.1359", Dn),
+    ("msDS-HasInstantiatedNCs", "1.2.840.113556.1.4.1709", Dn),
+    ("msDS-RevealedUsers", "1.2.840.113556.1.4.1924", Dn),
+    ("assistant", "1.2.840.113556.1.4.652", Dn),
     ("groupType", "1.2.840.113556.1.4.750", Integer),
     ("company", "1.2.840.113556.1.2.146", CaseIgnore),
     ("department", "1.2.840.113556.1.2.141", CaseIgnore),

@@ -37,13 +37,11 @@ impl EntryError {
     }
 }
 
-/// A base that cannot be asked. The requester's fault.
+/// A search that is not sent. The requester's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
-    #[error("there is nothing at or above this name")]
-    NoSuchObject,
     #[error(
-        "the search would ask {asked} directories, more than {limit}; add an equality on mail or search below one `ou`"
+        "the search would ask more than {limit} directories; add an equality on mail or search below one `ou`"
     )]
-    TooBroad { asked: usize, limit: usize },
+    TooBroad { limit: usize },
 }

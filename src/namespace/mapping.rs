@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::ldap::attribute;
+use crate::ldap::compound::Compound;
 use crate::ldap::schema::Syntax;
 use crate::namespace::error::MappingError;
 use crate::namespace::names::{self, Suffix};
@@ -154,6 +155,11 @@ impl Mapping {
         Cow::Owned(Pair { federated: federated.to_owned(), local: federated.to_owned(), translation })
     }
 
+    /// Whether the directory behind is an Active Directory.
+    pub fn is_active_directory(&self) -> bool {
+        self.active_directory
+    }
+
     /// The suffix that requesters see.
     pub fn federated_suffix(&self) -> &str {
         &self.federated.text
@@ -167,6 +173,14 @@ impl Mapping {
     /// A federated name as the directory behind knows it; `None` when it is no name or lies outside this mount.
     pub fn dn_to_local(&self, name: &str) -> Option<String> {
         joined(name, &self.federated, &self.local)
+    }
+
+    /// A federated name, alone or with something beside it, as the directory behind knows it; `None` like
+    /// [`Mapping::dn_to_local`].
+    pub fn name_to_local(&self, value: &str) -> Option<String> {
+        let value = Compound::split(value);
+        let clean = value.is_plain() || !names::mentions(value.head.as_bytes(), &self.local.text);
+        self.dn_to_local(value.dn).filter(|_| clean).map(|dn| format!("{}{dn}{}", value.head, value.tail))
     }
 
     /// A local name as requesters see it; `None` when it is no name or lies outside the mounted suffix.

@@ -1,6 +1,9 @@
 #![doc = include_str!("README.md")]
 
+pub mod demand;
+pub mod entries;
 pub mod error;
+pub mod index;
 pub mod mapping;
 pub mod merge;
 pub mod names;

@@ -2,8 +2,11 @@
 
 use std::ops::Range;
 
+use crate::ldap::attribute;
 use crate::ldap::ber;
 use crate::ldap::entry::{AttributeView, EntryReader, SEARCH_ENTRY};
+use crate::ldap::matching::Key;
+use crate::ldap::schema::Syntax;
 use crate::namespace::error::EntryError;
 use crate::namespace::mapping::{Mapping, Pair};
 use crate::namespace::names;
@@ -16,6 +19,7 @@ const NONE: u16 = u16::MAX;
 #[derive(Debug, Clone)]
 pub struct Projection {
     mapping: Mapping,
+    reserve: Option<Reserve>,
     rows: Vec<Row>,
     /// By a small hash of the local name: the first row, then along `Row::next`.
     index: Box<[u16; 256]>,
@@ -24,7 +28,40 @@ pub struct Projection {
 #[derive(Debug, Clone)]
 struct Row {
     pair: Pair,
+    /// Entries that are reserved do not have it.
+    contact: bool,
     next: u16,
+}
+
+/// Entries that do not have some of the attributes: those with one of these values in a local attribute.
+#[derive(Debug, Clone)]
+struct Reserve {
+    local: String,
+    values: Vec<String>,
+}
+
+impl Reserve {
+    fn holds(&self, entry: &EntryReader<'_>) -> bool {
+        let mut attributes = entry.attributes().filter_map(Result::ok);
+        attributes.any(|found| self.is_it(found.name) && found.values().any(|value| self.means(value)))
+    }
+
+    /// A directory answers with the name that it was asked for, or with a number.
+    fn is_it(&self, description: &str) -> bool {
+        let name = description.split(';').next().unwrap_or_default();
+        name.eq_ignore_ascii_case(&self.local)
+            || (name.contains('.')
+                && attribute::canonical_name(name) == attribute::canonical_name(&self.local))
+    }
+
+    fn means(&self, value: &[u8]) -> bool {
+        let plain = |text: &[u8]| text.iter().all(u8::is_ascii_graphic);
+        let key = |text: &[u8]| Key::of(Syntax::CaseIgnore, text);
+        self.values.iter().map(String::as_bytes).any(|one| match plain(one) && plain(value) {
+            true => one.eq_ignore_ascii_case(value),
+            false => key(one) == key(value),
+        })
+    }
 }
 
 /// Which attributes of a projection a search gets back.
@@ -65,8 +102,12 @@ pub struct Written {
 impl Projection {
     /// `visible`: the federated names of everything that exists (`View::names`).
     pub fn new<'a>(mapping: &Mapping, visible: impl IntoIterator<Item = &'a str>) -> Projection {
-        let mut projection =
-            Projection { mapping: mapping.clone(), rows: Vec::new(), index: Box::new([NONE; 256]) };
+        let mut projection = Projection {
+            mapping: mapping.clone(),
+            reserve: None,
+            rows: Vec::new(),
+            index: Box::new([NONE; 256]),
+        };
         for name in visible {
             let pair = mapping.pair(name).into_owned();
             let Ok(at) = u16::try_from(projection.rows.len()) else { break };
@@ -77,9 +118,21 @@ impl Projection {
             if let Some(slot) = projection.index.get_mut(hash(pair.local.as_bytes())) {
                 next = std::mem::replace(slot, at);
             }
-            projection.rows.push(Row { pair, next });
+            projection.rows.push(Row { pair, contact: false, next });
         }
         projection
+    }
+
+    /// The same, with entries that do not have the attributes `contact`: those with one of `values` (case does not count) in
+    /// `attribute`. Federated names; the attribute itself need not be visible.
+    #[must_use]
+    pub fn reserving(mut self, attribute: &str, values: &[String], contact: &[String]) -> Projection {
+        for row in &mut self.rows {
+            row.contact = contact.iter().any(|name| name.eq_ignore_ascii_case(&row.pair.federated));
+        }
+        let local = self.mapping.pair(attribute).local.clone();
+        self.reserve = Some(Reserve { local, values: values.to_vec() });
+        self
     }
 
     /// The mapping that is seen through.
@@ -138,6 +191,11 @@ impl Projection {
                 list.push(&row.pair.local);
             }
         }
+        if let Some(reserve) = &self.reserve
+            && !list.iter().any(|name| name.eq_ignore_ascii_case(&reserve.local))
+        {
+            list.push(&reserve.local);
+        }
         if list.is_empty() {
             list.push("1.1");
         }
@@ -168,11 +226,12 @@ impl Projection {
         scratch.pieces.clear();
         scratch.built.clear();
         let mut written = Written { withheld: 0, ranged: false, mount_point: prefix.is_empty() };
+        let reserved = self.reserve.as_ref().is_some_and(|reserve| reserve.holds(entry));
         let mut run = 0..0;
         for attribute in entry.attributes() {
             let attribute = attribute?;
             let Some((at, row)) = self.passing(&attribute, &mut written) else { continue };
-            if !selection.has(at) {
+            if !selection.has(at) || (reserved && row.contact) {
                 continue;
             }
             if row.goes_as_it_is(&attribute, selection) {

@@ -23,8 +23,15 @@ pub struct Question<'a> {
 /// could be withheld on the way out, the directory's answer would depend on it, so the leaf is widened: presence and
 /// ordering to presence, their negations to everything. Together with the re-check the outcome depends on released
 /// data alone.
-pub fn filter_to_local<'a>(filter: &'a Filter<'_>, mapping: &'a Mapping) -> Question<'a> {
-    let mut translator = Translator { mapping, needs_recheck: false };
+///
+/// `reserved` names attributes that some entries do not have for this requester, whatever the directory holds: their items
+/// are widened likewise.
+pub fn filter_to_local<'a>(
+    filter: &'a Filter<'_>,
+    mapping: &'a Mapping,
+    reserved: &'a [String],
+) -> Question<'a> {
+    let mut translator = Translator { mapping, reserved, needs_recheck: false };
     let local = translator.filter(filter, true);
     let needs_recheck = translator.needs_recheck;
     if local == Filter::FALSE {
@@ -35,19 +42,12 @@ pub fn filter_to_local<'a>(filter: &'a Filter<'_>, mapping: &'a Mapping) -> Ques
     Question { filter, needs_recheck }
 }
 
-/// Translates an agreement's entry filter. It may use hidden attributes and is never widened: what it leaves out is as if
-/// it were not there.
-pub fn entry_filter_to_local<'a>(filter: &'a Filter<'_>, mapping: &'a Mapping) -> Filter<'a> {
-    let sub = |f: &'a Filter<'_>| entry_filter_to_local(f, mapping);
-    match filter {
-        Filter::And(all) => Filter::And(all.iter().map(sub).collect()),
-        Filter::Or(any) => Filter::Or(any.iter().map(sub).collect()),
-        Filter::Not(inner) => sub(inner).negate(),
-        leaf => match (Translator { mapping, needs_recheck: false }).leaf(leaf) {
-            // nothing can match: the same in a form that every directory knows
-            Meaning::Nothing => Filter::present("objectClass").negate(),
-            Meaning::Exact(local) | Meaning::Wide(local) => local,
-        },
+/// One item of an agreement's entry filter; `None`: nothing can match. It may be about hidden attributes and is never
+/// widened: what it leaves out is as if it were not there.
+pub(in crate::namespace) fn entry_leaf<'a>(leaf: &'a Filter<'_>, mapping: &'a Mapping) -> Option<Filter<'a>> {
+    match (Translator { mapping, reserved: &[], needs_recheck: false }).leaf(leaf) {
+        Meaning::Nothing => None,
+        Meaning::Exact(local) | Meaning::Wide(local) => Some(local),
     }
 }
 
@@ -85,6 +85,25 @@ pub fn attributes_of<'f>(filter: &'f Filter<'_>) -> Vec<&'f str> {
     names
 }
 
+/// And (`all`) or Or of parts that are folded already.
+pub(in crate::namespace) fn fold<'a>(all: bool, parts: impl Iterator<Item = Filter<'a>>) -> Filter<'a> {
+    let (neutral, deciding) = if all { (Filter::TRUE, Filter::FALSE) } else { (Filter::FALSE, Filter::TRUE) };
+    let mut kept: Vec<Filter<'a>> = Vec::new();
+    for part in parts {
+        if part == deciding {
+            return deciding;
+        }
+        if part != neutral {
+            kept.push(part);
+        }
+    }
+    match kept.len() {
+        1 => kept.pop().unwrap_or(neutral),
+        _ if all => Filter::And(kept),
+        _ => Filter::Or(kept),
+    }
+}
+
 /// A leaf as the directory understands it.
 enum Meaning<'a> {
     /// True of no released entry, whatever the directory holds.
@@ -97,6 +116,7 @@ enum Meaning<'a> {
 
 struct Translator<'m> {
     mapping: &'m Mapping,
+    reserved: &'m [String],
     needs_recheck: bool,
 }
 
@@ -105,26 +125,10 @@ impl<'a> Translator<'a> {
         match filter {
             Filter::And(parts) | Filter::Or(parts) => {
                 let all = matches!(filter, Filter::And(_)) == positive;
-                let (neutral, deciding) =
-                    if all { (Filter::TRUE, Filter::FALSE) } else { (Filter::FALSE, Filter::TRUE) };
-                let mut kept: Vec<Filter<'a>> = Vec::new();
-                for part in parts {
-                    let part = self.filter(part, positive);
-                    if part == deciding {
-                        return deciding;
-                    }
-                    if part != neutral {
-                        kept.push(part);
-                    }
-                }
-                match kept.len() {
-                    1 => kept.pop().unwrap_or(neutral),
-                    _ if all => Filter::And(kept),
-                    _ => Filter::Or(kept),
-                }
+                fold(all, parts.iter().map(|part| self.filter(part, positive)))
             }
             Filter::Not(inner) => self.filter(inner, !positive),
-            leaf => match (self.leaf(leaf), positive) {
+            leaf => match (self.with_reserve(leaf), positive) {
                 (Meaning::Nothing, true) => Filter::FALSE,
                 (Meaning::Nothing, false) => Filter::TRUE,
                 (Meaning::Exact(local), true) => local,
@@ -138,6 +142,18 @@ impl<'a> Translator<'a> {
                     Filter::TRUE
                 }
             },
+        }
+    }
+
+    fn with_reserve(&self, leaf: &'a Filter<'_>) -> Meaning<'a> {
+        let is_reserved = |name: &str| self.reserved.iter().any(|one| one.eq_ignore_ascii_case(name));
+        match self.leaf(leaf) {
+            Meaning::Exact(local)
+                if !self.reserved.is_empty() && attributes_of(leaf).into_iter().any(is_reserved) =>
+            {
+                Meaning::Wide(local)
+            }
+            meaning => meaning,
         }
     }
 
@@ -201,7 +217,7 @@ impl<'a> Translator<'a> {
             }
             Translation::Screen => Meaning::Exact(Filter::Equality(named(name, a))),
             Translation::Name => {
-                match std::str::from_utf8(&a.value).ok().and_then(|v| mapping.dn_to_local(v)) {
+                match std::str::from_utf8(&a.value).ok().and_then(|v| mapping.name_to_local(v)) {
                     Some(local) => Meaning::Exact(Filter::equal(name, local.into_bytes())),
                     None => Meaning::Nothing,
                 }

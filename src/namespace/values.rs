@@ -1,6 +1,7 @@
 //! Values carried over between two trees.
 
 use crate::ldap::ber;
+use crate::ldap::compound::Compound;
 use crate::namespace::error::EntryError;
 use crate::namespace::names::{self, Suffix};
 
@@ -11,7 +12,8 @@ pub enum Translation {
     Copy,
     /// Text in which somebody may have written an internal name: values that mention the local suffix are dropped.
     Screen,
-    /// Distinguished names: carried over; dropped when they lie outside the mounted suffix.
+    /// Distinguished names, alone or with something beside them ([`Compound`]): carried over; dropped when they lie outside
+    /// the mounted suffix.
     Name,
     /// `objectGUID`, 16 bytes with the first three fields little-endian (MS-DTYP 2.3.4.2), to `entryUUID` as text.
     Guid,
@@ -69,6 +71,21 @@ pub fn local_class(federated: &[u8]) -> Option<(&'static str, bool)> {
         .map(|(_, local, no_computer)| (*local, *no_computer))
 }
 
+/// Whether a class of Active Directory has a counterpart.
+pub(in crate::namespace) fn is_translated_class(local: &[u8]) -> bool {
+    class_bit(local) != 0
+}
+
+/// The classes of the federated tree for those of an entry of Active Directory.
+pub(in crate::namespace) fn federated_classes<'v>(
+    local: impl Iterator<Item = &'v [u8]>,
+) -> impl Iterator<Item = &'static str> {
+    let bits = local.fold(0, |bits, value| bits | class_bit(value));
+    // a computer is nothing of what it derives from
+    let bits = if bits & 64 != 0 { bits & (1 | 64) } else { bits };
+    CLASSES.iter().filter(move |(_, bit)| bits & bit != 0).map(|(name, _)| *name)
+}
+
 /// Writes the translated values as OCTET STRINGs, shortest lengths, and returns how many.
 ///
 /// # Errors
@@ -84,10 +101,7 @@ pub(in crate::namespace) fn translate<'v>(
     let mut count = 0;
     match translation {
         Translation::Class => {
-            let bits = values.fold(0, |bits, value| bits | class_bit(value));
-            // a computer is nothing of what it derives from
-            let bits = if bits & 64 != 0 { bits & (1 | 64) } else { bits };
-            for (name, _) in CLASSES.iter().filter(|(_, bit)| bits & bit != 0) {
+            for name in federated_classes(values) {
                 ber::put_octets(out, ber::OCTET_STRING, name.as_bytes());
                 count += 1;
             }
@@ -102,11 +116,14 @@ pub(in crate::namespace) fn translate<'v>(
         Translation::Name => {
             for value in values {
                 let text = std::str::from_utf8(value).map_err(|_| EntryError::Value("a name"))?;
-                let carried = names::carry(text, from, to).map_err(|_| EntryError::Value("a name"))?;
-                if let Some((prefix, suffix)) = carried {
-                    ber::put_header(out, ber::OCTET_STRING, prefix.len() + suffix.len());
-                    out.extend_from_slice(prefix.as_bytes());
-                    out.extend_from_slice(suffix.as_bytes());
+                let value = Compound::split(text);
+                let carried = names::carry(value.dn, from, to).map_err(|_| EntryError::Value("a name"))?;
+                // somebody may have written an internal name beside the name
+                let clean = value.is_plain() || !names::mentions(value.head.as_bytes(), &from.text);
+                if let Some((prefix, suffix)) = carried.filter(|_| clean) {
+                    let pieces = [value.head, prefix.as_ref(), suffix, value.tail];
+                    ber::put_header(out, ber::OCTET_STRING, pieces.iter().map(|piece| piece.len()).sum());
+                    pieces.iter().for_each(|piece| out.extend_from_slice(piece.as_bytes()));
                     count += 1;
                 }
             }
@@ -122,6 +139,11 @@ pub(in crate::namespace) fn translate<'v>(
         }
     }
     Ok(count)
+}
+
+/// The 16 bytes of `objectGUID` as `entryUUID` text.
+pub fn guid_text(bytes: &[u8]) -> Option<String> {
+    Some(uuid::Uuid::from_bytes_le(<[u8; 16]>::try_from(bytes).ok()?).hyphenated().to_string())
 }
 
 /// `entryUUID` text to the 16 bytes of `objectGUID`.
@@ -165,6 +187,31 @@ mod tests {
         let names: [&[u8]; 2] = [b"CN=Jo,DC=rxa,DC=test", b"CN=Schema,CN=Configuration,DC=forest,DC=test"];
         assert_eq!(translated(Translation::Name, &names).unwrap(), ["CN=Jo,ou=RXA,o=federation"]);
         assert!(translated(Translation::Name, &[b"nonsense"]).is_err());
+    }
+
+    /// T43: what stands beside a name is kept, the name in it is carried over, and nothing internal comes out.
+    #[test]
+    fn compound_values_are_carried_over() {
+        let values: [&[u8]; 6] = [
+            b"B:8:0A0B0C0D:CN=Jo,DC=rxa,DC=test",
+            b"S:5:hello:CN=Jo, DC=RXA, DC=test",
+            b"CN=Jo,DC=rxa,DC=test#'0101'B",
+            b"B:8:0A0B0C0D:CN=Jo,DC=other,DC=test",
+            b"S:14:DC=rxa,DC=test:CN=Jo,DC=rxa,DC=test",
+            b"S:16:dc=RXA , DC=test:CN=Jo,DC=rxa,DC=test",
+        ];
+        assert_eq!(
+            translated(Translation::Name, &values).unwrap(),
+            [
+                "B:8:0A0B0C0D:CN=Jo,ou=RXA,o=federation",
+                "S:5:hello:CN=Jo,ou=RXA,o=federation",
+                "CN=Jo,ou=RXA,o=federation#'0101'B"
+            ]
+        );
+        // extended names (MS-ADTS 3.1.1.3.4.1.5) were never asked for
+        let extended: &[u8] =
+            b"<GUID=4db40800-7fc2-47a1-b529-829b96a124c2>;<SID=S-1-5-21-1>;CN=Jo,DC=rxa,DC=test";
+        assert!(translated(Translation::Name, &[extended]).is_err());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::policy::fault::{Place, Placed};
 use crate::policy::source::Node;
-use crate::policy::terms::{Grant, OdsCode, Severity, Stage};
+use crate::policy::terms::{Grant, OdsCode, Severity, Stage, Target};
 
 /// The requirements on a member directory, and what each grant needs.
 #[derive(Debug, Clone, PartialEq)]
@@ -332,6 +332,10 @@ pub struct Release {
     pub attributes: Vec<Placed<String>>,
     /// RFC 4515 text over federated names that an entry must match; every entry when absent.
     pub entries: Option<Placed<String>>,
+    /// What becomes of people who asked not to be listed.
+    pub listing: Option<Box<Listing>>,
+    /// Which shapes of filter are taken.
+    pub filters: FilterRules,
     pub limits: ReleaseLimits,
     /// Inclusive; `None` is from the beginning.
     pub from: Option<OffsetDateTime>,
@@ -393,6 +397,16 @@ pub struct Targets {
     pub national: bool,
 }
 
+impl Targets {
+    /// Whether a directory is one of them.
+    pub fn cover(&self, target: &Target) -> bool {
+        match target {
+            Target::National => self.national,
+            Target::Member(member) => self.members.contains(member),
+        }
+    }
+}
+
 /// Limits per requester.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReleaseLimits {
@@ -408,6 +422,39 @@ pub struct ReleaseLimits {
 impl Default for ReleaseLimits {
     fn default() -> Self {
         ReleaseLimits { size: 500, time: Duration::seconds(10), rate: 20, in_flight: 8 }
+    }
+}
+
+/// Levels of not being listed, told by the values of one attribute. Who has another value, or none, is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    pub at: Place,
+    /// Federated name of the attribute that holds the wish, as written.
+    pub attribute: Placed<String>,
+    /// Values of people who are not found at all.
+    pub not_findable: Vec<String>,
+    /// Values of people who are found by whoever names their exact mail address, and not otherwise.
+    pub by_address_only: Vec<String>,
+    /// Values of people who are listed without the attributes of `contact`.
+    pub without_contact: Vec<String>,
+    /// Federated names, as written.
+    pub contact: Vec<Placed<String>>,
+}
+
+/// Shapes of filter that an agreement takes. By default all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilterRules {
+    /// Characters that the longest part of an item with `*` has at least (the beginning, when it must have one).
+    pub shortest: u32,
+    /// Whether an item may begin with `*`.
+    pub leading_wildcard: bool,
+    /// Whether `>=` and `<=` are taken.
+    pub inequality: bool,
+}
+
+impl Default for FilterRules {
+    fn default() -> Self {
+        FilterRules { shortest: 0, leading_wildcard: true, inequality: true }
     }
 }
 

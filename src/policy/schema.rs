@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::policy::documents::Operator;
-use crate::policy::read::agreement::{AUDIENCE_KEYS, LIMIT_KEYS, RELEASE_KEYS};
+use crate::policy::read::agreement::{AUDIENCE_KEYS, FILTER_KEYS, LIMIT_KEYS, LISTING_KEYS, RELEASE_KEYS};
 use crate::policy::read::baseline::{BASELINE_KEYS, CONTROL_KEYS, EXCEPTION_KEYS, GRANT_KEYS, PROFILE_KEYS};
 use crate::policy::read::facts::{ATTRIBUTE_KEYS, FACTS_KEYS, READ_KEYS, TYPES};
 use crate::policy::read::scope::{GUARD_KEYS, PUBLISH_KEYS, SCOPE_KEYS};
@@ -125,6 +125,8 @@ fn release() -> Value {
         RELEASE_KEYS,
         &[
             ("audience", object(AUDIENCE_KEYS, &[("category", categories)])),
+            ("listing", object(LISTING_KEYS, &[("attribute", json!({ "type": "string" }))])),
+            ("filters", object(FILTER_KEYS, &[("shortest", json!({ "type": "integer", "minimum": 0 }))])),
             ("limits", object(LIMIT_KEYS, &[])),
         ],
     )

@@ -35,6 +35,9 @@ pub struct Settings {
     pub size_limit: u32,
     /// Mounts that one search over the whole tree may ask at once; more is `adminLimitExceeded`.
     pub fan_out: usize,
+    /// A member's index (which values it possibly holds) counts for a search over the whole tree when its directory was
+    /// read within this many seconds; an older one counts as none, and the member is asked. 0: never.
+    pub index_seconds: u32,
     /// From accept to the end of the TLS handshake.
     pub handshake_milliseconds: u64,
     /// From the handshake to the first message, and for a message that has begun to arrive.
@@ -155,6 +158,7 @@ impl Default for Settings {
             output_bytes: 4 * 1024 * 1024,
             size_limit: 2_000,
             fan_out: 64,
+            index_seconds: 900,
             handshake_milliseconds: 10_000,
             message_milliseconds: 30_000,
             idle_milliseconds: 900_000,

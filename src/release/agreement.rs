@@ -6,10 +6,13 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 use crate::ldap::filter::Filter;
-use crate::policy::documents::{AudienceCategory, AuthenticatedBy, Members, Release, ReleaseLimits, Targets};
+use crate::policy::documents::{
+    AudienceCategory, AuthenticatedBy, FilterRules, Members, Release, ReleaseLimits, Targets,
+};
 use crate::policy::fault::{Fault, Placed};
 use crate::policy::terms::{OdsCode, Target};
 use crate::release::hide;
+use crate::release::listing::{self, Listing, Reserve};
 use crate::release::requester::{Authentication, Category, Operation, Requester};
 use crate::release::spelling;
 use crate::release::view::View;
@@ -28,6 +31,11 @@ pub struct Agreement {
     targets: Targets,
     view: Arc<View>,
     entries: Option<Filter<'static>>,
+    /// For searches that know the exact address, when that makes a difference.
+    entries_by_address: Option<Option<Filter<'static>>>,
+    reserve: Option<Reserve>,
+    population: Arc<str>,
+    filters: FilterRules,
     limits: ReleaseLimits,
     from: Option<OffsetDateTime>,
     until: OffsetDateTime,
@@ -51,12 +59,74 @@ impl Agreement {
         self.entries.as_ref()
     }
 
+    /// The entry filter for a search with this concealed filter: whoever knows somebody's exact address finds more.
+    pub fn entry_filter_for(&self, concealed: &Filter<'_>) -> Option<&Filter<'static>> {
+        match &self.entries_by_address {
+            Some(entries) if listing::knows_address(concealed) => entries.as_ref(),
+            _ => self.entries.as_ref(),
+        }
+    }
+
+    /// Which people exist for whom, as a text: agreements with the same let the same people exist, with the same attributes of
+    /// contact.
+    pub fn population(&self) -> &Arc<str> {
+        &self.population
+    }
+
+    /// See [`Permit::entry_filter_by_address`](crate::release::permit::Permit::entry_filter_by_address).
+    pub fn entry_filter_by_address(&self) -> Option<Option<&Filter<'static>>> {
+        self.entries_by_address.as_ref().map(Option::as_ref)
+    }
+
+    /// People who are listed without some attributes.
+    pub fn reserve(&self) -> Option<&Reserve> {
+        self.reserve.as_ref()
+    }
+
+    /// Which shapes of filter are taken.
+    pub fn filters(&self) -> &FilterRules {
+        &self.filters
+    }
+
     pub fn limits(&self) -> &ReleaseLimits {
         &self.limits
     }
 
     pub fn until(&self) -> OffsetDateTime {
         self.until
+    }
+
+    /// Where it lets its audience look.
+    pub fn targets(&self) -> &Targets {
+        &self.targets
+    }
+
+    /// Whether the agreement covers a request.
+    pub fn matches(
+        &self,
+        requester: &Requester,
+        operation: Operation,
+        target: &Target,
+        now: OffsetDateTime,
+    ) -> bool {
+        self.targets.cover(target) && self.is_with(requester, operation, now)
+    }
+
+    /// Whether the agreement is in force and with this requester, wherever it looks.
+    pub fn is_with(&self, requester: &Requester, operation: Operation, now: OffsetDateTime) -> bool {
+        // Whoever may search may compare: a compare tells no more than a search for the same value.
+        let (Operation::Search | Operation::Compare) = operation;
+        self.from.is_none_or(|from| now >= from)
+            && now < self.until
+            && requester.category == self.category
+            && (self.authenticated_by.is_empty() || self.authenticated_by.contains(&requester.authentication))
+            && match (&requester.member, &self.members) {
+                (_, Members::All) => true,
+                (Some(member), members) => members.contains(member),
+                (None, _) => false,
+            }
+            && (self.names.is_empty()
+                || requester.name.as_ref().is_some_and(|name| self.names.contains(name)))
     }
 
     /// Why the agreement does not cover a request; `None` when it does. For reasons and explanations, never sent.
@@ -67,8 +137,9 @@ impl Agreement {
         target: &Target,
         now: OffsetDateTime,
     ) -> Option<String> {
-        // Whoever may search may compare: a compare tells no more than a search for the same value.
-        let (Operation::Search | Operation::Compare) = operation;
+        if self.matches(requester, operation, target, now) {
+            return None;
+        }
         if self.from.is_some_and(|from| now < from) {
             return Some("is not in force yet".to_owned());
         }
@@ -100,11 +171,7 @@ impl Agreement {
         if !self.names.is_empty() && !requester.name.as_ref().is_some_and(|name| self.names.contains(name)) {
             return Some("is not with this application".to_owned());
         }
-        let covered = match target {
-            Target::National => self.targets.national,
-            Target::Member(member) => self.targets.members.contains(member),
-        };
-        (!covered).then(|| format!("does not cover {target}"))
+        Some(format!("does not cover {target}"))
     }
 }
 
@@ -139,6 +206,12 @@ impl Agreements {
                     None
                 }
             };
+            let listing = document.listing.as_deref().map(Listing::of);
+            let existing = match &listing {
+                Some(listing) => listing.entries(entries.as_ref(), false),
+                None => entries.clone(),
+            };
+            let reserve = listing.as_ref().and_then(Listing::reserve);
             list.push(Arc::new(Agreement {
                 id: document.id.clone(),
                 purpose: document.purpose.clone(),
@@ -153,7 +226,14 @@ impl Agreements {
                 names: document.audience.names.iter().map(|n| n.value.clone()).collect(),
                 targets: document.targets.clone(),
                 view: Arc::new(View::new(document.attributes.iter().map(|a| a.value.as_str()))),
-                entries,
+                population: population(existing.as_ref(), reserve.as_ref()),
+                entries: existing,
+                entries_by_address: listing
+                    .as_ref()
+                    .filter(|listing| listing.has_by_address())
+                    .map(|listing| listing.entries(entries.as_ref(), true)),
+                reserve,
+                filters: document.filters,
                 limits: document.limits,
                 from: document.from,
                 until: document.until,
@@ -175,6 +255,16 @@ impl Agreements {
         })
     }
 
+    /// Those in force and with this requester, in document order: of those that cover a directory the first decides.
+    pub fn with<'a>(
+        &'a self,
+        requester: &'a Requester,
+        operation: Operation,
+        now: OffsetDateTime,
+    ) -> impl Iterator<Item = &'a Arc<Agreement>> {
+        self.list.iter().filter(move |agreement| agreement.is_with(requester, operation, now))
+    }
+
     /// In document order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Agreement>> {
         self.list.iter()
@@ -194,6 +284,14 @@ fn authentication(written: AuthenticatedBy) -> Authentication {
         AuthenticatedBy::Smartcard => Authentication::Smartcard,
         AuthenticatedBy::Certificate => Authentication::Certificate,
         AuthenticatedBy::Password => Authentication::Password,
+    }
+}
+
+fn population(entries: Option<&Filter<'_>>, reserve: Option<&Reserve>) -> Arc<str> {
+    let entries = entries.map_or_else(|| "(&)".to_owned(), ToString::to_string);
+    match reserve {
+        None => entries.into(),
+        Some(reserve) => format!("{entries} {reserve:?}").into(),
     }
 }
 
@@ -219,24 +317,26 @@ fn attribute_faults(document: &Release, faults: &mut Vec<Fault>) {
         }
     }
     let view = View::new(document.attributes.iter().map(|a| a.value.as_str()));
+    for contact in document.listing.iter().flat_map(|listing| &listing.contact) {
+        if spelling::split(&contact.value).0.eq_ignore_ascii_case("objectClass")
+            || hide::federated_name(&contact.value) == "cn"
+        {
+            let fault =
+                Fault::new(&contact.at, format!("`{}` cannot be left out of a listing", contact.value));
+            faults.push(fault.hint("an entry always has objectClass, and its name carries cn"));
+        }
+    }
     if !view.visible("cn") {
         faults.push(
             Fault::new(&document.at, format!("release agreement `{}` leaves out `cn`", document.id))
                 .hint("the names of entries carry cn, so it cannot be hidden; add it"),
         );
     }
-    for (one, other) in spelling::LINKED {
-        let (shown, hidden) = match (view.visible(one), view.visible(other)) {
-            (true, false) => (one, other),
-            (false, true) => (other, one),
-            _ => continue,
-        };
-        faults.push(
-            Fault::new(
-                &document.at,
-                format!("`{shown}` is released and `{hidden}`, which tells the same, is not"),
-            )
-            .hint(format!("add `{hidden}` or remove `{shown}`")),
-        );
+    for (tells, told, why) in spelling::TELLS {
+        if !view.visible(tells) || view.visible(told) {
+            continue;
+        }
+        let message = format!("`{tells}` is released and `{told}`, which {why}, is not");
+        faults.push(Fault::new(&document.at, message).hint(format!("add `{told}` or remove `{tells}`")));
     }
 }

@@ -29,12 +29,48 @@ pub fn decide(
     agreements: &Agreements,
     now: OffsetDateTime,
 ) -> Result<Permit, Refusal> {
-    let own = requester.member.as_ref();
-    let refuse = |kind, reference: Option<&str>, reasons| Err(Refusal::new(kind, own, reference, reasons));
+    weigh(requester, operation, target, gate, agreements, now).map_err(|kind| {
+        let (reference, reasons) = match &kind {
+            Kind::Expired => {
+                (None, vec![format!("the proof of {} ended at {}", requester.id, requester.not_after)])
+            }
+            Kind::OwnGateClosed(member) | Kind::TargetGateClosed(member) => closed(gate, member),
+            Kind::NoAgreement(_) => {
+                let why = agreements.iter().filter_map(|a| {
+                    let why = a.mismatch(requester, operation, target, now)?;
+                    Some(format!("{}: {why}", a.id()))
+                });
+                (None, why.collect())
+            }
+        };
+        Refusal::new(kind, requester.member.as_ref(), reference, reasons)
+    })
+}
+
+/// [`decide`] for whoever does not tell why not: of many directories, which may be asked.
+pub fn permitted(
+    requester: &Requester,
+    operation: Operation,
+    target: &Target,
+    gate: &Snapshot,
+    agreements: &Agreements,
+    now: OffsetDateTime,
+) -> Option<Permit> {
+    weigh(requester, operation, target, gate, agreements, now).ok()
+}
+
+fn weigh(
+    requester: &Requester,
+    operation: Operation,
+    target: &Target,
+    gate: &Snapshot,
+    agreements: &Agreements,
+    now: OffsetDateTime,
+) -> Result<Permit, Kind> {
     if now >= requester.not_after {
-        let reason = format!("the proof of {} ended at {}", requester.id, requester.not_after);
-        return refuse(Kind::Expired, None, vec![reason]);
+        return Err(Kind::Expired);
     }
+    let own = requester.member.as_ref();
     let mut until = requester.not_after;
     let other = match target {
         Target::Member(member) if own != Some(member) => Some(member),
@@ -42,27 +78,19 @@ pub fn decide(
     };
     for member in own.into_iter().chain(other) {
         if !gate.is_open(member, Grant::Lookup, now) {
-            let kind = if own == Some(member) {
-                Kind::OwnGateClosed(member.clone())
-            } else {
-                Kind::TargetGateClosed(member.clone())
-            };
-            let (assessment, reasons) = closed(gate, member);
-            return refuse(kind, assessment, reasons);
+            return Err(match own == Some(member) {
+                true => Kind::OwnGateClosed(member.clone()),
+                false => Kind::TargetGateClosed(member.clone()),
+            });
         }
         if let Some(end) = gate.decision(member, Grant::Lookup).and_then(|d| d.valid_until) {
             until = until.min(end);
         }
     }
-    match agreements.iter().find(|a| a.mismatch(requester, operation, target, now).is_none()) {
+    let agreement = agreements.iter().find(|a| a.matches(requester, operation, target, now));
+    match agreement {
         Some(agreement) => Ok(Permit::new(agreement, target, until)),
-        None => {
-            let why = agreements.iter().filter_map(|a| {
-                let why = a.mismatch(requester, operation, target, now)?;
-                Some(format!("{}: {why}", a.id()))
-            });
-            refuse(Kind::NoAgreement(target.clone()), None, why.collect())
-        }
+        None => Err(Kind::NoAgreement(target.clone())),
     }
 }
 

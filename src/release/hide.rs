@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use crate::ldap::compound::Compound;
 use crate::ldap::dn::Dn;
 use crate::ldap::filter::{Assertion, Extensible, Filter, Substrings};
 use crate::release::spelling::{self, Syntax};
@@ -65,13 +66,25 @@ pub fn comparable<'a>(assertion: &'a Assertion<'_>, view: &'a View) -> Option<Fi
     equality(attribute, &assertion.value)
 }
 
-/// The same filter under the federated names, nothing hidden: for filters that we wrote ourselves.
+/// The federated name of an attribute in any spelling; one that is not known keeps its own.
+pub fn federated_name(name: &str) -> &str {
+    spelling::known(spelling::split(name).0).map_or(name, |known| known.name)
+}
+
+/// The same filter under the federated names of attributes and classes, nothing hidden: for filters that we wrote ourselves.
 pub fn spelled(filter: Filter<'static>) -> Filter<'static> {
     let name = |n: Cow<'static, str>| match spelling::known(spelling::split(&n).0) {
         Some(known) => Cow::Borrowed(known.name),
         None => n,
     };
-    let assertion = |a: Assertion<'static>| Assertion { attribute: name(a.attribute), value: a.value };
+    let assertion = |a: Assertion<'static>| {
+        let attribute = name(a.attribute);
+        let federated = match std::str::from_utf8(&a.value) {
+            Ok(text) if attribute == "objectClass" => Some(class(text).as_bytes().to_vec()),
+            _ => None,
+        };
+        Assertion { attribute, value: federated.map_or(a.value, Cow::Owned) }
+    };
     match filter {
         Filter::And(all) => Filter::And(all.into_iter().map(spelled).collect()),
         Filter::Or(any) => Filter::Or(any.into_iter().map(spelled).collect()),
@@ -171,7 +184,7 @@ fn equality<'a>(attribute: &'a Visible, value: &'a [u8]) -> Option<Filter<'a>> {
     let text = std::str::from_utf8(value).ok();
     match attribute.syntax {
         Syntax::Text => text.filter(|t| !t.is_empty())?,
-        Syntax::Name => text.filter(|t| Dn::parse(t).is_ok())?,
+        Syntax::Name => text.filter(|t| Dn::parse(Compound::split(t).dn).is_ok())?,
         Syntax::Integer => text.filter(|t| is_integer(t))?,
         Syntax::Time => text.filter(|t| is_time(t))?,
         Syntax::Boolean => text.filter(|t| matches!(*t, "TRUE" | "FALSE"))?,

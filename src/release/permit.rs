@@ -5,8 +5,12 @@ use std::sync::Arc;
 use time::{Duration, OffsetDateTime};
 
 use crate::ldap::filter::Filter;
+use crate::policy::documents::FilterRules;
 use crate::policy::terms::Target;
 use crate::release::agreement::Agreement;
+use crate::release::hide;
+use crate::release::listing::Reserve;
+use crate::release::shape;
 use crate::release::view::View;
 
 /// A yes. It names what may be asked and shown, and it ends.
@@ -45,6 +49,36 @@ impl Permit {
     /// to be sent along, never concealed.
     pub fn entry_filter(&self) -> Option<&Filter<'static>> {
         self.agreement.entry_filter()
+    }
+
+    /// [`Permit::entry_filter`] for a search with this concealed filter: people who are found by their exact address only
+    /// exist for whoever names it.
+    pub fn entry_filter_for(&self, concealed: &Filter<'_>) -> Option<&Filter<'static>> {
+        self.agreement.entry_filter_for(concealed)
+    }
+
+    /// [`Permit::entry_filter`] for whoever names an exact address, when it is another (the inner `None`: every entry).
+    pub fn entry_filter_by_address(&self) -> Option<Option<&Filter<'static>>> {
+        self.agreement.entry_filter_by_address()
+    }
+
+    /// Which shapes of filter are taken.
+    pub fn filters(&self) -> &FilterRules {
+        self.agreement.filters()
+    }
+
+    /// People who do not have some of the attributes for this requester.
+    pub fn reserve(&self) -> Option<&Reserve> {
+        self.agreement.reserve()
+    }
+
+    /// Why a filter has a shape that the agreement does not take, for the requester.
+    pub fn filter_fault(&self, filter: &Filter<'_>) -> Option<&'static str> {
+        let rules = self.agreement.filters();
+        if *rules == FilterRules::default() {
+            return None;
+        }
+        shape::fault(&hide::conceal(filter, self.view()), rules)
     }
 
     /// Entries per search, applied after everything that is withheld was withheld.

@@ -136,6 +136,20 @@ const NEVER: &[(&str, &str)] = &[
     ("allowedattributes", "it names hidden attributes"),
     ("allowedattributeseffective", "it names hidden attributes"),
     ("canonicalname", "it carries the member's internal names"),
+    ("entrydn", "it carries the directory's internal names; every answer has the translated name"),
+    ("creatorsname", "it names an account inside the directory"),
+    ("modifiersname", "it names an account inside the directory"),
+    ("msds-principalname", "it carries the member's internal names"),
+    ("legacyexchangedn", "it carries the member's internal names"),
+    ("homemdb", "it carries the member's internal names"),
+    ("parentguid", "it tells where an entry lies inside the member"),
+    ("tokengroupsandmembership", "it is built from groups that may be hidden"),
+    ("msds-tokengroupnames", "it is built from groups that may be hidden"),
+    ("msds-tokengroupnamesglobalanduniversal", "it is built from groups that may be hidden"),
+    ("msds-tokengroupnamesnogcacceptable", "it is built from groups that may be hidden"),
+    ("allowedchildclasses", "it tells who may do what inside the member"),
+    ("allowedchildclasseseffective", "it tells who may do what inside the member"),
+    ("sdrightseffective", "it tells who may do what inside the member"),
     ("distinguishedname", "it carries the member's internal names; every answer has the translated name"),
     ("2.5.4.49", "it stands for every attribute that holds a name"),
     ("name", "it stands for every attribute that is a name"),
@@ -144,8 +158,24 @@ const NEVER: &[(&str, &str)] = &[
     ("anr", "it stands for several attributes; list them"),
 ];
 
-/// Pairs of which one tells the other (linked attributes and their back links, MS-ADTS 3.1.1.1.6).
-pub const LINKED: &[(&str, &str)] = &[("member", "memberOf"), ("manager", "directReports")];
+/// Attributes that tell another one: whoever sees the first knows of the second, and why. Linked attributes and their back
+/// links (MS-ADTS 3.1.1.1.6) tell each other; so do the attributes that directories construct from them.
+pub const TELLS: &[(&str, &str, &str)] = &[
+    ("member", "memberOf", SAME),
+    ("memberOf", "member", SAME),
+    ("uniqueMember", "memberOf", SAME),
+    ("isMemberOf", "memberOf", SAME),
+    ("isMemberOf", "member", SAME),
+    ("primaryGroupID", "memberOf", "tells of groups as well"),
+    ("primaryGroupToken", "member", "tells of members as well"),
+    ("msds-memberOfTransitive", "memberOf", "it is built from"),
+    ("msds-memberTransitive", "member", "it is built from"),
+    ("manager", "directReports", SAME),
+    ("directReports", "manager", SAME),
+    // a group that names its owner is not the owner's entry naming its groups, but the other way round it is
+    ("managedObjects", "owner", SAME),
+];
+const SAME: &str = "tells the same";
 
 /// The attribute that `name` spells, without options, whatever its case.
 pub fn known(name: &str) -> Option<&'static Known> {

@@ -212,6 +212,7 @@ async fn page(
     pass: &mut Pass,
     controller: &Controller,
 ) -> Result<bool, Refused> {
+    let asked_at = shelf.now();
     let (entries, done) = directory
         .read(&dirsync(reading, attempt)?)
         .await
@@ -247,6 +248,12 @@ async fn page(
         let told = if pass.deletions_told { "yes" } else { "no" };
         keep.values.push((shelf::TOLD.into(), Some(text(told))));
         keep.values.push((shelf::ASKED.into(), serde_json::to_vec(&attempt.asked).ok()));
+    }
+    if !answer.more && pass.canary_seen {
+        keep.values.push((shelf::READ_AT.into(), Some(text(asked_at.unix_timestamp()))));
+    }
+    if !keep.put.is_empty() {
+        keep.values.push((shelf::CHANGED.into(), Some(text(asked_at.unix_timestamp_nanos()))));
     }
     // as it was before the page: a later look must not find less
     keep.values.push((shelf::CONTROLLER.into(), serde_json::to_vec(controller).ok()));

@@ -23,6 +23,10 @@ pub const TOLD: &str = "told";
 pub const COMPLETING: &str = "completing";
 /// When the last complete pass ended, seconds since 1970. Not there: not everything was seen yet.
 pub const COMPLETE_AT: &str = "complete_at";
+/// When the last reading that came to its end was begun, seconds since 1970.
+pub const READ_AT: &str = "read_at";
+/// Another value whenever a reading brought an object.
+pub const CHANGED: &str = "changed";
 pub const CONTROLLER: &str = "controller";
 /// What is asked for; when it changes, everything is read anew.
 pub const ASKED: &str = "asked";

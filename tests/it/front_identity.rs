@@ -320,7 +320,7 @@ fn snapshot(home: SocketAddr) -> Arc<Snapshot> {
     };
     let target = Target::Member(rxa());
     let mapping = Arc::new(Mapping::active_directory(BASE, LOCAL).unwrap());
-    let routes = Routes::new([Mount { target: target.clone(), mail_domains: BTreeSet::new() }]);
+    let routes = Routes::new([Mount::new(target.clone())]);
     Arc::new(Snapshot {
         agreements: agreements(AGREEMENTS),
         routes: Arc::new(routes),

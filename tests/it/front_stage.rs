@@ -1,7 +1,7 @@
 //! The stage for tests of the front door: the real shard over real sockets and TLS, a scripted directory behind it, and
 //! a client that speaks through our own codec.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -381,8 +381,7 @@ fn snapshot_of(national: &[&Directory], rxa_on: &[&Directory], sha256: &str, tex
         (Target::National, Mounted { mapping: mapping("national"), endpoint: endpoint(national) }),
         (Target::Member(rxa()), Mounted { mapping: mapping("RXA"), endpoint: endpoint(rxa_on) }),
     ]);
-    let mount = |target: &Target| Mount { target: target.clone(), mail_domains: BTreeSet::new() };
-    let routes = Arc::new(Routes::new(mounts.keys().map(mount)));
+    let routes = Arc::new(Routes::new(mounts.keys().cloned().map(Mount::new)));
     Arc::new(Snapshot { agreements: agreements(text), routes, mounts, requesters: Arc::new(requesters) })
 }
 

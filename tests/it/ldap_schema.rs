@@ -54,6 +54,11 @@ const OUR_SYNTAX: &[&str] = &[
     // No matching rule in RFC 4519, and Active Directory stores something else.
     "facsimileTelephoneNumber",
     "preferredDeliveryMethod",
+    // DN-with-binary: compared by the name in it.
+    "wellKnownObjects",
+    "otherWellKnownObjects",
+    "msDS-HasInstantiatedNCs",
+    "msDS-RevealedUsers",
 ];
 
 #[derive(Default)]

@@ -113,6 +113,34 @@ fn selections() {
 }
 
 #[test]
+fn reserved_entries_do_not_have_their_contact_details() {
+    let reserving = projection().reserving("employeeType", &["no-contact".to_owned()], &["Mail".to_owned()]);
+    let shown = |level: &[(&str, &[&[u8]])], selection: &Selection| -> Vec<String> {
+        let attributes: &[(&str, &[&[u8]])] = &[("cn", &[b"Jo"]), ("mail", &[b"jo@rxa.test"])];
+        let bytes = message(&local("CN=Jo,DC=rxa,DC=test", &[attributes, level].concat()));
+        let (limits, mut out) = (Limits::default(), Vec::new());
+        let reader = EntryReader::read(&bytes, &limits).unwrap();
+        reserving.entry_to_federated(&reader, 1, selection, &mut Scratch::default(), &mut out).unwrap();
+        let entry = EntryReader::read(&out, &limits).unwrap().to_entry().unwrap();
+        entry.attributes.into_iter().map(|a| a.description).collect()
+    };
+    let all = reserving.all(false);
+    assert_eq!(shown(&[], &all), ["cn", "mail"]);
+    assert_eq!(shown(&[("employeeType", &[b"staff"])], &all), ["cn", "mail"]);
+    for level in ["no-contact", "NO-Contact", " no-contact ", "no-con\u{ad}tact"] {
+        assert_eq!(shown(&[("EmployeeType", &[b"x", level.as_bytes()])], &all), ["cn"], "{level}");
+    }
+    assert_eq!(shown(&[("2.16.840.1.113730.3.1.4;x-a", &[b"no-contact"])], &all), ["cn"]);
+    let none = reserving.only([], false);
+    assert_eq!(
+        reserving.attributes_to_local(&none, []),
+        ["employeeType"],
+        "it is asked for, and never shown"
+    );
+    assert!(shown(&[("employeeType", &[b"no-contact"])], &reserving.only(["mail"], false)).is_empty());
+}
+
+#[test]
 fn what_does_not_check_is_refused_as_a_whole() {
     let all = projection().all(false);
     let refused = |dn: &str, attributes: &[(&str, &[&[u8]])]| {

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::policy::documents::{
-    Audience, AudienceCategory, AuthenticatedBy, Members, Release, ReleaseLimits, Targets,
+    Audience, AudienceCategory, AuthenticatedBy, FilterRules, Listing, Members, Release, ReleaseLimits,
+    Targets,
 };
 use crate::policy::fault::{Fault, Placed};
 use crate::policy::fields::{Fields, Reader};
@@ -20,6 +21,8 @@ pub const RELEASE_KEYS: &[&str] = &[
     "targets",
     "attributes",
     "entries",
+    "listing",
+    "filters",
     "limits",
     "from",
     "until",
@@ -31,6 +34,13 @@ pub const LIMIT_KEYS: &[&str] = &["size", "time", "rate", "in_flight"];
 
 /// More operations per second than any gateway answers.
 const RATE_MAX: u32 = 1_000_000;
+/// The keys of its `listing`.
+pub const LISTING_KEYS: &[&str] =
+    &["attribute", "not_findable", "by_address_only", "without_contact", "contact"];
+/// The keys of its `filters`.
+pub const FILTER_KEYS: &[&str] = &["shortest", "leading_wildcard", "inequality"];
+/// Longest `filters.shortest`: longer would refuse names that people have.
+const SHORTEST_MAX: u32 = 10;
 
 /// A `Release`.
 pub fn release(reader: &mut Reader, node: &Node) -> Option<Release> {
@@ -47,6 +57,8 @@ pub fn release(reader: &mut Reader, node: &Node) -> Option<Release> {
         );
     }
     check_attributes(reader, &attributes);
+    let listing = fields.get("listing").and_then(|n| listing(reader, n)).map(Box::new);
+    let filters = fields.get("filters").map_or_else(FilterRules::default, |n| filters(reader, n));
     let limits = fields.get("limits").map_or_else(ReleaseLimits::default, |n| limits(reader, n));
     let from = fields.get("from").and_then(|n| reader.date(n));
     let until_node = reader.required(&fields, "until");
@@ -67,6 +79,8 @@ pub fn release(reader: &mut Reader, node: &Node) -> Option<Release> {
         targets: targets?,
         attributes,
         entries,
+        listing,
+        filters,
         limits,
         from,
         until: until?,
@@ -146,6 +160,50 @@ pub fn members(reader: &mut Reader, node: &Node) -> Members {
             }
             Members::These(found)
         }
+    }
+}
+
+fn listing(reader: &mut Reader, node: &Node) -> Option<Listing> {
+    let fields = reader.fields(node, "`listing`", LISTING_KEYS);
+    let attribute = reader.required(&fields, "attribute").and_then(|n| reader.placed(n));
+    let mut seen = BTreeSet::new();
+    let mut values = |key: &str| {
+        let mut values = Vec::new();
+        for value in reader.texts(&fields, key) {
+            if value.value.trim().is_empty() {
+                reader.fault(Fault::new(&value.at, format!("a value of `{key}` is empty")));
+            }
+            if !seen.insert(value.value.to_lowercase()) {
+                let message = format!("`{}` means more than one level", value.value);
+                reader.fault(Fault::new(&value.at, message).hint("give every value one level"));
+            }
+            values.push(value.value);
+        }
+        values
+    };
+    let (not_findable, by_address_only, without_contact) =
+        (values("not_findable"), values("by_address_only"), values("without_contact"));
+    let contact = reader.texts(&fields, "contact");
+    check_attributes(reader, &contact);
+    if without_contact.is_empty() != contact.is_empty() {
+        let fault = Fault::new(&node.at, "`without_contact` and `contact` belong together");
+        reader.fault(fault.hint("say which values mean it, and which attributes are not shown then"));
+    }
+    if not_findable.is_empty() && by_address_only.is_empty() && without_contact.is_empty() {
+        reader.fault(Fault::new(&node.at, "`listing` names no value of any level"));
+    }
+    let attribute = attribute?;
+    Some(Listing { at: node.at.clone(), attribute, not_findable, by_address_only, without_contact, contact })
+}
+
+fn filters(reader: &mut Reader, node: &Node) -> FilterRules {
+    let fields = reader.fields(node, "`filters`", FILTER_KEYS);
+    let defaults = FilterRules::default();
+    let flag = |reader: &mut Reader, key: &str| fields.get(key).and_then(|n| reader.boolean(n));
+    FilterRules {
+        leading_wildcard: flag(reader, "leading_wildcard").unwrap_or(defaults.leading_wildcard),
+        inequality: flag(reader, "inequality").unwrap_or(defaults.inequality),
+        shortest: reader.count(&fields, "shortest", 0, SHORTEST_MAX, defaults.shortest),
     }
 }
 

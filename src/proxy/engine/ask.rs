@@ -1,10 +1,13 @@
 //! What each directory of a route is asked, within the permits.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::ldap::filter::Filter;
 use crate::ldap::message::{Compare, Dereference, ResultCode, Scope, Search};
-use crate::namespace::projection::Projection;
+use crate::namespace::entries::{self, entries_to_local};
+use crate::namespace::mapping::Mapping;
+use crate::namespace::projection::{Projection, Selection};
 use crate::namespace::questions;
 use crate::namespace::routes::{self, Route};
 use crate::policy::terms::Target;
@@ -20,6 +23,8 @@ use crate::release::hide;
 use crate::release::permit::Permit;
 use crate::release::view::{View, Wanted};
 
+const TOO_MANY: &str = "more operations at once or per second than the release agreement allows";
+
 impl Engine {
     /// Asks the directories of a route, after the entries that are made here.
     pub(super) fn ask(&mut self, asking: &Asking<'_>, permits: Vec<Arc<Permit>>, route: Route) {
@@ -34,6 +39,10 @@ impl Engine {
         let mut parts: Vec<Part> = Vec::new();
         for leg in &route.legs {
             let Some(permit) = permits.iter().find(|permit| *permit.target() == leg.target) else { continue };
+            if let Some(text) = permit.filter_fault(&asking.search.filter) {
+                let answer = Answer::new(ResultCode::UNWILLING_TO_PERFORM, text);
+                return self.refuse(asking, &leg.target, &Refused { answer, why: "filter" });
+            }
             parts.push(Part::new(permit));
         }
         if !self.charge(asking, &mut parts) {
@@ -43,7 +52,7 @@ impl Engine {
             [permit] => Some(permit.target().clone()),
             _ => None,
         };
-        let whole_tree = single.is_none() || route.legs.len() > 1;
+        let whole_tree = route.from_root;
         let key = self.enter(asking, parts, single.as_ref(), whole_tree, extras);
         let Some((serial, open, beyond)) =
             self.operations.get(key).map(|o| (o.serial, o.open, o.extras.is_some()))
@@ -84,8 +93,7 @@ impl Engine {
             part.charged = false;
             self.usage.give_back(&asking.requester.id, &part.permit);
         }
-        let text = "more operations at once or per second than the release agreement allows";
-        let answer = Answer::new(ResultCode::BUSY, text);
+        let answer = Answer::new(ResultCode::BUSY, TOO_MANY);
         self.refuse(asking, &target, &Refused { answer, why: "rate" });
         false
     }
@@ -230,28 +238,22 @@ impl Engine {
         let Some(mapping) = self.snapshot.mounts.get(&to.target).map(|m| Arc::clone(&m.mapping)) else {
             return Prepared::Elsewhere;
         };
-        let Some(projection) = self.projection(&to.target, permit.view()) else { return Prepared::Elsewhere };
-        let base = match to.at_mount {
-            true => mapping.local_suffix().to_owned(),
-            false => match mapping.dn_to_local(&to.base) {
-                Some(base) => base,
-                None => return Prepared::Elsewhere,
-            },
-        };
+        let Some(projection) = self.projection(&to.target, &permit) else { return Prepared::Elsewhere };
+        let Some(base) = local_base(to, &mapping) else { return Prepared::Elsewhere };
         let scope = to.scope;
         let view = permit.view();
         let concealed = hide::conceal(&search.filter, view);
-        let question = questions::filter_to_local(&concealed, &mapping);
-        let entries = permit.entry_filter().map(|f| questions::entry_filter_to_local(f, &mapping));
-        let Some(filter) = questions::with_entry_filter(question.filter, entries) else {
+        let contact = permit.reserve().map_or(&[][..], |reserve| &reserve.contact);
+        let question = questions::filter_to_local(&concealed, &mapping, contact);
+        let entries = permit.entry_filter_for(&concealed);
+        let existing = entries.map(|filter| entries_to_local(filter, &mapping));
+        let check_entries = entries.filter(|_| existing.as_ref().is_some_and(|existing| existing.check));
+        let Some(filter) = questions::with_entry_filter(question.filter, existing.and_then(|e| e.filter))
+        else {
             return Prepared::Nothing;
         };
-        let names = search.attributes.iter().map(|name| name.as_ref());
         let types_only = search.types_only && beyond.as_ref().is_none_or(|beyond| beyond.values.is_empty());
-        let selection = match view.wanted(names) {
-            Wanted::All => projection.all(types_only),
-            Wanted::These(these) => projection.only(these, types_only),
-        };
+        let selection = selection(search, view, &projection, types_only);
         let mut also = if question.needs_recheck { questions::attributes_of(&concealed) } else { Vec::new() };
         also.extend(beyond.iter().flat_map(|beyond| beyond.attributes()));
         let attributes = match compare {
@@ -262,26 +264,36 @@ impl Engine {
                 projection.attributes_to_local(&none, asked)
             }
         };
+        let more = check_entries.map(|filter| entries::needs(filter, &mapping)).unwrap_or_default();
+        let asked_widely = question.needs_recheck || compare.is_some() || check_entries.is_some();
         let wire = Search {
             base: base.as_str().into(),
             scope: if scope == Scope::Children { Scope::Subtree } else { scope },
             dereference: Dereference::Never,
-            size_limit: if question.needs_recheck || compare.is_some() { 0 } else { size },
+            size_limit: if asked_widely { 0 } else { size },
             time_limit: u32::try_from(seconds.max(1)).unwrap_or(u32::MAX),
             types_only: false,
             filter,
-            attributes: attributes.into_iter().map(Into::into).collect(),
+            attributes: with_more(attributes, &more),
         };
         encode_search(&wire, &mut self.scratch);
         let recheck = (question.needs_recheck && compare.is_none()).then(|| concealed.into_owned());
-        let at_mount = to.at_mount;
-        let projection = Arc::clone(&projection);
-        let shape = Shape { projection, selection, recheck, base, scope, at_mount, beyond };
+        let shape = Shape {
+            projection: Arc::clone(&projection),
+            selection,
+            recheck,
+            check_entries: check_entries.cloned(),
+            base,
+            scope,
+            at_mount: to.at_mount,
+            beyond,
+        };
         Prepared::Ask(Box::new(Leg::new(key, serial, part, shape)))
     }
 
-    /// The mount's mapping seen through `view`, compiled at the first need.
-    fn projection(&mut self, target: &Target, view: &Arc<View>) -> Option<Arc<Projection>> {
+    /// The mount's mapping seen through the permit's view, compiled at the first need.
+    fn projection(&mut self, target: &Target, permit: &Permit) -> Option<Arc<Projection>> {
+        let view = permit.view();
         let mapping = Arc::clone(&self.snapshot.mounts.get(target)?.mapping);
         let mount = self.mount(target)?;
         let known = mount
@@ -291,7 +303,11 @@ impl Engine {
         if let Some(compiled) = known {
             return Some(Arc::clone(&compiled.projection));
         }
-        let projection = Arc::new(Projection::new(&mapping, view.names()));
+        let mut projection = Projection::new(&mapping, view.names());
+        if let Some(reserve) = permit.reserve() {
+            projection = projection.reserving(&reserve.attribute, &reserve.values, &reserve.contact);
+        }
+        let projection = Arc::new(projection);
         mount.projections.push(Compiled {
             mapping,
             view: Arc::clone(view),
@@ -308,6 +324,35 @@ pub(super) enum Prepared {
     Nothing,
     /// The directory cannot be asked.
     Elsewhere,
+}
+
+/// Where the directory is searched.
+fn local_base(to: &routes::Leg, mapping: &Mapping) -> Option<String> {
+    match to.at_mount {
+        true => Some(mapping.local_suffix().to_owned()),
+        false => mapping.dn_to_local(&to.base),
+    }
+}
+
+fn selection(search: &Search<'_>, view: &View, projection: &Projection, types_only: bool) -> Selection {
+    match view.wanted(search.attributes.iter().map(|name| name.as_ref())) {
+        Wanted::All => projection.all(types_only),
+        Wanted::These(these) => projection.only(these, types_only),
+    }
+}
+
+/// With what is looked at here and not shown for it.
+fn with_more<'a>(mut list: Vec<&'a str>, more: &'a [String]) -> Vec<Cow<'a, str>> {
+    if !more.is_empty() {
+        // `1.1` asks for none, and means nothing beside others
+        list.retain(|name| *name != "1.1");
+    }
+    for name in more {
+        if !list.iter().any(|known| known.eq_ignore_ascii_case(name)) {
+            list.push(name);
+        }
+    }
+    list.into_iter().map(Cow::Borrowed).collect()
 }
 
 fn comparable(compare: &Compare<'_>, parts: &[Part]) -> Option<Filter<'static>> {

@@ -7,6 +7,7 @@ use crate::ldap::error::DecodeError;
 use crate::ldap::filter::Filter;
 use crate::ldap::limits::Limits;
 use crate::ldap::message::{ResultCode, Scope};
+use crate::namespace::entries;
 use crate::namespace::error::EntryError;
 use crate::namespace::questions;
 use crate::namespace::recheck::still_matches;
@@ -142,6 +143,10 @@ impl Work<'_> {
         entry: &EntryReader<'_>,
         limits: &Limits,
     ) -> Result<Next, EntryError> {
+        let mapping = self.shape.projection.mapping();
+        if self.shape.check_entries.as_ref().is_some_and(|filter| !entries::admits(filter, entry, mapping)) {
+            return Ok(Next::Nothing);
+        }
         let recheck = match &operation.question {
             Question::Search => self.shape.recheck.as_ref(),
             Question::Compare { .. } => None,

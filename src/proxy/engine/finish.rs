@@ -206,7 +206,8 @@ impl Engine {
             // What is released changed: what was sent already and what would follow do not belong together.
             Ok(permit)
                 if permit.view() != part.permit.view()
-                    || permit.entry_filter() != part.permit.entry_filter() =>
+                    || permit.entry_filter() != part.permit.entry_filter()
+                    || permit.reserve() != part.permit.reserve() =>
             {
                 Some(Answer::new(ResultCode::UNAVAILABLE, "the release agreement changed; ask again"))
             }

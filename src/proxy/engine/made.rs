@@ -70,7 +70,11 @@ impl Engine {
 pub(super) fn made(entry: &routes::Synthetic, search: &Search<'_>, permits: &[Arc<Permit>]) -> Option<Made> {
     // The root is seen through any of the requester's views; they agree on what its entry has.
     let permit = match &entry.target {
-        Some(target) => permits.iter().find(|permit| permit.target() == target),
+        // They come in the order of the directories.
+        Some(target) => {
+            let found = permits.binary_search_by(|permit| permit.target().cmp(target));
+            found.ok().and_then(|at| permits.get(at))
+        }
         None => permits.first(),
     };
     let view = permit.map(|permit| Arc::clone(permit.view())).unwrap_or_else(|| Arc::new(View::new([])));

@@ -184,6 +184,8 @@ pub struct Shape {
     pub selection: Selection,
     /// The concealed filter, when the directory may answer with more than matches.
     pub recheck: Option<Filter<'static>>,
+    /// The entry filter has to be held against each entry: the directory was asked for more than it selects.
+    pub check_entries: Option<Filter<'static>>,
     /// What the directory was asked below; entries elsewhere are dropped.
     pub base: String,
     pub scope: Scope,

@@ -1,14 +1,12 @@
 //! Search and compare: who may, where it leads, what each directory is asked.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::ldap::dn::Dn;
 use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
 use crate::ldap::message::{Compare, Dereference, ResultCode, Scope, Search};
-use crate::namespace::error::RouteError;
-use crate::namespace::routes::{self, Route, Routes};
+use crate::namespace::routes::{self, FromRoot, Route, Sought};
 use crate::policy::terms::Target;
 use crate::proxy::engine::answer::{self, Answer, Asked};
 use crate::proxy::engine::audit;
@@ -19,7 +17,8 @@ use crate::proxy::engine::made;
 use crate::proxy::engine::root::{self, SUBSCHEMA};
 use crate::proxy::engine::subschema;
 use crate::proxy::engine::tree::{self, Place};
-use crate::release::decide::decide;
+use crate::release::decide::{decide, permitted};
+use crate::release::hide;
 use crate::release::permit::Permit;
 use crate::release::requester::{Operation as Kind, Requester};
 use crate::release::view::View;
@@ -165,7 +164,7 @@ impl Engine {
         let scope = asking.search.scope;
         let (target, at_mount) = match tree::place(&base) {
             Place::Nowhere => return Err(Some(Answer::plain(ResultCode::NO_SUCH_OBJECT))),
-            Place::Root => return self.lead_from_root(asking, &base).map_err(Some),
+            Place::Root => return self.lead_from_root(asking).map_err(Some),
             Place::Mount(target) => (target, true),
             Place::Below(target) => (target, false),
         };
@@ -179,30 +178,50 @@ impl Engine {
         let mut legs = Vec::new();
         let mut made = Vec::new();
         if at_mount && matches!(scope, Scope::Base | Scope::Subtree) {
-            // Routes makes the entry of a mount point; asked for that one alone, it has nothing else to walk.
-            made = Routes::new([routes::Mount { target: target.clone(), mail_domains: BTreeSet::new() }])
-                .route(&base, Scope::Base, &asking.search.filter, &|_| true, 1)
-                .map_or_else(|_| Vec::new(), |route| route.synthesised);
+            made.push(routes::Synthetic::mount(&target));
         }
         if !(at_mount && scope == Scope::Base) {
             legs.push(routes::Leg { target, base: asking.search.base.to_string(), scope, at_mount });
         }
-        Ok(Led { permits, route: Route { synthesised: made, legs } })
+        Ok(Led { permits, route: Route { synthesised: made, legs, from_root: false } })
     }
 
-    /// Who may not ask a directory does not learn that it is there.
-    fn lead_from_root(&mut self, asking: &Asking<'_>, base: &Dn) -> Result<Led, Answer> {
+    /// Who may not ask a directory does not learn that it is there. What can match is worked out first, and permits are
+    /// made for that alone.
+    fn lead_from_root(&mut self, asking: &Asking<'_>) -> Result<Led, Answer> {
         let snapshot = Arc::clone(&self.snapshot);
-        let permits = self.permits(asking);
-        let reachable = |target: &Target| permits.iter().any(|permit| permit.target() == target);
-        let (scope, filter) = (asking.search.scope, &asking.search.filter);
-        let route = snapshot.routes.route(base, scope, filter, &reachable, self.settings.fan_out);
-        match route {
-            Ok(route) => Ok(Led { permits, route }),
-            Err(RouteError::NoSuchObject) => Err(Answer::plain(ResultCode::NO_SUCH_OBJECT)),
-            Err(error @ RouteError::TooBroad { .. }) => {
-                Err(Answer::new(ResultCode::ADMIN_LIMIT_EXCEEDED, error.to_string()))
-            }
+        let (requester, kind) = (&asking.requester, asking.kind());
+        let agreements: Vec<_> = snapshot.agreements.with(requester, kind, self.wall).collect();
+        let filters: Vec<Filter<'_>> =
+            agreements.iter().map(|a| hide::conceal(&asking.search.filter, a.view())).collect();
+        let sought: Vec<Sought<'_>> = agreements
+            .iter()
+            .zip(&filters)
+            .map(|(agreement, filter)| {
+                // who knows an exact address may find people beside the population
+                let common = agreement.entry_filter_for(filter) == agreement.entry_filter();
+                let population = common.then(|| agreement.population().as_ref());
+                Sought::new(agreement.targets(), filter, agreement.entry_filter()).among(population)
+            })
+            .collect();
+        let entries = match asking.search.size_limit {
+            0 => self.settings.size_limit,
+            asked => asked,
+        };
+        let search = FromRoot {
+            scope: asking.search.scope,
+            sought: &sought,
+            limit: self.settings.fan_out,
+            entries: entries as usize,
+            indexes_since: self.wall.unix_timestamp().saturating_sub(i64::from(self.settings.index_seconds)),
+        };
+        let mut permit = |target: &Target| {
+            let permit = permitted(requester, kind, target, &self.gates, &snapshot.agreements, self.wall)?;
+            snapshot.mounts.contains_key(target).then(|| Arc::new(permit))
+        };
+        match snapshot.routes.from_root(&search, &mut permit) {
+            Ok((route, permits)) => Ok(Led { permits, route }),
+            Err(error) => Err(Answer::new(ResultCode::ADMIN_LIMIT_EXCEEDED, error.to_string())),
         }
     }
 

@@ -5,7 +5,7 @@ use time::macros::datetime;
 use super::*;
 use crate::gate::decide::{GateDecision, GateReason, GateState};
 use crate::policy::documents::{
-    Audience, AudienceCategory, AuthenticatedBy, Members, Release, ReleaseLimits, Targets,
+    Audience, AudienceCategory, AuthenticatedBy, FilterRules, Members, Release, ReleaseLimits, Targets,
 };
 use crate::policy::fault::{Place, Placed};
 use crate::release::explain::{Outcome, explain};
@@ -37,6 +37,8 @@ fn document(id: &str, attributes: &[&str]) -> Release {
         targets: Targets { members: Members::All, national: false },
         attributes: attributes.iter().map(|a| placed(a)).collect(),
         entries: Some(placed("(&(objectClass=person)(!(notListed=TRUE)))")),
+        listing: None,
+        filters: FilterRules::default(),
         limits: ReleaseLimits::default(),
         from: None,
         until: datetime!(2027-12-31 00:00 UTC),
@@ -172,7 +174,22 @@ fn agreements_that_cannot_hold_are_faults() {
     assert_eq!(faults(&["cn", "userPassword"]).len(), 1);
     assert_eq!(faults(&["cn", "2.5.4.35", "unicodePwd", "OID.2.5.4.41"]).len(), 3);
     assert_eq!(faults(&["cn", "cn;lang-en"]).len(), 1);
-    assert_eq!(faults(&["cn", "member"]).len(), 1);
+    // T13: what tells of an attribute is released with it or not at all
+    for (tells, told) in [
+        ("member", "memberOf"),
+        ("memberOf", "member"),
+        ("manager", "directReports"),
+        ("directReports", "manager"),
+        ("primaryGroupID", "memberOf"),
+    ] {
+        let messages = faults(&["cn", tells]);
+        assert!(messages.iter().any(|m| m.contains(tells) && m.contains(told)), "{tells}: {messages:?}");
+    }
+    for never in
+        ["tokenGroups", "canonicalName", "msDS-ReplAttributeMetaData", "nTSecurityDescriptor", "entryDN"]
+    {
+        assert_eq!(faults(&["cn", never]).len(), 1, "{never}");
+    }
     assert_eq!(faults(&["cn", "manager", "directReports", "member", "memberOf"]), Vec::<String>::new());
     let mut bad = document("b", &["cn"]);
     bad.entries = Some(placed("(cn=x"));
@@ -186,9 +203,15 @@ fn explanations_say_which_and_why_not() {
     second.audience.category = AudienceCategory::Application;
     let agreements = Agreements::compile(&[second, document("first", &["cn", "mail"])]).unwrap();
     let said = explain(&requester(), &member("RXB"), &gates(&["RXA", "RXB"], &[]), &agreements, NOW);
-    assert!(matches!(said.outcome, Outcome::Permitted { ref agreement, .. } if agreement == "first"));
+    assert!(matches!(said.outcome, Outcome::Permitted(ref permitted) if permitted.agreement == "first"));
     assert!(said.agreements[0].why_not.is_some() && said.agreements[1].why_not.is_none());
+    assert_eq!(
+        said.gates.iter().map(|gate| (gate.member.as_str(), gate.open)).collect::<Vec<_>>(),
+        [("RXA", true), ("RXB", true)]
+    );
     let said = explain(&requester(), &member("RXB"), &gates(&["RXA"], &["RXB"]), &agreements, NOW);
     assert!(matches!(said.outcome, Outcome::Refused { code: 32, .. }));
+    assert_eq!((said.gates[1].open, said.gates[1].state), (false, "closed"));
+    assert_eq!(said.gates[1].reasons, ["control: krbtgt is old"]);
     serde_json::to_string(&said).unwrap();
 }

@@ -1,6 +1,6 @@
 //! The engine without a socket and without a clock: bytes in, bytes out, time as told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::gate::decide::{GateDecision, GateState};
@@ -88,8 +88,7 @@ fn snapshot(members: &[&str], page_size: Option<u32>, agreement: &str) -> Arc<Sn
         Mounted { mapping, endpoint: Arc::new(endpoint) }
     };
     let mounts = members.iter().map(|member| (target(member), mounted(member))).collect();
-    let routed =
-        members.iter().map(|member| RoutedMount { target: target(member), mail_domains: BTreeSet::new() });
+    let routed = members.iter().map(|member| RoutedMount::new(target(member)));
     Arc::new(Snapshot {
         agreements: Arc::new(Agreements::compile(set.releases.values()).unwrap()),
         routes: Arc::new(Routes::new(routed)),
@@ -173,7 +172,7 @@ impl Rig {
             let mounted = Mounted { mapping: Arc::new(mapping), endpoint: endpoint(page_size, ranks) };
             mounts.insert(Target::Member(code), mounted);
         }
-        let routed = |target: &Target| RoutedMount { target: target.clone(), mail_domains: BTreeSet::new() };
+        let routed = |target: &Target| RoutedMount::new(target.clone());
         let snapshot = Arc::new(Snapshot {
             agreements: Arc::new(Agreements::compile(set.releases.values()).unwrap()),
             routes: Arc::new(Routes::new(mounts.keys().map(routed))),

@@ -1,5 +1,7 @@
 //! Who is behind a connection: binds that wait for a word from home, passwords, and what is left of an identity after.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::policy::people::{Passwords, People};
 use crate::proxy::home::question::{Ask, Question, Verdict};
