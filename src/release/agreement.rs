@@ -119,7 +119,7 @@ impl Agreement {
         self.from.is_none_or(|from| now >= from)
             && now < self.until
             && requester.category == self.category
-            && (self.authenticated_by.is_empty() || self.authenticated_by.contains(&requester.authentication))
+            && self.takes(requester.authentication)
             && match (&requester.member, &self.members) {
                 (_, Members::All) => true,
                 (Some(member), members) => members.contains(member),
@@ -127,6 +127,14 @@ impl Agreement {
             }
             && (self.names.is_empty()
                 || requester.name.as_ref().is_some_and(|name| self.names.contains(name)))
+    }
+
+    /// Whether this proof is enough. A password must be named: it is what a requester can give away.
+    fn takes(&self, authentication: Authentication) -> bool {
+        match self.authenticated_by.is_empty() {
+            true => authentication != Authentication::Password,
+            false => self.authenticated_by.contains(&authentication),
+        }
     }
 
     /// Why the agreement does not cover a request; `None` when it does. For reasons and explanations, never sent.
@@ -150,9 +158,7 @@ impl Agreement {
             let (ours, theirs) = (self.category.as_str(), requester.category.as_str());
             return Some(format!("is with category {ours}, the requester is of category {theirs}"));
         }
-        let unnamed =
-            self.authenticated_by.is_empty() && requester.authentication != Authentication::Password;
-        if !unnamed && !self.authenticated_by.contains(&requester.authentication) {
+        if !self.takes(requester.authentication) {
             let mut ways: Vec<&str> = self.authenticated_by.iter().map(|a| a.as_str()).collect();
             if ways.is_empty() {
                 ways.extend([Authentication::Smartcard.as_str(), Authentication::Certificate.as_str()]);
