@@ -9,8 +9,8 @@ LAB=$PORTCULLIS_LAB
 if [ -s "$LAB/net" ] && [ "${LAB_FRESH:-}" != yes ]; then LAB_NET=$(< "$LAB/net"); fi
 LAB_NET=${LAB_NET:-127.0}
 
-# A pass has three tenths of it; one over 1,800 people takes 1 to 3 seconds on two busy cores.
-LAB_ASSESS_SECONDS=${LAB_ASSESS_SECONDS:-20}
+# A pass has half of it; one over 1,800 people takes 1 to 6 seconds on two busy cores.
+LAB_ASSESS_SECONDS=${LAB_ASSESS_SECONDS:-24}
 
 MEMBERS="rxa rxb rxc"
 NATIONAL_IP=$LAB_NET.30.1

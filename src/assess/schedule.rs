@@ -39,9 +39,9 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// Every measured member within every `interval`. A pass begins three to four tenths sooner, so that they do not all come
-    /// together, and has three tenths to end: what drifts right after it was looked at, and a controller that hangs, is known
-    /// within the interval.
+    /// Every measured member within every `interval`. A pass begins five to six tenths sooner, so that they do not all come
+    /// together, and has half of it to end: what drifts right after it was looked at, and a controller that hangs, is known
+    /// within the interval, and a slow look at a good directory has time.
     pub fn new(assessor: Assessor, interval: Duration) -> (Self, Demand) {
         let (sender, demands) = mpsc::channel(DEMANDS);
         let schedule = Schedule {
@@ -82,7 +82,7 @@ impl Schedule {
             }
             for member in self.ready() {
                 let (assessor, room) = (self.assessor.clone(), Arc::clone(&room));
-                let allotted = (self.interval * 3 / 10).min(assessor.settings.pass_timeout());
+                let allotted = (self.interval / 2).min(assessor.settings.pass_timeout());
                 passes.spawn(async move {
                     // the semaphore is never closed; without a permit there is no room and nothing is done
                     if let Ok(_permit) = room.acquire_owned().await {
@@ -121,8 +121,8 @@ impl Schedule {
         for member in &ready {
             self.demanded.remove(member);
             self.running.insert(member.clone());
-            // at the latest after seven tenths, so that the pass itself still ends within the interval
-            let next = now + self.interval * 6 / 10 + fraction(self.interval / 10);
+            // at the latest after half of it, so that the pass itself still ends within the interval
+            let next = now + self.interval * 4 / 10 + fraction(self.interval / 10);
             self.due.insert(member.clone(), next);
         }
         // a demand for somebody who is no member must not wait for ever

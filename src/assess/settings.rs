@@ -15,8 +15,8 @@ pub struct Settings {
     pub directory: directory::settings::Settings,
     /// Seconds for one question of the TLS, Kerberos and LDAP probes.
     pub probe_seconds: u32,
-    /// Seconds for a whole pass; what was not found out by then is not known. A pass of the schedule has at most three tenths
-    /// of `intervals.assess_seconds`.
+    /// Seconds for a whole pass; what was not found out by then is not known. A pass of the schedule has at most half of
+    /// `intervals.assess_seconds`.
     pub pass_seconds: u32,
     /// Controllers that the TLS and LDAP probes look at, from the first.
     pub controllers: usize,
