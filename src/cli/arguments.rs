@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::ambient::clock::Clock;
+use crate::app::gates::ACTOR;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::command as member;
@@ -67,8 +68,7 @@ pub enum Command {
 
 /// Does what the arguments say.
 pub fn run(arguments: Arguments) -> Result<Answer, Failure> {
-    let actor =
-        arguments.actor.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "unknown".to_owned());
+    let actor = actor(arguments.actor, &arguments.command)?;
     let context = Context::new(arguments.config, arguments.json, actor, Clock::system());
     match arguments.command {
         Command::Serve => serve::run(&context),
@@ -84,4 +84,16 @@ pub fn run(arguments: Arguments) -> Result<Answer, Failure> {
         Command::Config(command) => config::run(command, &context),
         Command::Store(command) => store::run(command, &context),
     }
+}
+
+/// Who is asking. The gateway's own name is nobody else's: what is recorded under it, a running gateway takes for its own doing.
+fn actor(given: Option<String>, command: &Command) -> Result<String, Failure> {
+    let actor = given.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "unknown".to_owned());
+    // the gateway itself may run as a user of any name
+    if !matches!(command, Command::Serve) && actor.trim().eq_ignore_ascii_case(ACTOR) {
+        return Err(Failure::refused(format!(
+            "the actor `{ACTOR}` is the gateway itself: say who you are with --actor or PORTCULLIS_ACTOR"
+        )));
+    }
+    Ok(actor)
 }
