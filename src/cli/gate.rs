@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
+use crate::cli::live::{Gates, Live};
 use crate::cli::member::answer::standing;
 use crate::cli::table::{moment, table};
 use crate::policy::terms::{Grant, OdsCode};
@@ -12,9 +13,10 @@ use crate::store::record::GateRecord;
 /// Gates.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List the gates of every member.
+    /// List the gates of every member, and whether a gateway keeps them now.
     List,
-    /// Show one member's gates with their reasons; exit code 0 when all are open, 1 when one is not.
+    /// Show one member's gates with their reasons; exit code 0 when all are open, 1 when one is not, or nothing passes now
+    /// because the gateway is not ready or none runs.
     Show { member: OdsCode },
     /// Show how a member's gates changed, newest first.
     History {
@@ -41,7 +43,10 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
     match command {
         Command::List => {
             let gates = store.gates().map_err(Failure::could_not)?;
-            context.print(&gates, |gates| records(gates, "no gate was decided yet: every gate is closed"))?;
+            let gates = Gates { live: Live::ask(context.config()?.listen.metrics), gates };
+            context.print(&gates, |gates| {
+                gates.text(|gates| records(gates, "no gate was decided yet: every gate is closed"))
+            })?;
             Ok(Answer::Yes)
         }
         Command::Show { member } => {
@@ -49,8 +54,10 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
             let mut gates = store.gates().map_err(Failure::could_not)?;
             gates.retain(|gate| gate.member == member);
             let open = gates.iter().filter(|gate| gate.state != "closed").count();
-            context.print(&gates, |gates| explained(gates))?;
-            Ok(if open == Grant::ALL.len() { Answer::Yes } else { Answer::No })
+            let gates = Gates { live: Live::ask(context.config()?.listen.metrics), gates };
+            context.print(&gates, |gates| gates.text(explained))?;
+            let pass = gates.live.is_ready() && open == Grant::ALL.len();
+            Ok(if pass { Answer::Yes } else { Answer::No })
         }
         Command::History { member, grant, limit } => {
             standing(context, &member)?;

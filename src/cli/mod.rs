@@ -13,6 +13,7 @@ pub mod context;
 pub mod exception;
 pub mod failure;
 pub mod gate;
+pub mod live;
 pub mod member;
 pub mod policy;
 pub mod progress;

@@ -12,6 +12,8 @@ use crate::ambient::chance;
 use crate::assess::judge::baseline_id;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
+use crate::cli::live::Live;
+use crate::cli::member::answer::standing;
 use crate::cli::table::{moment, table};
 use crate::policy::set::PolicySet;
 use crate::policy::signature::hex;
@@ -89,6 +91,11 @@ fn failure(error: SyncError) -> Failure {
 }
 
 fn go(context: &Context, member: &OdsCode, mode: Mode) -> Result<Answer, Failure> {
+    standing(context, member)?;
+    // planning writes nothing to the national directory and needs no gateway
+    if let Some(trouble) = live(context, mode)? {
+        return Err(Failure::refused(trouble));
+    }
     let syncer = syncer(context)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -101,6 +108,12 @@ fn go(context: &Context, member: &OdsCode, mode: Mode) -> Result<Answer, Failure
         Outcome::Done | Outcome::Planned => Answer::Yes,
         Outcome::Held | Outcome::Partial | Outcome::GateClosed => Answer::No,
     })
+}
+
+/// Why nothing may be written now, when anything is to be.
+fn live(context: &Context, mode: Mode) -> Result<Option<String>, Failure> {
+    let address = context.config()?.listen.metrics;
+    Ok(if mode.dry_run { None } else { Live::ask(address).trouble() })
 }
 
 /// Runs once; when another run of this member is under way (the gateway's own, mostly), waits for it to end.
@@ -138,6 +151,7 @@ fn syncer(context: &Context) -> Result<Syncer, Failure> {
     let baseline = baseline_id(&set).and_then(|id| set.baselines.get(id));
     let valid_for = baseline.map_or(time::Duration::ZERO, |baseline| baseline.evidence_valid_for);
     let (gate_store, clock) = (Arc::clone(&store), context.clock.clone());
+    let gateway = config.listen.metrics;
     let mark = chance::bytes::<4>().map_err(Failure::could_not)?;
     Ok(Syncer {
         hands: Hands {
@@ -147,8 +161,10 @@ fn syncer(context: &Context) -> Result<Syncer, Failure> {
             holder: format!("{}/{}/{}", context.actor, std::process::id(), hex(&mark)),
         },
         policies: Arc::new(move || Some(Arc::clone(&set))),
-        // the gates as recorded, which the gateway decides; should none run, they end with the evidence
-        gates: Arc::new(move |member| is_open(gate_store.as_ref(), member, valid_for, clock.now())),
+        // the gates as recorded, which the gateway decides; they count while it can record
+        gates: Arc::new(move |member| {
+            is_open(gate_store.as_ref(), member, valid_for, clock.now()) && Live::ask(gateway).is_ready()
+        }),
         national: config.national.for_sync(),
         metrics: None,
     })
@@ -195,10 +211,8 @@ fn read(record: &PlanRecord) -> Result<Plan, Failure> {
 }
 
 fn status(context: &Context, member: &OdsCode) -> Result<Answer, Failure> {
+    standing(context, member)?;
     let store = context.store()?;
-    if store.member(member).map_err(Failure::could_not)?.is_none() {
-        return Err(Failure::refused(format!("there is no member {member}")));
-    }
     let last = store.sync_value(member, LAST_REPORT).map_err(Failure::could_not)?;
     let last: Option<Report> = last.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let mut plans = Vec::new();
@@ -266,6 +280,7 @@ struct Line {
 }
 
 fn journal(context: &Context, member: &OdsCode, after: u64, limit: u32) -> Result<Answer, Failure> {
+    standing(context, member)?;
     let lines = context.store()?.journal(member, after, limit).map_err(Failure::could_not)?;
     let lines: Vec<Line> = lines
         .into_iter()
