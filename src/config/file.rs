@@ -1,6 +1,8 @@
 //! Reads the configuration file.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -18,6 +20,8 @@ use crate::config::{references, source};
 
 /// The version of the format that this program reads.
 const VERSION: u32 = 1;
+/// No configuration file is larger.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads the file at `path`, or reports all its faults. Files that it names are not looked at.
 pub fn load(path: &Path) -> Result<Config, Faults> {
@@ -30,12 +34,25 @@ pub fn check(path: &Path, now: OffsetDateTime) -> Result<(Config, Faults), Fault
 }
 
 fn read(path: &Path, now: Option<OffsetDateTime>) -> Result<(Config, Faults), Faults> {
-    let text = std::fs::read_to_string(path).map_err(|error| Faults::unreadable(path, &error))?;
+    let text = text_of(path).map_err(|error| Faults::unreadable(path, &error))?;
     let absolute = std::path::absolute(path).map_err(|error| Faults::unreadable(path, &error))?;
     let base = absolute.parent().unwrap_or(Path::new("/"));
     let (config, faults) = parse(&text, base, now);
     let faults = Faults { file: path.to_owned(), faults };
     config.map(|config| (config, faults.clone())).ok_or(faults)
+}
+
+/// The text of the file; a device or a pipe could go on for ever, or never begin.
+fn text_of(path: &Path) -> io::Result<String> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut text = String::new();
+    let length = File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if u64::try_from(length).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(text)
 }
 
 /// Reads the text of a file that lies in the directory `base`, and what it names if `now` is given. There is a configuration
