@@ -13,8 +13,8 @@ const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// No folder below a policy folder lies deeper.
 const FOLDERS_MAX: usize = 16;
 
-/// Reads every `*.yaml` and `*.yml` below `root` (or `root` itself when it is a file), sorted by name. What begins with a dot
-/// is not looked at by itself, but a link may lead there: so are folders mounted by Kubernetes made.
+/// Reads every `*.yaml` and `*.yml`, in whatever case, below `root` (or `root` itself when it is a file), sorted by name. What
+/// begins with a dot is not looked at by itself, but a link may lead there: so are folders mounted by Kubernetes made.
 ///
 /// With it comes one fault for each file, folder or link that was not read.
 pub fn read_folder(root: &Path) -> (Vec<Source>, Vec<Fault>) {
@@ -159,7 +159,8 @@ impl Walk {
 }
 
 fn is_policy(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|e| e == "yaml" || e == "yml")
+    let ends = |word: &str| Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case(word));
+    ends("yaml") || ends("yml")
 }
 
 fn name_below(root: &Path, path: &Path) -> String {

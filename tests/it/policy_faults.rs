@@ -271,3 +271,15 @@ proptest! {
         let _ = render(&faults, true);
     }
 }
+
+#[test]
+fn a_policy_file_is_one_in_whatever_case() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.YAML", "b.Yml", "c.yaml", "d.txt"] {
+        fs::write(folder.path().join(name), "kind: Nothing\n").unwrap();
+    }
+    let (sources, faults) = read_folder(folder.path());
+    let names: Vec<&str> = sources.iter().map(|source| &*source.name).collect();
+    assert_eq!(names, ["a.YAML", "b.Yml", "c.yaml"]);
+    assert!(faults.is_empty(), "{faults:?}");
+}
