@@ -40,6 +40,11 @@ pub fn scope(reader: &mut Reader, node: &Node) -> SyncScope {
         bases = reader.texts(&publish, "bases");
         filter = reader.required(&publish, "filter").and_then(|n| reader.placed(n));
         pilot_group = reader.optional_text(&publish, "pilot_group");
+        // known, so that it is told for what it is; a run would refuse it
+        if let Some(group) = publish.get("pilot_group") {
+            let fault = Fault::new(&group.at, "a pilot group is not supported");
+            reader.fault(fault.hint("name the pilots by `bases` or `filter`"));
+        }
     }
     let keep = fields.get("leavers").and_then(|n| {
         let leavers = reader.fields(n, "`leavers`", &["keep"]);
