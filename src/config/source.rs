@@ -6,6 +6,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_yaml::Spanned;
 
 use crate::config::fault::{Fault, Weight};
+use crate::policy::yaml;
 
 /// Where a value or key begins: line and column from 1, in characters; 0 when unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,15 +76,11 @@ pub struct Placed {
 pub fn parse(text: &str) -> Result<Placed, Fault> {
     serde_yaml::from_str::<Placed>(text).map_err(|error| {
         let at = error.location().map(position).unwrap_or_default();
-        let message = error.without_snippet().render();
-        Fault {
-            line: at.line,
-            column: at.column,
-            weight: Weight::Fault,
-            message: first_line(&message),
-            hint: "look at the indentation, the colons and the quotes on this line and the one before"
-                .to_owned(),
-        }
+        let (message, hint) = yaml::plain(&error).unwrap_or_else(|| {
+            let hint = "look at the indentation, the colons and the quotes on this line and the one before";
+            (first_line(&error.without_snippet().render()), hint.to_owned())
+        });
+        Fault { line: at.line, column: at.column, weight: Weight::Fault, message, hint }
     })
 }
 

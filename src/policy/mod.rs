@@ -13,3 +13,4 @@ pub mod set;
 pub mod signature;
 pub mod source;
 pub mod terms;
+pub mod yaml;

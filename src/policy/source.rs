@@ -10,6 +10,7 @@ use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde_yaml::{DuplicateKeyPolicy, Location, Spanned};
 
 use crate::policy::fault::{Fault, Place, Placed};
+use crate::policy::yaml;
 
 /// No document nests deeper.
 const DEPTH_MAX: usize = 48;
@@ -130,6 +131,9 @@ impl Source {
                 length: 1,
             },
         );
+        if let Some((message, hint)) = yaml::plain(error) {
+            return Fault::new(&at, message).hint(hint);
+        }
         let text = error.without_snippet().to_string();
         let text = text.lines().next().unwrap_or("");
         let text = text.split(" at line ").next().unwrap_or(text);
@@ -324,6 +328,11 @@ mod tests {
             assert!(faults[0].place.line >= 1, "{faults:?}");
             println!("{text:?} -> {}", faults[0]);
         }
+        let nested = Source::inline("a.yaml", &format!("a: {}\n", "[".repeat(60))).documents().unwrap_err();
+        assert!(nested[0].message.starts_with("this is too much for one file: it nests"), "{}", nested[0]);
+        let many = format!("a: [{}]\n", "0,".repeat(300_000));
+        let many = Source::inline("a.yaml", &many).documents().unwrap_err();
+        assert!(many[0].message.contains(" values and more") && many[0].hint.is_some(), "{}", many[0]);
         let deep = "[".repeat(100_000);
         assert!(Source::inline("a.yaml", &deep).documents().is_err());
         assert_eq!(Source::inline("a.yaml", "---\n---\n# nothing\n").documents().unwrap(), []);

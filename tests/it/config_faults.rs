@@ -145,7 +145,7 @@ fn each_kind_of_fault_is_told_apart() {
         ("name: sms", "name: 7", "22:11: `applications[0].name` must be a text, not an integer"),
         ("sha256: 'AA:bb", "sha256: 'zz", "23:13: `applications[0].sha256` must be a SHA-256 fingerprint"),
         ("version: 1\n", "version: 1\nlog: {filter: 'a=b=c'}\n", "2:15: `log.filter` is no log filter"),
-        ("data_dir: data", "data_dir: data\ndata_dir: data", "duplicate"),
+        ("data_dir: data", "data_dir: data\ndata_dir: data", "3:1: the key `data_dir` stands twice in one map"),
         ("listen:\n", "listen: [\n", ":"),
     ] {
         let told = faults(&GOOD.replacen(from, to, 1));
@@ -466,4 +466,23 @@ fn the_signing_key_that_the_program_makes_is_its_owners_alone() {
     let metadata = std::fs::metadata(stage.path("data/signing.key"))
         .unwrap_or_else(|error| panic!("{error}: {}", text(&made.stderr)));
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
+}
+
+#[test]
+fn what_is_no_file_or_too_large_is_not_read() {
+    let said = file::load(Path::new("/dev/zero")).unwrap_err().to_string();
+    assert!(said.contains("it is not a regular file"), "{said}");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("large.yaml");
+    std::fs::write(&path, format!("{GOOD}# {}\n", "x".repeat(1 << 20))).unwrap();
+    let said = file::load(&path).unwrap_err().to_string();
+    assert!(said.contains("it has more than 1048576 bytes"), "{said}");
+}
+
+#[test]
+fn what_the_parser_refuses_is_told_in_plain_words() {
+    let twice = faults("version: 1\nversion: 1\n");
+    assert_eq!(twice, ["2:1: the key `version` stands twice in one map; keep one of them"]);
+    let many = faults(&format!("a: [{}]\n", "0,".repeat(300_000)));
+    assert!(many[0].contains("this is too much for one file: it has "), "{many:?}");
 }
