@@ -231,7 +231,7 @@ fn failure(folder: &Path, error: &std::io::Error) -> StoreError {
     match error.kind() {
         std::io::ErrorKind::StorageFull
         | std::io::ErrorKind::QuotaExceeded
-        | std::io::ErrorKind::FileTooLarge => StoreError::Full(text),
+        | std::io::ErrorKind::FileTooLarge => StoreError::Full(format!("{text}; free space on its disk")),
         _ => StoreError::ReadOnly(text),
     }
 }

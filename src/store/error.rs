@@ -7,8 +7,8 @@ use crate::policy::terms::{OdsCode, Party};
 /// A store operation did not happen. Nothing of a failed operation is kept.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The disk or the store's size limit is reached.
-    #[error("the store is full: {0}; free space on its disk, gates stay closed until it can be written")]
+    /// The disk or the store's size limit is reached; the text says what makes room.
+    #[error("the store is full: {0}; gates stay closed until it can be written")]
     Full(String),
     /// The file or its directory cannot be written.
     #[error(

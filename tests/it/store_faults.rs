@@ -102,6 +102,7 @@ fn a_full_store_refuses_whole_and_recovers() {
         assert!(kept < 20, "a store of 1 MiB took {kept} pages of 200 kB");
     };
     assert!(matches!(error, StoreError::Full(_)), "{error}");
+    assert!(error.to_string().contains(" of the 1 MiB that `store.max_size_mib` allows"), "{error}");
     assert!(error.closes_gates() && error.may_retry());
     // the refused page left neither its object nor its cookie
     assert_eq!(store.staged(&rxa, &[kept; 16]).unwrap(), None);

@@ -12,7 +12,7 @@ use crate::store::error::StoreError;
 pub fn fault(error: rusqlite::Error) -> StoreError {
     let text = error.to_string();
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => StoreError::Full(text),
+        Some(ErrorCode::DiskFull) => StoreError::Full(format!("{text}; free space on its disk")),
         Some(
             ErrorCode::ReadOnly
             | ErrorCode::CannotOpen

@@ -36,6 +36,8 @@ pub struct SqliteStore {
     writer: Mutex<Connection>,
     reader: Mutex<Connection>,
     watcher: Mutex<Watcher>,
+    /// The setting, for what is said when it is reached; 0: no limit.
+    max_size_mib: u32,
 }
 
 /// Sees the commits of every other connection, ours and other processes'.
@@ -67,7 +69,7 @@ impl SqliteStore {
         let reader = connect(&path, settings, false)?;
         let watcher = Watcher { connection: connect(&path, settings, false)?, seen: None };
         let (writer, reader, watcher) = (Mutex::new(writer), Mutex::new(reader), Mutex::new(watcher));
-        Ok(SqliteStore { path, writer, reader, watcher })
+        Ok(SqliteStore { path, writer, reader, watcher, max_size_mib: settings.max_size_mib })
     }
 
     fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
@@ -81,11 +83,22 @@ impl SqliteStore {
         write: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut connection = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let transaction =
-            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
-        let value = write(&transaction)?;
-        transaction.commit().map_err(fault)?;
-        Ok(value)
+        transact(&mut connection, write).map_err(|error| self.full(&connection, error))
+    }
+
+    /// A store that is full by our own limit says so: the disk may have room enough.
+    fn full(&self, connection: &Connection, error: StoreError) -> StoreError {
+        if self.max_size_mib == 0 || !matches!(error, StoreError::Full(_)) {
+            return error;
+        }
+        let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+        let (Ok(pages), Ok(size)) = (number("page_count"), number("page_size")) else { return error };
+        StoreError::Full(format!(
+            "it has {} KiB of the {} MiB that `store.max_size_mib` allows; raise that setting, or free space on its \
+             disk if there is none",
+            pages.saturating_mul(size) / 1024,
+            self.max_size_mib
+        ))
     }
 
     /// A write that gates may depend on, with its audit record.
@@ -103,6 +116,16 @@ impl SqliteStore {
             Ok(value)
         })
     }
+}
+
+fn transact<T>(
+    connection: &mut Connection,
+    write: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+    let value = write(&transaction)?;
+    transaction.commit().map_err(fault)?;
+    Ok(value)
 }
 
 fn connect(path: &Path, settings: &Settings, new: bool) -> Result<Connection, StoreError> {
