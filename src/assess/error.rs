@@ -22,6 +22,15 @@ pub enum AssessError {
     Store(#[from] StoreError),
     #[error("the assessment was given up: {0}")]
     Interrupted(String),
+    #[error("the gateway is stopping")]
+    Stopping,
+}
+
+/// Nobody but the end of the runtime cancels our tasks.
+impl From<tokio::task::JoinError> for AssessError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        if error.is_cancelled() { AssessError::Stopping } else { AssessError::Interrupted(error.to_string()) }
+    }
 }
 
 impl AssessError {
@@ -32,7 +41,7 @@ impl AssessError {
             AssessError::Target { .. } => Party::Member,
             AssessError::NoPolicy | AssessError::NoBaseline { .. } => Party::Policy,
             AssessError::Store(error) => error.party(),
-            AssessError::Evidence(_) | AssessError::Interrupted(_) => Party::Us,
+            AssessError::Evidence(_) | AssessError::Interrupted(_) | AssessError::Stopping => Party::Us,
         }
     }
 
@@ -40,7 +49,7 @@ impl AssessError {
     pub fn may_retry(&self) -> bool {
         match self {
             AssessError::Store(error) => error.may_retry(),
-            AssessError::Interrupted(_) => true,
+            AssessError::Interrupted(_) | AssessError::Stopping => true,
             _ => false,
         }
     }

@@ -87,6 +87,9 @@ impl Assessor {
                 milliseconds = began.elapsed().as_millis(),
                 "member assessed"
             ),
+            Err(AssessError::Stopping) => {
+                tracing::info!(member = %ods, "an assessment was given up: the gateway stops")
+            }
             Err(error) => {
                 tracing::error!(member = %ods, party = %error.party(), %error, "member not assessed")
             }
@@ -101,16 +104,13 @@ impl Assessor {
         let compiled = compile(&set, member.profile.as_deref(), ods)?;
         let evidence = collect(&target, compiled.requirements(), &self.settings, &self.clock, allotted).await;
         let this = self.clone();
-        tokio::task::spawn_blocking(move || this.keep(&member, &set, evidence))
-            .await
-            .map_err(|error| AssessError::Interrupted(error.to_string()))?
+        tokio::task::spawn_blocking(move || this.keep(&member, &set, evidence)).await?
     }
 
     async fn member(&self, ods: &OdsCode) -> Result<Member, AssessError> {
         let (store, key) = (Arc::clone(&self.store), ods.clone());
         let member = tokio::task::spawn_blocking(move || store.member(&key))
-            .await
-            .map_err(|error| AssessError::Interrupted(error.to_string()))??
+            .await??
             .ok_or_else(|| AssessError::NoMember(ods.clone()))?;
         if member.state.is_measured() { Ok(member) } else { Err(AssessError::NotMeasured(ods.clone())) }
     }

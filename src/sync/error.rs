@@ -35,6 +35,13 @@ pub enum SyncError {
     Internal(String),
 }
 
+/// Nobody but the end of the runtime cancels our tasks.
+impl From<tokio::task::JoinError> for SyncError {
+    fn from(error: tokio::task::JoinError) -> Self {
+        if error.is_cancelled() { SyncError::Stopping } else { SyncError::Internal(error.to_string()) }
+    }
+}
+
 impl SyncError {
     /// Whose fault it is.
     pub fn party(&self) -> Party {

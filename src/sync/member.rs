@@ -128,6 +128,9 @@ impl Syncer {
                     held = report.held_steps, "member synchronised"
                 );
             }
+            Err(SyncError::Stopping) => {
+                tracing::info!(member = %ods, "a sync run was given up: the gateway stops")
+            }
             Err(error) => {
                 if let Some(metrics) = &self.metrics {
                     metrics.failure(ods, error);
@@ -154,7 +157,7 @@ impl Syncer {
                 (this.policies)().ok_or_else(|| SyncError::Scope("no policy set is loaded".to_owned()))?;
             job(&member, &set, &this.national)
         });
-        made.await.map_err(|error| SyncError::Internal(error.to_string()))?
+        made.await?
     }
 }
 
