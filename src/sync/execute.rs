@@ -75,7 +75,7 @@ pub async fn execute(
                 run.executed.gate_closed = true;
                 return Ok(run.executed);
             }
-            shelf.renew(settings.lease()).await?;
+            shelf.renew().await?;
             run.batch(batch, shelf).await?;
         }
     }
@@ -212,7 +212,7 @@ impl Running<'_> {
         }
         let (mut outcomes, mut broken) = (Vec::new(), None);
         for task in tasks {
-            let (connection, answers) = task.await.map_err(|error| SyncError::Internal(error.to_string()))?;
+            let (connection, answers) = task.await?;
             self.connections.push(connection);
             for (number, answer) in answers {
                 match answer {

@@ -107,10 +107,9 @@ pub async fn run_member(job: &Job, hands: &Hands, mode: Mode, gate: &Gate) -> Re
     let (store, name, holder) = (hands.store.clone(), lease_name(&job.member), hands.holder.clone());
     let (now, lasts) = (hands.clock.now(), hands.settings.lease());
     let taken = tokio::task::spawn_blocking(move || store.acquire_lease(&name, &holder, now, lasts)).await;
-    let taken = taken.map_err(|error| SyncError::Internal(error.to_string()))??;
-    let lease = taken.ok_or_else(|| SyncError::Busy(job.member.clone()))?;
-    let mut shelf =
-        Shelf { store: hands.store.clone(), clock: hands.clock.clone(), ods: job.member.clone(), lease };
+    let lease = taken??.ok_or_else(|| SyncError::Busy(job.member.clone()))?;
+    let (store, clock, ods) = (hands.store.clone(), hands.clock.clone(), job.member.clone());
+    let mut shelf = Shelf { store, clock, ods, lease, lasts };
     let result = under_lease(job, hands, mode, gate, &mut shelf).await;
     let lease = shelf.lease.clone();
     // one that cannot be given back ends by itself
@@ -135,7 +134,7 @@ async fn under_lease(
     let started_at = hands.clock.now();
     let begun = Instant::now();
     let pass = read_source(job, hands, mode, shelf).await?;
-    shelf.renew(hands.settings.lease()).await?;
+    shelf.renew().await?;
     let (read_ms, begun) = (milliseconds(begun), Instant::now());
     let base = member_base(job)?;
     let mut target = job.target.connect(SyncError::Target).await?;

@@ -10,6 +10,10 @@ use crate::ldap::filter::Filter;
 use crate::policy::documents::{AttributeMapping, Guards, SyncScope};
 use crate::sync::error::SyncError;
 
+/// No lease is shorter: it is prolonged after each page and before each batch, and a directory has this long for one answer (the
+/// default of `directory::settings`).
+const LEASE_SECONDS_MIN: u32 = 30;
+
 /// How a run goes about it; the same for all members.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -66,7 +70,7 @@ impl Checked for Settings {
             .within("parallel", self.parallel, 1..=1_000)
             .within("connections", self.connections, 1..=16)
             .within("batch", self.batch, 1..=100_000)
-            .within("lease_seconds", self.lease_seconds, 1..=3_600)
+            .within("lease_seconds", self.lease_seconds, LEASE_SECONDS_MIN..=3_600)
             .within("complete_seconds", self.complete_seconds, 60..=31_536_000)
             .within("complete_blind_seconds", self.complete_blind_seconds, 60..=31_536_000)
             .within("page_bytes", self.page_bytes, 1 << 20..=1 << 28)

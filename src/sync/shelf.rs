@@ -1,6 +1,7 @@
 //! The store as a run uses it: on a blocking thread, for one member, under one lease.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
@@ -44,6 +45,8 @@ pub struct Shelf {
     pub clock: Clock,
     pub ods: OdsCode,
     pub lease: Lease,
+    /// How long the lease lasts.
+    pub lasts: Duration,
 }
 
 impl Shelf {
@@ -53,7 +56,7 @@ impl Shelf {
     ) -> Result<T, SyncError> {
         let shelf = self.clone();
         let done = tokio::task::spawn_blocking(move || work(&shelf)).await;
-        Ok(done.map_err(|error| SyncError::Internal(error.to_string()))??)
+        Ok(done??)
     }
 
     /// The time now.
@@ -87,9 +90,13 @@ impl Shelf {
         self.apply(StagedPage { values, ..StagedPage::default() }).await
     }
 
-    /// Applies a page, all or nothing.
+    /// Applies a page, all or nothing, and prolongs the lease: a directory may have very many pages.
     pub async fn apply(&self, page: StagedPage) -> Result<(), SyncError> {
-        self.with(move |shelf| shelf.store.apply_page(&shelf.ods, &shelf.lease, shelf.now(), &page)).await
+        self.with(move |shelf| {
+            shelf.store.apply_page(&shelf.ods, &shelf.lease, shelf.now(), &page)?;
+            shelf.store.renew_lease(&shelf.lease, shelf.now(), shelf.lasts).map(|_| ())
+        })
+        .await
     }
 
     /// The staged objects with these GUIDs, in their order.
@@ -126,9 +133,9 @@ impl Shelf {
     }
 
     /// Prolongs the lease.
-    pub async fn renew(&mut self, lasts: std::time::Duration) -> Result<(), SyncError> {
+    pub async fn renew(&mut self) -> Result<(), SyncError> {
         self.lease =
-            self.with(move |shelf| shelf.store.renew_lease(&shelf.lease, shelf.now(), lasts)).await?;
+            self.with(|shelf| shelf.store.renew_lease(&shelf.lease, shelf.now(), shelf.lasts)).await?;
         Ok(())
     }
 

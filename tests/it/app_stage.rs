@@ -137,6 +137,21 @@ pub fn get(address: std::net::SocketAddr, path: &str) -> Option<(String, String)
     Some((head.lines().next()?.to_owned(), body.to_owned()))
 }
 
+/// What a gateway that is ready answers.
+pub const READY: &str = "HTTP/1.1 200 OK\r\n\r\nready\n";
+
+/// Answers everything with `answer`, until the tests end.
+pub fn answering(listener: std::net::TcpListener, answer: &'static str) {
+    use std::io::{Read, Write};
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+}
+
 /// Waits for something to become true.
 pub fn soon(what: &str, seconds: u64, mut is: impl FnMut() -> bool) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(seconds);

@@ -145,7 +145,11 @@ fn each_kind_of_fault_is_told_apart() {
         ("name: sms", "name: 7", "22:11: `applications[0].name` must be a text, not an integer"),
         ("sha256: 'AA:bb", "sha256: 'zz", "23:13: `applications[0].sha256` must be a SHA-256 fingerprint"),
         ("version: 1\n", "version: 1\nlog: {filter: 'a=b=c'}\n", "2:15: `log.filter` is no log filter"),
-        ("data_dir: data", "data_dir: data\ndata_dir: data", "3:1: the key `data_dir` stands twice in one map"),
+        (
+            "data_dir: data",
+            "data_dir: data\ndata_dir: data",
+            "3:1: the key `data_dir` stands twice in one map",
+        ),
         ("listen:\n", "listen: [\n", ":"),
     ] {
         let told = faults(&GOOD.replacen(from, to, 1));
@@ -226,7 +230,7 @@ const NONSENSE: &[&str] = &[
     "sync.connections: 0",
     "sync.connections: 17",
     "sync.batch: 0",
-    "sync.lease_seconds: 0",
+    "sync.lease_seconds: 29",
     "sync.complete_seconds: 0",
     "sync.complete_blind_seconds: 0",
     "sync.page_bytes: 0",

@@ -325,7 +325,7 @@ fn killed_at_random_moments_with_a_real_samba() {
     let member = std::env::var("PORTCULLIS_KILL_MEMBER").unwrap_or_else(|_| "RXB".to_owned());
     let member = member.as_str();
     let kills: u32 = std::env::var("PORTCULLIS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
-    let stage = stage(&lab, member, "Canary", "sync: { lease_seconds: 1, batch: 20, connections: 2 }\n");
+    let stage = stage(&lab, member, "Canary", "sync: { batch: 20, connections: 2 }\n");
     let (mut killed, mut lasts, mut found_out) = (0, Duration::from_millis(2000), 0);
     while killed < kills {
         let began = Instant::now();
@@ -341,6 +341,7 @@ fn killed_at_random_moments_with_a_real_samba() {
             lasts = lasts.min(began.elapsed()) * 4 / 5;
         }
         child.wait().unwrap();
+        stage.end_lease();
         loop {
             let output = stage.sync(&["run", member]);
             if output.status.success() {
