@@ -195,8 +195,8 @@ fn measure(member: &OdsCode, context: &Context) -> Result<(Assessment, Vec<Asses
         metrics: None,
         on_assessed: None,
     };
-    let what =
-        format!("measuring {member}; it ends after the `assess.pass_seconds` of the configuration at most");
+    let seconds = config.assess.pass_timeout().as_secs();
+    let what = format!("measuring {member}; it ends after {seconds} s at most");
     let assessed = runtime()?.block_on(told(context, &what, assessor.assess(member))).map_err(failure)?;
     let by = By { actor: &context.actor, reason: "its directory was measured", now: context.clock.now() };
     run::measured(store.as_ref(), member, &by).map_err(Failure::could_not)?;
