@@ -8,7 +8,9 @@ use crate::ambient::chance;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::standing;
+use crate::cli::policy::control;
 use crate::cli::table::{day, table};
+use crate::policy::set::PolicySet;
 use crate::policy::terms::OdsCode;
 use crate::store::audit::hex;
 use crate::store::record::ExceptionRecord;
@@ -80,6 +82,14 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
 
 fn grant(add: Add, context: &Context) -> Result<Answer, Failure> {
     standing(context, &add.member)?;
+    // one for a control that is not there would be granted in vain, and nobody would notice
+    let set = PolicySet::load(&context.config()?.policies).map_err(|faults| {
+        Failure::could_not(format!(
+            "the policies have {} faults: run `portcullis policy check`",
+            faults.len()
+        ))
+    })?;
+    control(&set, &add.control)?;
     let now = context.clock.now();
     let empty = [&add.owner, &add.reason, &add.compensating_control, &add.approver];
     if empty.iter().any(|text| text.trim().is_empty()) {

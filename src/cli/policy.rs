@@ -50,7 +50,16 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Test { path } => test(&folder(path, context)?, context),
         Command::List { path } => list(&folder(path, context)?, context),
         Command::Show { control, path } => show(&control, &folder(path, context)?, context),
-        Command::Facts { path } => facts(&folder(path, context)?, context),
+        // what probes find out is known without any policy
+        Command::Facts { path: None } if !context.config_path().exists() => {
+            let path = context.config_path().display();
+            context.note(format!("there is no {path}: facts that policies declare are not among these"));
+            facts(&PolicySet::default(), context)
+        }
+        Command::Facts { path } => match sound(&folder(path, context)?, context)? {
+            Ok(set) => facts(&set, context),
+            Err(answer) => Ok(answer),
+        },
         Command::Schema { path } => print_schema(path.as_deref(), context),
         Command::Fmt { path, check } => format(&folder(path, context)?, check, context),
     }
@@ -206,18 +215,23 @@ fn list(folder: &Path, context: &Context) -> Result<Answer, Failure> {
     Ok(Answer::Yes)
 }
 
+/// The control, or a refusal that names the nearest.
+pub fn control<'s>(set: &'s PolicySet, id: &str) -> Result<&'s Control, Failure> {
+    set.controls.get(id).ok_or_else(|| {
+        let fault =
+            Fault::new(&crate::policy::fault::Place::nowhere(), format!("there is no control `{id}`"));
+        let fault = fault.nearest(id, set.controls.keys().map(String::as_str));
+        let hint = fault.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+        Failure::refused(format!("{}{hint}", fault.message))
+    })
+}
+
 fn show(id: &str, folder: &Path, context: &Context) -> Result<Answer, Failure> {
     let set = match sound(folder, context)? {
         Ok(set) => set,
         Err(answer) => return Ok(answer),
     };
-    let Some(control) = set.controls.get(id) else {
-        let fault =
-            Fault::new(&crate::policy::fault::Place::nowhere(), format!("there is no control `{id}`"));
-        let fault = fault.nearest(id, set.controls.keys().map(String::as_str));
-        let hint = fault.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
-        return Err(Failure::refused(format!("{}{hint}", fault.message)));
-    };
+    let control = control(&set, id)?;
     let ranges = control.for_each.as_ref().map(|c| c.value.as_str());
     let answer = json!({
         "control": control.id, "title": control.title, "theme": control.theme,
@@ -265,12 +279,8 @@ fn fact_line(name: String, known: &Known) -> FactLine {
     FactLine { fact: name, kind: known.kind.name(), source, title: known.title.clone() }
 }
 
-fn facts(folder: &Path, context: &Context) -> Result<Answer, Failure> {
-    let set = match sound(folder, context)? {
-        Ok(set) => set,
-        Err(answer) => return Ok(answer),
-    };
-    let catalogue = Catalogue::of(&set);
+fn facts(set: &PolicySet, context: &Context) -> Result<Answer, Failure> {
+    let catalogue = Catalogue::of(set);
     let records = catalogue.records.iter().map(|(name, known)| fact_line(name.clone(), known));
     let collections = catalogue.collections.iter().flat_map(|(name, facts)| {
         facts.iter().map(move |(short, known)| fact_line(format!("{name}[].{short}"), known))
