@@ -5,3 +5,4 @@ pub mod approval;
 pub mod command;
 pub mod request;
 pub mod show;
+pub mod spelling;

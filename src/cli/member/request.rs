@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::{answer, by};
+use crate::cli::member::spelling;
 use crate::enrol::run;
 use crate::policy::people::{CardIssuer, CardMapping, Passwords, People};
 use crate::policy::terms::{Membership, OdsCode};
@@ -38,7 +39,7 @@ pub struct Request {
     #[arg(long = "controller", value_parser = controller)]
     pub controllers: Vec<Controller>,
     /// The naming context to federate, for example DC=rxa,DC=trust,DC=test.
-    #[arg(long)]
+    #[arg(long, value_parser = spelling::name)]
     pub base_dn: String,
     /// The account to bind as: a DN or a user principal name.
     #[arg(long)]
@@ -53,7 +54,7 @@ pub struct Request {
     #[arg(long)]
     pub anchors: PathBuf,
     /// A KDC as HOST[:PORT]; its controllers when absent.
-    #[arg(long = "kdc")]
+    #[arg(long = "kdc", value_parser = spelling::kdc)]
     pub kdcs: Vec<String>,
     /// Its Kerberos realm; from the base DN when absent.
     #[arg(long)]
@@ -65,16 +66,16 @@ pub struct Request {
     #[arg(long = "connector-certificate")]
     pub connectors: Vec<PathBuf>,
     /// A mail domain that it owns.
-    #[arg(long = "mail-domain")]
+    #[arg(long = "mail-domain", value_parser = spelling::mail_domain)]
     pub mail_domains: Vec<String>,
     /// A UPN suffix that it owns.
-    #[arg(long = "upn-suffix")]
+    #[arg(long = "upn-suffix", value_parser = spelling::upn_suffix)]
     pub upn_suffixes: Vec<String>,
     /// The profile of the baseline that it is measured by.
     #[arg(long)]
     pub profile: Option<String>,
-    /// A DN that must be readable in every pass; the base DN when absent.
-    #[arg(long)]
+    /// A DN below the base DN that must be readable in every pass; the base DN when absent.
+    #[arg(long, value_parser = spelling::name)]
     pub canary: Option<String>,
     #[command(flatten)]
     pub card: CardArguments,
@@ -154,6 +155,14 @@ fn card_key(identity: &str) -> Option<&str> {
 }
 
 fn member(request: Request, context: &Context) -> Result<Member, Failure> {
+    if let Some(canary) =
+        request.canary.as_ref().filter(|canary| !spelling::lies_in(canary, &request.base_dn))
+    {
+        let base = &request.base_dn;
+        return Err(Failure::refused(format_args!(
+            "the canary `{canary}` does not lie below the base DN `{base}`"
+        )));
+    }
     let anchors = read(&request.anchors)?;
     certificates(&request.anchors, &anchors)?;
     let anchors = String::from_utf8(anchors)
@@ -183,8 +192,8 @@ fn member(request: Request, context: &Context) -> Result<Member, Failure> {
             canary: request.canary,
         },
         connectors,
-        mail_domains: request.mail_domains.iter().map(|domain| domain.to_lowercase()).collect(),
-        upn_suffixes: request.upn_suffixes.iter().map(|suffix| suffix.to_lowercase()).collect(),
+        mail_domains: request.mail_domains.into_iter().collect(),
+        upn_suffixes: request.upn_suffixes.into_iter().collect(),
         people: people(request.people)?,
         requested_at: now,
         state_since: now,
@@ -234,11 +243,24 @@ fn card(card: CardArguments) -> Result<Option<Card>, Failure> {
     let file = |path: Option<PathBuf>| path.map(|path| absolute(&path)).transpose();
     Ok(Some(Card {
         principal,
-        identity,
+        identity: whole_identity(identity)?,
         anchors: file(card.card_anchors)?,
         pin: file(card.card_pin_file)?.map(SecretReference::File),
         password: file(card.card_password_file)?.map(SecretReference::File),
     }))
+}
+
+/// The identity with whole paths where it names files.
+fn whole_identity(identity: String) -> Result<String, Failure> {
+    let Some(files) = identity.strip_prefix("FILE:") else { return Ok(identity) };
+    let mut whole = Vec::new();
+    for file in files.split(',') {
+        if file.is_empty() {
+            return Err(Failure::refused("write --card-identity FILE:cert.pem,key.pem"));
+        }
+        whole.push(absolute(Path::new(file))?.display().to_string());
+    }
+    Ok(format!("FILE:{}", whole.join(",")))
 }
 
 /// Paths are kept whole, because the gateway runs in another directory.
