@@ -1,6 +1,5 @@
 //! What commands answer when the gateway does not run or is not ready, and what they refuse.
 
-use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
@@ -9,7 +8,7 @@ use portcullis::store::port::Store;
 use portcullis::store::record::GateRecord;
 use portcullis::store::sqlite::store::SqliteStore;
 
-use crate::app_stage::{Stage, argument};
+use crate::app_stage::{READY, Stage, answering, argument, secret};
 use crate::store_conformance::{audit, gate_by, member};
 
 fn command(stage: &Stage, arguments: &[&str]) -> Command {
@@ -40,16 +39,9 @@ fn open_gates() -> Stage {
     stage
 }
 
-/// Something on `listen.metrics` that answers everything with `answer`, until the test ends.
-fn answering(stage: &Stage, answer: &'static str) {
-    let listener = TcpListener::bind(stage.config().listen.metrics).unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 1024]);
-            let _ = stream.write_all(answer.as_bytes());
-        }
-    });
+/// Where its gateway would listen.
+fn at(stage: &Stage) -> TcpListener {
+    TcpListener::bind(stage.config().listen.metrics).unwrap()
 }
 
 #[test]
@@ -74,7 +66,7 @@ fn without_a_gateway_recorded_gates_are_not_called_open() {
 #[test]
 fn a_gateway_that_cannot_record_has_no_open_gate() {
     let stage = open_gates();
-    answering(&stage, "HTTP/1.1 503 Service Unavailable\r\n\r\nstore: the store is full\n");
+    answering(at(&stage), "HTTP/1.1 503 Service Unavailable\r\n\r\nstore: the store is full\n");
     let done = run(&stage, &["gate", "show", "RXA"]);
     assert_eq!(done.status.code(), Some(1));
     let told = said(&done);
@@ -90,7 +82,7 @@ fn a_gateway_that_cannot_record_has_no_open_gate() {
 #[test]
 fn a_gateway_that_is_ready_is_believed() {
     let stage = open_gates();
-    answering(&stage, "HTTP/1.1 200 OK\r\n\r\nready\n");
+    answering(at(&stage), READY);
     let done = run(&stage, &["gate", "show", "RXA"]);
     assert_eq!(done.status.code(), Some(0), "{}", said(&done));
     assert!(said(&done).starts_with("RXA "), "{}", said(&done));
@@ -109,4 +101,75 @@ fn nobody_else_is_the_gateway() {
         assert_eq!(done.status.code(), Some(1), "{}", said(&done));
         assert!(said(&done).contains("is the gateway itself: say who you are"), "{}", said(&done));
     }
+}
+
+#[test]
+fn an_exception_is_for_a_control_that_is_there() {
+    let stage = open_gates();
+    let add = |control| {
+        let day = (time::OffsetDateTime::now_utc() + time::Duration::days(30)).date().to_string();
+        let mut arguments = vec!["exception", "add", "RXA", control, "--owner", "o", "--reason", "r"];
+        arguments.extend(["--compensating-control", "c", "--approver", "a", "--until", &day]);
+        run(&stage, &arguments)
+    };
+    let done = add("tls-version");
+    assert_eq!(done.status.code(), Some(1), "{}", said(&done));
+    assert!(
+        said(&done).contains("there is no control `tls-version`; did you mean `tls-versions`?"),
+        "{}",
+        said(&done)
+    );
+    let done = add("tls-versions");
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+}
+
+#[test]
+fn commands_name_a_member_that_is_not_there() {
+    let stage = open_gates();
+    for command in ["journal", "status", "plan", "run"] {
+        let done = run(&stage, &["sync", command, "NOPE"]);
+        assert_eq!(done.status.code(), Some(1), "{command}: {}", said(&done));
+        assert!(said(&done).contains("there is no member NOPE"), "{command}: {}", said(&done));
+    }
+}
+
+#[test]
+fn facts_are_listed_without_a_configuration() {
+    let stage = Stage::new("");
+    std::fs::remove_file(stage.path("portcullis.yaml")).unwrap();
+    let done = run(&stage, &["policy", "facts"]);
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    assert!(said(&done).contains("tls.versions"), "{}", said(&done));
+}
+
+#[test]
+fn a_request_that_cannot_be_right_is_refused_and_paths_are_kept_whole() {
+    let stage = Stage::new("");
+    secret(&stage.path("card.key"), "key");
+    let request = |more: &[&str]| {
+        let mut arguments = vec!["member", "request", "RXA", "--name", "A", "--controller", "127.0.0.1:9"];
+        arguments.extend(["--base-dn", "DC=rxa,DC=test", "--bind-dn", "svc@rxa.test"]);
+        arguments.extend(["--password-file", "national.password", "--anchors", "ca.pem"]);
+        arguments.extend(more);
+        command(&stage, &arguments).current_dir(stage.directory.path()).output().unwrap()
+    };
+    for wrong in [
+        ["--mail-domain", "@rxa.test"],
+        ["--upn-suffix", "rxa test"],
+        ["--kdc", "dc1:kerberos"],
+        ["--canary", "not a name"],
+        ["--canary", "CN=x,DC=other,DC=test"],
+    ] {
+        let done = request(&wrong);
+        assert!(!done.status.success(), "{wrong:?}: {}", said(&done));
+        assert!(said(&done).contains(wrong[1]), "{wrong:?}: {}", said(&done));
+    }
+    let done =
+        request(&["--card-principal", "m@RXA.TEST", "--card-identity", "FILE:card.pem,card.key", "--json"]);
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    let whole = format!("FILE:{0}/card.pem,{0}/card.key", stage.directory.path().display());
+    let config = stage.config();
+    let store = SqliteStore::open(&config.data_dir, &config.store).unwrap();
+    let member = store.member(&"RXA".parse().unwrap()).unwrap().unwrap();
+    assert_eq!(member.connection.card.unwrap().identity, whole);
 }
