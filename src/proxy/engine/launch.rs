@@ -132,7 +132,7 @@ impl Engine {
                 continue;
             }
             if waiting.leg.page.is_some() && !self.takes_walk(key) {
-                self.ask_walk_again(&target, waiting);
+                self.ask_walk_again(target, waiting);
                 continue;
             }
             let sent = self.send(key, waiting.leg, &waiting.request, &[]);
