@@ -61,6 +61,16 @@ refused "compare, true" 6 as $alice ldapcompare "${dn:-none}" "sn:${value:-none}
 refused "compare, false" 5 as $alice ldapcompare "${dn:-none}" "sn:Somebody Else"
 shows "base search of one person" "^sn: " as $alice ldapsearch -LLL -s base -b "${dn:-none}" sn
 
+# pages: as many entries whatever their size, over one directory and over all of them
+paged() { as $mail ldapsearch -LLL -o ldif-wrap=no -E "!pr=$1/noprompt" -b "$2" '(objectClass=inetOrgPerson)' dn 2> "$out" | grep -c '^dn:'; }
+of_rxa=$(paged 100 $rxa) of_rxc=$(paged 100 ou=RXC,o=federation) of_national=$(paged 333 $national) of_all=$(paged 250 o=federation)
+[ "$of_rxa" -gt 1000 ] && [ "$(paged 999 $rxa)" = "$of_rxa" ]; report $? "paged results over a member ($of_rxa entries)"
+[ "$of_all" -gt "$of_rxa" ] && [ "$of_all" = $((of_rxa + of_rxc + of_national)) ]; report $? "paged results over every directory ($of_all entries)"
+in_order() { as $mail ldapsearch -LLL -E '!sss=uid' -b $rxa '(ou=Cardiology)' uid 2> "$out" | sed -n 's/^uid: //p' > "$out.uids"; [ "$(wc -l < "$out.uids")" -gt 20 ] && LC_ALL=C sort -c "$out.uids"; local code=$?; rm -f "$out.uids"; return $code; }
+in_order; report $? "sorted on the server"
+shows "matched values" '^mail: alice' as $mail ldapsearch -LLL -E '!mv=(mail=alice*)' -b $rxa "$find_alice" mail cn
+refused "a control that would show what was deleted" 12 as $mail ldapsearch -LLL -e '!1.2.840.113556.1.4.417' -b $rxa "$find_alice"
+
 refused "a closed member, to another's card: no such object" 32 as $alice ldapsearch -LLL -b $rxb '(uid=*)' mail
 refused "a closed member, to its own connector: insufficient access" 50 as good/connector-rxb ldapsearch -LLL -b $rxb '(uid=*)' mail
 refused "an unknown member: no such object" 32 as $alice ldapsearch -LLL -b ou=RZZ,o=federation '(uid=*)' mail
