@@ -107,7 +107,8 @@ fn nobody_else_is_the_gateway() {
 fn an_exception_is_for_a_control_that_is_there() {
     let stage = open_gates();
     let add = |control| {
-        let day = (portcullis::ambient::clock::Clock::system().now() + time::Duration::days(30)).date().to_string();
+        let day =
+            (portcullis::ambient::clock::Clock::system().now() + time::Duration::days(30)).date().to_string();
         let mut arguments = vec!["exception", "add", "RXA", control, "--owner", "o", "--reason", "r"];
         arguments.extend(["--compensating-control", "c", "--approver", "a", "--until", &day]);
         run(&stage, &arguments)
