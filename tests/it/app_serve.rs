@@ -187,6 +187,8 @@ fn members_are_enrolled_while_it_runs() {
         assert!(!kept.windows(12).any(|bytes| bytes == b"not a secret"), "{file}");
     }
     assert_eq!(gateway.stop().0, Some(0));
+    let log = std::fs::read_to_string(stage.path("log")).unwrap();
+    assert!(log.contains("gateway stopped") && !log.contains("was cancelled"), "{log}");
 }
 
 /// Every file below a folder, as one text.
