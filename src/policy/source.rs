@@ -328,7 +328,9 @@ mod tests {
             assert!(faults[0].place.line >= 1, "{faults:?}");
             println!("{text:?} -> {}", faults[0]);
         }
-        let nested = Source::inline("a.yaml", &format!("a: {}\n", "[".repeat(60))).documents().unwrap_err();
+        let nested = Source::inline("a.yaml", &format!("a: {}{}\n", "[".repeat(60), "]".repeat(60)))
+            .documents()
+            .unwrap_err();
         assert!(nested[0].message.starts_with("this is too much for one file: it nests"), "{}", nested[0]);
         let many = format!("a: [{}]\n", "0,".repeat(300_000));
         let many = Source::inline("a.yaml", &many).documents().unwrap_err();

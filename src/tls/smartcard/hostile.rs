@@ -282,7 +282,9 @@ fn with_extension(list: &[u8], arcs: &[u64]) -> Vec<u8> {
     let header = signed.iter().position(|b| *b == 0x30).unwrap()
         + (if signed[1] < 0x80 { 2 } else { signed[1] as usize - 0x80 + 2 });
     let (fields, rest) = (&signed[header..header + signed_body], &signed[header + signed_body..]);
-    let at = fields.iter().rposition(|b| *b == 0xa0).unwrap();
+    // the last element, which ends where the fields end: the same octet may stand in a key identifier, too
+    let ends = |at: &usize| fields[*at] == 0xa0 && at + 2 + usize::from(fields[at + 1]) == fields.len();
+    let at = (0..fields.len() - 1).find(ends).unwrap();
     let list_of = &fields[at + 2..];
     let header = if list_of[1] < 0x80 { 2 } else { list_of[1] as usize - 0x80 + 2 };
     let value = element(0x04, &[2, 1, 1]);
