@@ -37,7 +37,14 @@ fn calls_per_search(entries: usize, searches: usize) -> BTreeMap<String, f64> {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let before = shards();
     let stage = Stage::with(persons(entries), Settings { shards: 1, ..Settings::default() });
-    let shard = *shards().difference(&before).next().expect("the shard's thread");
+    let end = Instant::now() + Duration::from_secs(5);
+    // a thread names itself a moment after it was made
+    let shard = loop {
+        match shards().difference(&before).next() {
+            Some(shard) => break *shard,
+            None => assert!(Instant::now() < end, "the shard's thread"),
+        }
+    };
     stage.reload(&AGREEMENTS.replace("size: 500", "size: 1000"));
     let (go, left) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(searches)));
     let workers: Vec<_> = (0..CLIENTS)
