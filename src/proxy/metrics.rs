@@ -33,6 +33,7 @@ struct PerMember {
     dials: IntCounterVec,
     faults: IntCounterVec,
     retries: IntCounterVec,
+    shared: IntCounterVec,
     probes: IntCounterVec,
     left_alone: IntGaugeVec,
 }
@@ -51,6 +52,7 @@ pub struct MemberMetrics {
     pub dials_done: IntCounter,
     pub dials_failed: IntCounter,
     pub retries: IntCounter,
+    pub shared: IntCounter,
     pub probes_answered: IntCounter,
     pub probes_missed: IntCounter,
     left_alone: IntGaugeVec,
@@ -107,7 +109,7 @@ impl Metrics {
             per_member: PerMember::new()?,
         };
         let m = metrics.per_member.clone();
-        let all: [Box<dyn Collector>; 16] = [
+        let all: [Box<dyn Collector>; 17] = [
             Box::new(metrics.connections.clone()),
             Box::new(metrics.accepted.clone()),
             Box::new(metrics.closed.clone()),
@@ -122,6 +124,7 @@ impl Metrics {
             Box::new(m.dials),
             Box::new(m.faults),
             Box::new(m.retries),
+            Box::new(m.shared),
             Box::new(m.probes),
             Box::new(m.left_alone),
         ];
@@ -147,6 +150,7 @@ impl Metrics {
             dials_done: m.dials.with_label_values(&[label, "done"]),
             dials_failed: m.dials.with_label_values(&[label, "failed"]),
             retries: m.retries.with_label_values(&[label]),
+            shared: m.shared.with_label_values(&[label]),
             probes_answered: m.probes.with_label_values(&[label, "answered"]),
             probes_missed: m.probes.with_label_values(&[label, "missed"]),
             left_alone: m.left_alone.clone(),
@@ -195,6 +199,11 @@ impl PerMember {
             retries: counters(
                 "portcullis_front_upstream_retries_total",
                 "Questions asked again of another server of the same directory, by member.",
+                &["member"],
+            )?,
+            shared: counters(
+                "portcullis_front_shared_questions_total",
+                "Questions that were not asked because the same one was on its way, by member.",
                 &["member"],
             )?,
             probes: counters(

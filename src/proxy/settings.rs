@@ -110,6 +110,15 @@ pub struct Settings {
     pub sort_bytes: usize,
     /// Sorted results of one shard that may be gathered or wait for their next page; more are not sorted.
     pub sorts: usize,
+    /// Entries of one question that may wait for the rest of an attribute that their directory cut into ranges; a further
+    /// one comes without it, and the result is `adminLimitExceeded`.
+    pub ranged_entries: usize,
+    /// Bytes that such entries may hold together. Keep it below `output_bytes`.
+    pub ranged_bytes: usize,
+    /// Questions that may wait for the answer to the same question of the same directory, asked before; 0: each is asked.
+    pub shared_questions: usize,
+    /// Bytes of such an answer; what is more is asked for each.
+    pub shared_bytes: usize,
     /// Audit records leave in chunks of this size, or after 50 milliseconds.
     pub audit_chunk_bytes: usize,
     /// Look the account of a person up at home before a bind is good: there once, enabled and not expired. Without it a
@@ -192,6 +201,10 @@ impl Default for Settings {
             sort_entries: 2_000,
             sort_bytes: 2 * 1024 * 1024,
             sorts: 32,
+            ranged_entries: 64,
+            ranged_bytes: 2 * 1024 * 1024,
+            shared_questions: 64,
+            shared_bytes: 64 * 1024,
             audit_chunk_bytes: 32 * 1024,
             account_check: true,
             account_lockout_counts: false,
@@ -234,6 +247,18 @@ impl Checked for Settings {
             .within("upstream_depth", self.upstream_depth, 1..=10_000)
             .within("upstreams", self.upstreams, 1..=1_000)
             .within("waiting", self.waiting, 1..=1_000_000)
+            .within("walks_per_connection", self.walks_per_connection, 1..=10_000)
+            .within("walks", self.walks, 0..=1_000_000)
+            .within("walk_entries", self.walk_entries, 1..=10_000_000)
+            .within("walk_bytes", self.walk_bytes, KIB..=1024 * MIB)
+            .within("sort_keys", self.sort_keys, 1..=64)
+            .within("sort_entries", self.sort_entries, 0..=1_000_000)
+            .within("sort_bytes", self.sort_bytes, 0..=1024 * MIB)
+            .within("sorts", self.sorts, 0..=100_000)
+            .within("ranged_entries", self.ranged_entries, 0..=100_000)
+            .within("ranged_bytes", self.ranged_bytes, 0..=1024 * MIB)
+            .within("shared_questions", self.shared_questions, 0..=100_000)
+            .within("shared_bytes", self.shared_bytes, 0..=64 * MIB)
             .within("hold_bytes", self.hold_bytes, 0..=16 * MIB)
             .within("audit_chunk_bytes", self.audit_chunk_bytes, KIB..=16 * MIB);
         self.times(bounds).faults()

@@ -190,7 +190,10 @@ impl Engine {
         let at = match self.prepare(asking.search, asking.compare, key, part, to) {
             Prepared::Ask(leg) => {
                 let request = std::mem::take(&mut self.scratch);
-                let at = self.launch(&to.target, *leg, &request, None);
+                let at = match self.operations.get(key).is_some_and(|operation| operation.extras.is_none()) {
+                    true => self.launch_shared(&to.target, *leg, &request),
+                    false => self.launch(&to.target, *leg, &request, None),
+                };
                 self.scratch = request;
                 at
             }

@@ -19,7 +19,7 @@ use crate::proxy::engine::answer::{self, Answer};
 use crate::proxy::engine::audit;
 use crate::proxy::engine::balance::Load;
 use crate::proxy::engine::client::{Client, Phase};
-use crate::proxy::engine::operation::Operation;
+use crate::proxy::engine::operation::{Leg, Operation};
 use crate::proxy::engine::parked::Walks;
 use crate::proxy::engine::pool::Pool;
 use crate::proxy::engine::proof::Proof;
@@ -60,6 +60,8 @@ pub struct Engine {
     pub(super) walks: Walks,
     pub(super) upstreams: Slab<Upstream>,
     pub(super) mounts: HashMap<Target, Mount>,
+    /// Questions that waited for the answer to somebody else's, which is not coming.
+    pub(super) orphans: Vec<(Target, Leg)>,
     pub(super) usage: Usage,
     pub(super) wishes: Vec<Wish>,
     pub(super) dirty_clients: Vec<usize>,
@@ -122,6 +124,7 @@ impl Engine {
             walks: Walks::new(&parts.cookie_secret),
             upstreams: Slab::new(),
             mounts: HashMap::new(),
+            orphans: Vec::new(),
             usage: Usage::default(),
             wishes: Vec::new(),
             dirty_clients: Vec::new(),

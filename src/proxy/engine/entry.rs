@@ -1,7 +1,8 @@
 //! An entry of a directory on its way to a client: checked to the last byte, held against the filter again where the
 //! directory could not be exact, written as the requester may see it.
 
-use crate::ldap::dn::Dn;
+use slab::Slab;
+
 use crate::ldap::entry::EntryReader;
 use crate::ldap::error::DecodeError;
 use crate::ldap::filter::Filter;
@@ -9,23 +10,28 @@ use crate::ldap::limits::Limits;
 use crate::ldap::message::{ResultCode, Scope};
 use crate::namespace::entries;
 use crate::namespace::error::EntryError;
+use crate::namespace::projection;
 use crate::namespace::questions;
 use crate::namespace::recheck::still_matches;
 use crate::policy::terms::Target;
 use crate::proxy::engine::answer::Answer;
+use crate::proxy::engine::client::Client;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::extras;
 use crate::proxy::engine::key::UpstreamId;
-use crate::proxy::engine::operation::{Operation, Question, Shape};
+use crate::proxy::engine::operation::{Leg, Operation, Question, Shape};
+use crate::proxy::engine::pool::Pool;
+use crate::proxy::engine::scope::lies_in;
 use crate::proxy::engine::sorting;
 use crate::proxy::engine::upstream::LONG;
 use crate::proxy::engine::values;
+use crate::proxy::settings::Settings;
 
 /// A result is long from this many entries on: the driver may pause to read more at once.
 pub const STREAMING: u32 = 3;
 
 /// What is to happen after an entry.
-enum Next {
+pub(super) enum Next {
     Nothing,
     /// It was looked at for a compare.
     Compared,
@@ -35,43 +41,54 @@ enum Next {
     Dropped,
     /// One more than the limit.
     SizeLimit,
+    /// The directory cut an attribute of it into ranges: it waits for the rest.
+    Cut,
     /// It is kept for later: to be sorted, or for the next page.
     Kept,
     /// It is kept, and more than can be sorted.
     Unsortable,
 }
 
-impl Engine {
-    /// One entry of a search. What cannot be proved clean is not passed on, and counted.
-    pub(super) fn entry(&mut self, key: usize, id: UpstreamId, bytes: &[u8]) -> Result<(), &'static str> {
-        let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
-        let Some(leg) = upstream.leg(id) else { return Ok(()) };
-        leg.entries += 1;
-        let (operation_key, entries) = (leg.operation, leg.entries);
-        self.streaming |= entries > STREAMING;
-        let reader = EntryReader::read(bytes, &self.behind).map_err(|_| "malformed")?;
-        let Some(operation) = self.operations.get_mut(operation_key) else { return Ok(()) };
+/// What the engine lends for showing an entry, whoever holds the entry's leg.
+pub(super) struct Desk<'a> {
+    pub(super) operations: &'a mut Slab<Operation>,
+    pub(super) clients: &'a mut Slab<Client>,
+    pub(super) pool: &'a mut Pool,
+    pub(super) scratch: &'a mut projection::Scratch,
+    pub(super) whole: &'a mut Vec<u8>,
+    pub(super) settings: &'a Settings,
+    pub(super) behind: &'a Limits,
+}
+
+impl Desk<'_> {
+    /// Shows an entry that came for `leg`, with what is to happen then; None when nobody waits for it any more.
+    pub(super) fn take(
+        &mut self,
+        leg: &mut Leg,
+        entry: &EntryReader<'_>,
+    ) -> Result<Option<Next>, &'static str> {
+        let Some(operation) = self.operations.get_mut(leg.operation) else { return Ok(None) };
         if operation.serial != leg.serial {
-            return Ok(());
+            return Ok(None);
         }
-        let client_key = operation.client;
-        let Some(client) = self.clients.get_mut(client_key) else { return Ok(()) };
+        let Some(client) = self.clients.get_mut(operation.client) else { return Ok(None) };
         let (base, scope) = (leg.shape.base.as_str(), leg.shape.scope);
-        let next = if scope == Scope::Children && lies_in(reader.dn, base, Scope::Base) {
+        let next = if scope == Scope::Children && lies_in(entry.dn, base, Scope::Base) {
             // The directory was asked for the subtree: not every one knows this scope.
             Next::Nothing
-        } else if !lies_in(reader.dn, base, scope) {
+        } else if !lies_in(entry.dn, base, scope) {
             Next::Dropped
         } else {
             self.pool.equip(&mut client.out);
             let mut work = Work {
                 shape: &leg.shape,
-                scratch: &mut self.entry_scratch,
-                whole: &mut self.whole_entry,
+                scratch: self.scratch,
+                whole: self.whole,
                 out: &mut client.out,
                 sortable: (self.settings.sort_entries, self.settings.sort_bytes),
+                may_wait: leg.ranges.has_room(self.settings),
             };
-            match work.take(operation, &reader, &self.behind) {
+            match work.take(operation, entry, self.behind) {
                 Ok(next) => next,
                 Err(EntryError::Malformed(_)) => return Err("malformed"),
                 Err(error) => {
@@ -83,25 +100,79 @@ impl Engine {
         match next {
             Next::Written | Next::Compared | Next::Kept | Next::Unsortable => leg.released += 1,
             Next::Dropped => leg.broken = true,
+            Next::Cut => leg.ranges.keep(entry).map_err(|_| "malformed")?,
             Next::Nothing | Next::SizeLimit => {}
         }
+        Ok(Some(next))
+    }
+}
+
+impl Engine {
+    /// One entry of a search. What cannot be proved clean is not passed on, and counted.
+    pub(super) fn entry(&mut self, key: usize, id: UpstreamId, bytes: &[u8]) -> Result<(), &'static str> {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
+        let Some(leg) = upstream.leg(id) else { return Ok(()) };
+        let reader = EntryReader::read(bytes, &self.behind).map_err(|_| "malformed")?;
+        if leg.ranges.are_read() {
+            return leg.ranges.take(&reader, self.settings.ranged_bytes).map_err(|_| "malformed");
+        }
+        leg.entries += 1;
+        let (operation, entries) = (leg.operation, leg.entries);
+        self.streaming |= entries > STREAMING;
+        if let Some(shared) = &mut leg.shared {
+            shared.keep(bytes, self.settings.shared_bytes);
+        }
+        let mut desk = Desk {
+            operations: &mut self.operations,
+            clients: &mut self.clients,
+            pool: &mut self.pool,
+            scratch: &mut self.entry_scratch,
+            whole: &mut self.whole_entry,
+            settings: &self.settings,
+            behind: &self.behind,
+        };
+        let Some(next) = desk.take(leg, &reader)? else { return Ok(()) };
         if entries == LONG {
             upstream.note_long();
         }
         let target = upstream.mount.clone();
-        self.after_entry(&target, key, operation_key, client_key, next);
+        self.after_entry(&target, Some(key), operation, next);
         Ok(())
     }
 
-    fn after_entry(&mut self, target: &Target, upstream: usize, operation: usize, client: usize, next: Next) {
+    pub(super) fn desk(&mut self) -> Desk<'_> {
+        Desk {
+            operations: &mut self.operations,
+            clients: &mut self.clients,
+            pool: &mut self.pool,
+            scratch: &mut self.entry_scratch,
+            whole: &mut self.whole_entry,
+            settings: &self.settings,
+            behind: &self.behind,
+        }
+    }
+
+    /// `feeding`: the upstream connection that more may come from.
+    pub(super) fn after_entry(
+        &mut self,
+        target: &Target,
+        feeding: Option<usize>,
+        operation: usize,
+        next: Next,
+    ) {
         match next {
-            Next::Nothing | Next::Compared => {}
+            Next::Nothing | Next::Compared | Next::Cut => {}
             Next::Written => {
                 if let Some(mount) = self.mounts.get(target) {
                     mount.metrics.entries.inc();
                 }
+                let Some(client) = self.operations.get(operation).map(|operation| operation.client) else {
+                    return;
+                };
                 self.mark_client(client, false);
-                self.restrain(client, upstream, operation);
+                if let Some(upstream) = feeding {
+                    self.restrain(client, upstream, operation);
+                }
             }
             Next::Kept | Next::Unsortable => {
                 if let Some(mount) = self.mounts.get(target) {
@@ -129,11 +200,14 @@ impl Engine {
 /// What showing one entry needs.
 struct Work<'a> {
     shape: &'a Shape,
-    scratch: &'a mut crate::namespace::projection::Scratch,
+    scratch: &'a mut projection::Scratch,
     whole: &'a mut Vec<u8>,
     out: &'a mut Vec<u8>,
     /// Entries and bytes that can be sorted at once.
     sortable: (usize, usize),
+    /// The entry may wait for the rest of a cut attribute; otherwise it goes on without that attribute, and the result
+    /// says that it is not complete.
+    may_wait: bool,
 }
 
 impl Work<'_> {
@@ -153,7 +227,9 @@ impl Work<'_> {
         };
         let keys = self.shape.beyond.as_ref().is_some_and(|beyond| !beyond.orders.is_empty());
         if matches!(operation.question, Question::Compare { .. }) || recheck.is_some() || keys {
-            self.write_whole(entry)?;
+            if self.write_whole(entry)? && self.may_wait {
+                return Ok(Next::Cut);
+            }
             if let Question::Compare { filter, outcome } = &mut operation.question {
                 *outcome = Some(compared(filter.as_ref(), self.whole, limits)?);
                 return Ok(Next::Compared);
@@ -175,6 +251,10 @@ impl Work<'_> {
         let written = written.inspect_err(|_| self.out.truncate(start))?;
         if written.mount_point {
             return Ok(Next::Nothing);
+        }
+        if written.ranged && self.may_wait {
+            self.out.truncate(start);
+            return Ok(Next::Cut);
         }
         if operation.entries >= operation.size_limit {
             self.out.truncate(start);
@@ -199,6 +279,9 @@ impl Work<'_> {
         let written = projection.entry_to_federated(entry, 1, selection, self.scratch, &mut message)?;
         if written.mount_point {
             return Ok(Next::Nothing);
+        }
+        if written.ranged && self.may_wait {
+            return Ok(Next::Cut);
         }
         let beyond = self.shape.beyond.as_deref();
         if let Some(beyond) = beyond.filter(|beyond| !beyond.values.is_empty()) {
@@ -230,12 +313,12 @@ impl Work<'_> {
         Ok(Next::Written)
     }
 
-    /// The entry with everything that is visible, for looking at.
-    fn write_whole(&mut self, entry: &EntryReader<'_>) -> Result<(), EntryError> {
+    /// The entry with everything that is visible, for looking at; whether an attribute was cut into ranges.
+    fn write_whole(&mut self, entry: &EntryReader<'_>) -> Result<bool, EntryError> {
         self.whole.clear();
         let all = self.shape.projection.all(false);
-        self.shape.projection.entry_to_federated(entry, 1, &all, self.scratch, self.whole)?;
-        Ok(())
+        let written = self.shape.projection.entry_to_federated(entry, 1, &all, self.scratch, self.whole)?;
+        Ok(written.ranged)
     }
 }
 
@@ -255,57 +338,4 @@ fn compared(
         }
     }
     Ok(ResultCode::NO_SUCH_ATTRIBUTE)
-}
-
-/// Whether an entry lies where was asked. Fast for the spelling that directories use, exact for every other.
-fn lies_in(name: &str, base: &str, scope: Scope) -> bool {
-    let ends = name.len().checked_sub(base.len()).and_then(|at| name.split_at_checked(at));
-    if let Some((prefix, end)) = ends
-        && end.eq_ignore_ascii_case(base)
-    {
-        match scope {
-            Scope::Base if prefix.is_empty() => return true,
-            Scope::Subtree if prefix.is_empty() => return true,
-            // A comma that an escape does not precede ends a relative name.
-            Scope::Subtree | Scope::Children if prefix.ends_with(',') && !prefix.ends_with("\\,") => {
-                return true;
-            }
-            _ => {}
-        }
-    }
-    let (Ok(name), Ok(base)) = (Dn::parse(name), Dn::parse(base)) else { return false };
-    let below = name.is_at_or_below(&base);
-    match scope {
-        Scope::Base => below && name.depth() == base.depth(),
-        Scope::One => below && name.depth() == base.depth() + 1,
-        Scope::Subtree => below,
-        Scope::Children => below && name.depth() > base.depth(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entries_elsewhere_are_seen() {
-        let base = "ou=Staff,dc=rxa,dc=test";
-        for (name, scope, lies) in [
-            ("ou=staff,DC=rxa,DC=test", Scope::Base, true),
-            ("OU=Staff, DC=rxa, DC=test", Scope::Base, true),
-            ("cn=a,ou=Staff,dc=rxa,dc=test", Scope::Base, false),
-            ("cn=a,ou=Staff,dc=rxa,dc=test", Scope::One, true),
-            ("cn=a,ou=x,ou=Staff,dc=rxa,dc=test", Scope::One, false),
-            ("cn=a\\,b,ou=Staff,dc=rxa,dc=test", Scope::One, true),
-            ("cn=a,ou=x,ou=Staff,dc=rxa,dc=test", Scope::Subtree, true),
-            ("cn=x,ou=NotStaff,dc=rxa,dc=test", Scope::Subtree, false),
-            ("cn=a\\,ou=Staff,dc=rxa,dc=test", Scope::Subtree, false),
-            ("cn=a\\\\,ou=Staff,dc=rxa,dc=test", Scope::Subtree, true),
-            ("ou=Staff,dc=rxa,dc=test", Scope::Children, false),
-            ("dc=test", Scope::Subtree, false),
-            ("nonsense", Scope::Subtree, false),
-        ] {
-            assert_eq!(lies_in(name, base, scope), lies, "{name} {scope:?}");
-        }
-    }
 }

@@ -15,11 +15,12 @@ use crate::release::requester::{Operation as Kind, Requester};
 
 impl Engine {
     /// One directory has answered to the end.
-    pub(super) fn leg_done(&mut self, target: &Target, leg: Leg, code: ResultCode) {
+    pub(super) fn leg_done(&mut self, target: &Target, mut leg: Leg, raw: ResultCode) {
         let elapsed = self.now.saturating_sub(leg.sent);
+        let shared = leg.shared.take();
         let code = match leg.broken {
             true => ResultCode::UNAVAILABLE,
-            false => merge::settle(leg.shape.scope, leg.shape.at_mount, code, u64::from(leg.released)),
+            false => merge::settle(leg.shape.scope, leg.shape.at_mount, raw, u64::from(leg.released)),
         };
         self.pool.give(leg.request);
         if let Some(mount) = self.mounts.get(target) {
@@ -34,6 +35,9 @@ impl Engine {
         }
         let at = if code == ResultCode::UNAVAILABLE { At::Failed } else { At::Done };
         self.settle(leg.operation, leg.serial, leg.part, at, code);
+        if let Some(shared) = shared {
+            self.share(target, *shared, raw, at == At::Done);
+        }
     }
 
     /// One directory will not answer.
@@ -139,7 +143,9 @@ impl Engine {
     /// Abandons the question in a slot of an upstream connection and gives it back.
     pub(super) fn abandon_slot(&mut self, upstream_key: usize, slot: u16) -> Option<Leg> {
         let upstream = self.upstreams.get_mut(upstream_key)?;
-        let (id, leg) = upstream.release(slot)?;
+        let (id, mut leg) = upstream.release(slot)?;
+        let target = upstream.mount.clone();
+        let shared = leg.shared.take();
         if leg.entries == 0 {
             upstream.latency.given_up(self.now.saturating_sub(leg.sent), self.now);
         }
@@ -149,6 +155,9 @@ impl Engine {
         self.pool.equip(&mut upstream.out);
         codec::encode(&Message::new(number, Wire::AbandonRequest(id.message_id())), &mut upstream.out);
         self.mark_upstream(upstream_key);
+        if let Some(shared) = shared {
+            self.share(&target, *shared, ResultCode::UNAVAILABLE, false);
+        }
         Some(leg)
     }
 

@@ -150,7 +150,8 @@ impl Engine {
         let upstream = self.upstreams.get_mut(key)?;
         self.pool.equip(&mut upstream.out);
         leg.sent = now;
-        let page = leg.page.or(upstream.endpoint.page_size);
+        // The rest of one entry is no page of what is walked through on the same connection.
+        let page = leg.page.or(upstream.endpoint.page_size).filter(|_| !leg.ranges.are_read());
         let keep = page.is_some() || upstream.endpoint.servers.len() > 1;
         if keep && leg.request.is_empty() {
             self.pool.equip(&mut leg.request);
@@ -243,7 +244,10 @@ impl Engine {
         }
         self.wishes.push(Wish::CloseUpstream { upstream: key });
         self.lose_walks(key);
-        for leg in legs {
+        for mut leg in legs {
+            if let Some(shared) = leg.shared.take() {
+                self.share(&target, *shared, ResultCode::UNAVAILABLE, false);
+            }
             if let Some(leg) = self.ask_elsewhere(&target, leg, place) {
                 self.part_failed(leg.operation, leg.serial, leg.part);
                 self.pool.give(leg.request);

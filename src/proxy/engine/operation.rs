@@ -7,6 +7,7 @@ use crate::ldap::message::{ResultCode, Scope};
 use crate::namespace::projection::{Projection, Selection};
 use crate::proxy::engine::answer::Answer;
 use crate::proxy::engine::extras::{Beyond, Extras};
+use crate::proxy::engine::ranges::Ranges;
 use crate::release::permit::Permit;
 use crate::release::requester::Operation as Kind;
 use crate::release::requester::Requester;
@@ -156,6 +157,32 @@ pub struct Leg {
     pub broken: bool,
     /// Servers that were asked before this one and did not answer.
     pub attempts: u32,
+    /// Entries that wait for the rest of their values.
+    pub ranges: Ranges,
+    /// Others that asked the same.
+    pub shared: Option<Box<Shared>>,
+}
+
+/// Those that wait for the answer to a question of somebody else, which is the same as theirs.
+#[derive(Debug, Default)]
+pub struct Shared {
+    pub followers: Vec<Leg>,
+    /// The entries that came, as the directory sent them.
+    pub replay: Vec<u8>,
+    /// They were too much to keep.
+    pub overflowed: bool,
+}
+
+impl Shared {
+    /// Keeps an entry for those that wait.
+    pub fn keep(&mut self, message: &[u8], most: usize) {
+        if self.overflowed || self.replay.len() + message.len() > most {
+            self.overflowed = true;
+            self.replay = Vec::new();
+        } else {
+            self.replay.extend_from_slice(message);
+        }
+    }
 }
 
 impl Leg {
@@ -173,6 +200,8 @@ impl Leg {
             released: 0,
             broken: false,
             attempts: 0,
+            ranges: Ranges::default(),
+            shared: None,
         }
     }
 }

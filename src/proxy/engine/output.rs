@@ -15,6 +15,7 @@ const HOLD_MICROSECONDS: u64 = 1_000;
 impl Engine {
     /// Upstream connections with something to write. Write these first: the directories begin to work.
     pub fn due_upstreams(&mut self, due: &mut Vec<usize>) {
+        self.ask_orphans();
         due.clear();
         due.append(&mut self.dirty_upstreams);
         for key in due.iter() {

@@ -1,10 +1,12 @@
 //! Asking again: of another server when one did not answer, over another connection when one is held up, and of
 //! whoever comes for what waits.
 
+use crate::ldap::message::ResultCode;
 use crate::policy::terms::Target;
 use crate::proxy::engine::choose::Choice;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::operation::Leg;
+use crate::proxy::engine::ranges::Ranges;
 
 impl Engine {
     /// Asks another server than the one at `place` what that one did not answer. Only while nothing of its answer went
@@ -36,7 +38,10 @@ impl Engine {
     pub(super) fn ask_again(&mut self, target: &Target, mut leg: Leg, attempts: u32, avoid: Option<usize>) {
         let (operation, part, serial) = (leg.operation, leg.part, leg.serial);
         let request = std::mem::take(&mut leg.request);
-        let fresh = Leg { entries: 0, broken: false, attempts, ..leg };
+        if let Some(shared) = leg.shared.take() {
+            self.share(target, *shared, ResultCode::UNAVAILABLE, false);
+        }
+        let fresh = Leg { entries: 0, broken: false, attempts, ranges: Ranges::default(), ..leg };
         match self.launch(target, fresh, &request, avoid) {
             Ok(at) => self.move_part(operation, part, at),
             Err(_) => self.part_failed(operation, serial, part),

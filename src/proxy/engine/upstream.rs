@@ -9,6 +9,7 @@ use crate::policy::terms::Target;
 use crate::proxy::engine::balance::Latency;
 use crate::proxy::engine::key::{SLOTS, UpstreamId};
 use crate::proxy::engine::operation::Leg;
+use crate::proxy::engine::recent::Recent;
 use crate::proxy::engine::server::Servers;
 use crate::proxy::metrics::MemberMetrics;
 use crate::proxy::snapshot::Endpoint;
@@ -203,6 +204,12 @@ impl Upstream {
         self.probed = self.probed.map(|_| now);
     }
 
+    /// The id of the question in a slot.
+    pub fn id_of(&self, slot: u16) -> Option<UpstreamId> {
+        let place = self.slots.get(usize::from(slot)).filter(|place| place.leg.is_some())?;
+        Some(UpstreamId { slot, generation: place.generation })
+    }
+
     /// Whether a question of the operation `serial` is in this slot.
     pub fn holds(&self, slot: u16, serial: u64) -> bool {
         let leg = self.slots.get(usize::from(slot)).and_then(|slot| slot.leg.as_ref());
@@ -258,6 +265,7 @@ pub struct Mount {
     pub metrics: MemberMetrics,
     /// The mapping seen through each view that was needed: compiled once, kept until the next snapshot.
     pub projections: Vec<Compiled>,
+    pub recent: Recent,
 }
 
 /// See [`Mount::favourite`].
@@ -287,6 +295,7 @@ impl Mount {
             asked: 0,
             metrics,
             projections: Vec::new(),
+            recent: Recent::default(),
         }
     }
 }

@@ -6,11 +6,14 @@ use crate::ldap::codec;
 use crate::ldap::control::Control;
 use crate::ldap::entry::SEARCH_ENTRY;
 use crate::ldap::message::{Message, Operation, ResultCode};
+use crate::policy::terms::Target;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::entry::STREAMING;
 use crate::proxy::engine::health::declines;
 use crate::proxy::engine::key::UpstreamId;
 use crate::proxy::engine::launch::{BIND_ID, BIND_REFUSED, PAGED};
+use crate::proxy::engine::operation::Leg;
+use crate::proxy::engine::ranges::Then;
 use crate::proxy::engine::upstream::Stage;
 
 impl Engine {
@@ -128,6 +131,11 @@ impl Engine {
         let (first, place) = (!upstream.proven, (!upstream.retired).then_some(upstream.place));
         let target = upstream.mount.clone();
         self.streaming = false;
+        if leg.ranges.are_read() {
+            upstream.strikes = 0;
+            self.range_done(&target, key, leg, code);
+            return Ok(());
+        }
         if declines(code) {
             self.strike(key);
             if let Some(leg) = self.ask_elsewhere(&target, leg, place) {
@@ -139,25 +147,27 @@ impl Engine {
         if first {
             self.prove(key);
         }
-        if code == ResultCode::SUCCESS
-            && paged
-            && let Some(cookie) = next_page(&message.controls)?
-        {
-            return self.next_page(key, leg, &cookie);
+        let more = code == ResultCode::SUCCESS && paged;
+        let cookie = if more { next_page(&message.controls)? } else { None };
+        let then = Then { code: translated(code), cookie };
+        match leg.ranges.is_empty() {
+            true => self.go_on(&target, key, leg, then),
+            false => self.read_ranges(&target, key, leg, then),
         }
-        self.leg_done(&target, leg, translated(code));
         Ok(())
     }
 
-    fn next_page(
-        &mut self,
-        key: usize,
-        mut leg: crate::proxy::engine::operation::Leg,
-        cookie: &[u8],
-    ) -> Result<(), &'static str> {
+    /// The directory's next page, or the end of its answer.
+    pub(super) fn go_on(&mut self, target: &Target, key: usize, leg: Leg, then: Then) {
+        match then.cookie {
+            Some(cookie) => self.next_page(key, leg, &cookie),
+            None => self.leg_done(target, leg, then.code),
+        }
+    }
+
+    fn next_page(&mut self, key: usize, mut leg: Leg, cookie: &[u8]) {
         if leg.page.is_some() {
-            self.walk_on(key, leg, cookie);
-            return Ok(());
+            return self.walk_on(key, leg, cookie);
         }
         let (operation, serial, part) = (leg.operation, leg.serial, leg.part);
         let request = std::mem::take(&mut leg.request);
@@ -167,7 +177,6 @@ impl Engine {
             Some(at) => self.move_part(operation, part, at),
             None => self.part_failed(operation, serial, part),
         }
-        Ok(())
     }
 }
 
