@@ -48,6 +48,10 @@ impl std::str::FromStr for Dn {
 impl Rdn {
     /// A relative name of these parts, at least one.
     fn new(parts: Vec<Part>) -> Self {
+        if let [part] = parts.as_slice() {
+            let normal = normal_part(part);
+            return Rdn { parts, normal };
+        }
         let mut normal: Vec<String> = parts.iter().map(normal_part).collect();
         normal.sort();
         Rdn { parts, normal: normal.join("+") }
@@ -56,35 +60,49 @@ impl Rdn {
 
 /// Type and value in the form they compare by. Separators inside values are escaped, so two names never run together.
 fn normal_part(part: &Part) -> String {
-    let name = attribute::canonical_name(&part.attribute);
-    let value = match &part.value {
-        Value::Text(text) => normal_text(&name, text),
-        Value::Bytes(bytes) => hex("\\x", bytes),
+    let known = attribute::known(&part.attribute);
+    let fold_case = known.is_none_or(|known| known.syntax != Syntax::CaseExact);
+    let mut out = String::with_capacity(part.attribute.len() + 32);
+    match known {
+        Some(known) => out.push_str(&known.canonical),
+        None => out.push_str(&attribute::canonical_name(&part.attribute)),
+    }
+    out.push('=');
+    match &part.value {
+        Value::Text(text) => push_normal(&mut out, text, fold_case),
+        Value::Bytes(bytes) => push_hex(&mut out, "\\x", bytes),
         Value::Ber(bytes) => match ber_text(bytes) {
-            Some(text) => normal_text(&name, text),
-            None => hex("#", bytes),
+            Some(text) => push_normal(&mut out, text, fold_case),
+            None => push_hex(&mut out, "#", bytes),
         },
-    };
-    format!("{name}={value}")
-}
-
-fn normal_text(name: &str, text: &str) -> String {
-    let prepared = prepare(text, attribute::syntax(name) != Syntax::CaseExact);
-    let mut out = String::with_capacity(prepared.len());
-    for c in prepared.chars() {
-        if matches!(c, ',' | '+' | '\\' | '=' | '#') {
-            out.push('\\');
-        }
-        out.push(c);
     }
     out
 }
 
-fn hex(prefix: &str, bytes: &[u8]) -> String {
-    bytes.iter().fold(prefix.to_owned(), |mut out, byte| {
-        let _ = std::fmt::Write::write_fmt(&mut out, format_args!("{byte:02x}"));
-        out
-    })
+fn push_normal(out: &mut String, text: &str, fold_case: bool) {
+    let separates = |c: char| matches!(c, ',' | '+' | '\\' | '=' | '#');
+    if text.bytes().all(|byte| byte.is_ascii_graphic() && !separates(char::from(byte))) {
+        // nothing to prepare but the case
+        let start = out.len();
+        out.push_str(text);
+        if fold_case && let Some(added) = out.get_mut(start..) {
+            added.make_ascii_lowercase();
+        }
+        return;
+    }
+    for c in prepare(text, fold_case).chars() {
+        if separates(c) {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+}
+
+fn push_hex(out: &mut String, prefix: &str, bytes: &[u8]) {
+    out.push_str(prefix);
+    for byte in bytes {
+        let _ = std::fmt::Write::write_fmt(out, format_args!("{byte:02x}"));
+    }
 }
 
 /// The text of a BER string that a `#hex` value holds: UTF8String, PrintableString, IA5String, TeletexString in ASCII,
@@ -187,7 +205,23 @@ impl<'a> Parser<'a> {
         Some(byte)
     }
 
+    /// A value in which nothing is escaped, taken as it stands.
+    fn plain_value(&mut self) -> Option<Value> {
+        let rest = self.rest();
+        let special = |byte: &u8| matches!(byte, b',' | b'+' | b'\\' | b'"' | b';' | b'<' | b'>' | 0);
+        let end = rest.as_bytes().iter().position(special).unwrap_or(rest.len());
+        if !matches!(rest.as_bytes().get(end), None | Some(b',' | b'+')) {
+            return None;
+        }
+        let text = rest.get(..end)?.trim_end_matches(is_space);
+        self.at += end;
+        Some(Value::Text(text.to_owned()))
+    }
+
     fn text_value(&mut self) -> Result<Value, DnError> {
+        if let Some(value) = self.plain_value() {
+            return Ok(value);
+        }
         let mut bytes = Vec::new();
         // Spaces at the end belong to the value only when escaped: everything up to `kept` stays.
         let mut kept = 0;

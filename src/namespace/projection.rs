@@ -145,7 +145,8 @@ impl Projection {
         let mut at = *self.index.get(hash(local.as_bytes()))?;
         while at != NONE {
             let row = self.rows.get(usize::from(at))?;
-            if row.pair.local.eq_ignore_ascii_case(local) {
+            // directories mostly send the name as it was asked for
+            if row.pair.local == local || row.pair.local.eq_ignore_ascii_case(local) {
                 return Some((usize::from(at), row));
             }
             at = row.next;
@@ -178,7 +179,7 @@ impl Projection {
         selection: &Selection,
         also: impl IntoIterator<Item = &'a str>,
     ) -> Vec<&'p str> {
-        let mut list: Vec<&str> = Vec::new();
+        let mut list: Vec<&str> = Vec::with_capacity(self.rows.len() + 1);
         for (at, row) in self.rows.iter().enumerate() {
             if selection.has(at) {
                 list.push(&row.pair.local);
@@ -258,14 +259,17 @@ impl Projection {
     /// The row of an attribute that exists for the requester.
     #[inline]
     fn passing(&self, attribute: &AttributeView<'_>, written: &mut Written) -> Option<(usize, &Row)> {
-        let name = attribute.name.split(';').next().unwrap_or_default();
+        let (name, options) = match attribute.name.bytes().position(|byte| byte == b';') {
+            Some(at) => attribute.name.split_at_checked(at).unwrap_or((attribute.name, "")),
+            None => (attribute.name, ""),
+        };
         let found = self.find(name);
         if found.is_none() {
             written.withheld += 1;
             return None;
         }
-        let mut options = attribute.name.split(';').skip(1);
-        if options.any(|o| o.get(..6).is_some_and(|o| o.eq_ignore_ascii_case("range="))) {
+        let is_range = |o: &str| o.get(..6).is_some_and(|o| o.eq_ignore_ascii_case("range="));
+        if !options.is_empty() && options.split(';').any(is_range) {
             written.ranged = true;
             return None;
         }

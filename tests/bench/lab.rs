@@ -14,6 +14,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, SanType, SerialNumber,
 };
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -22,7 +23,11 @@ use crate::gateway;
 /// Below this lies the directory behind.
 pub const SUFFIX: &str = "dc=bench,dc=test";
 
+/// Entries that one department number finds.
+pub const PER_DEPARTMENT: usize = 100;
+
 /// How the load binds.
+#[derive(Debug, Clone, Copy)]
 pub enum Bind {
     Simple,
     External,
@@ -34,6 +39,8 @@ pub struct Peer {
     pub address: SocketAddr,
     pub base: String,
     pub bind: Bind,
+    /// The load shows a certificate.
+    pub certificate: bool,
     pub pid: u32,
 }
 
@@ -74,8 +81,8 @@ impl Lab {
         lab.gateway(backend)?;
         lab.haproxy("haproxy-tcp", backend, false)?;
         lab.haproxy("haproxy-tls", backend, true)?;
-        lab.relay("slapd back-ldap", backend, "ldap")?;
-        lab.relay("slapd back-meta", backend, "meta")?;
+        lab.relay("back-ldap", backend, "ldap")?;
+        lab.relay("back-meta", backend, "meta")?;
         Ok(lab)
     }
 
@@ -112,6 +119,7 @@ impl Lab {
             address,
             base: format!("ou=people,{SUFFIX}"),
             bind: Bind::Simple,
+            certificate: false,
             pid: self.children.last().map_or(0, Child::id),
         });
         Ok(address)
@@ -124,7 +132,8 @@ impl Lab {
             gateway::command(folder, &address.to_string(), &metrics.to_string(), &backend, &self.password)?;
         let pid = self.start("portcullis", command, address)?;
         let base = "ou=people,ou=national,o=federation".to_owned();
-        self.peers.push(Peer { name: "portcullis", address, base, bind: Bind::External, pid });
+        let bind = Bind::External;
+        self.peers.push(Peer { name: "portcullis", address, base, bind, certificate: true, pid });
         Ok(())
     }
 
@@ -160,7 +169,8 @@ impl Lab {
         let file = self.path(&format!("{kind}.conf"));
         fs::write(&file, config).map_err(|e| e.to_string())?;
         let (address, pid) = self.slapd(kind, &file)?;
-        self.peers.push(Peer { name, address, base: format!("ou=people,{SUFFIX}"), bind: Bind::Simple, pid });
+        let base = format!("ou=people,{SUFFIX}");
+        self.peers.push(Peer { name, address, base, bind: Bind::Simple, certificate: false, pid });
         Ok(())
     }
 
@@ -177,7 +187,10 @@ impl Lab {
         let dir = self.folder.path().display();
         let (front, back) = match terminate {
             true => {
-                (format!(" ssl crt {dir}/both.pem"), format!(" ssl verify required ca-file {dir}/ca.pem"))
+                let front = " ssl crt DIR/both.pem verify required ca-file DIR/ca.pem crl-file DIR/ca.crl";
+                let back = " ssl verify required ca-file DIR/ca.pem";
+                let at = |text: &str| text.replace("DIR", &dir.to_string());
+                (at(front), at(back))
             }
             false => (String::new(), String::new()),
         };
@@ -190,7 +203,8 @@ impl Lab {
         let mut command = Command::new("haproxy");
         command.arg("-db").arg("-f").arg(&file);
         let pid = self.start(name, command, address)?;
-        self.peers.push(Peer { name, address, base: format!("ou=people,{SUFFIX}"), bind: Bind::Simple, pid });
+        let base = format!("ou=people,{SUFFIX}");
+        self.peers.push(Peer { name, address, base, bind: Bind::Simple, certificate: terminate, pid });
         Ok(())
     }
 
@@ -237,7 +251,7 @@ fn people(entries: usize) -> String {
              roomNumber: {}\no: Bench NHS Foundation Trust\nou: Ward {}\nl: Exampletown\nst: Exampleshire\npostalCode: EX1 1EX\n\
              street: 1 Hospital Road\ndescription: {}\nmanager: uid=n{:07},ou=people,{SUFFIX}\n\n",
             n % 7,
-            n / 100,
+            n / PER_DEPARTMENT,
             n % 10_000,
             n % 100_000,
             n % 400,
@@ -307,6 +321,10 @@ fn certificates(folder: &Path) -> Result<(Arc<ClientConfig>, Arc<ClientConfig>),
     };
     let certificate = CertificateDer::from_pem_slice(client.0.as_bytes()).map_err(|e| e.to_string())?;
     let key = PrivateKeyDer::from_pem_slice(client.1.as_bytes()).map_err(|e| e.to_string())?;
-    let with = builder()?.with_client_auth_cert(vec![certificate], key).map_err(|e| e.to_string())?;
-    Ok((Arc::new(builder()?.with_no_client_auth()), Arc::new(with)))
+    let mut with = builder()?.with_client_auth_cert(vec![certificate], key).map_err(|e| e.to_string())?;
+    let mut without = builder()?.with_no_client_auth();
+    // Every session is a whole handshake, with whoever it is.
+    with.resumption = Resumption::disabled();
+    without.resumption = Resumption::disabled();
+    Ok((Arc::new(without), Arc::new(with)))
 }

@@ -1,21 +1,43 @@
-//! The load: connections with one request in flight each, over TLS, every answer checked.
+//! The load: TLS connections that keep so many requests in flight, or a connection for each search; every answer is
+//! checked.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 
-use crate::lab::{Bind, Lab, Peer};
+use crate::lab::{Bind, Lab, PER_DEPARTMENT, Peer};
+use crate::wire::{self, BIND_DONE, Inbox, SEARCH_DONE, SEARCH_ENTRY};
 
+/// What is asked, again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// A search below the people that finds one.
+    Single,
+    /// A read of one entry by its name.
+    Base,
+    /// A search that finds a hundred.
+    List,
+    /// Connect, TLS, bind, a search that finds one, unbind.
+    Session,
+}
+
+#[derive(Debug, Clone, Copy)]
 pub struct Shape {
+    pub work: Work,
     pub connections: usize,
+    /// Requests in flight on each connection.
+    pub depth: usize,
     pub duration: Duration,
     pub entries: usize,
 }
 
+#[derive(Default)]
 pub struct Outcome {
     pub operations: usize,
     latencies_us: Vec<u32>,
@@ -28,162 +50,195 @@ impl Outcome {
     }
 }
 
-type Stream = StreamOwned<ClientConnection, TcpStream>;
+pub type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 /// Connects and binds everything first, then begins on all connections at once.
 pub fn run(lab: &Lab, peer: &Peer, shape: &Shape) -> Result<Outcome, String> {
     let mut streams = Vec::new();
     for _ in 0..shape.connections {
-        streams.push(connect(lab, peer).map_err(|e| format!("connecting: {e}"))?);
+        let stream = match shape.work {
+            Work::Session => None,
+            _ => Some(connect(lab, peer).map_err(|e| format!("connecting: {e}"))?),
+        };
+        streams.push(stream);
     }
     let end = Instant::now() + shape.duration;
-    let base = peer.base.clone();
-    let workers: Vec<_> = streams
-        .into_iter()
-        .enumerate()
-        .map(|(i, stream)| {
-            let (base, entries) = (base.clone(), shape.entries);
-            std::thread::spawn(move || worker(stream, &base, i * 7919, entries, end))
-        })
-        .collect();
-    let mut latencies_us = Vec::new();
-    for worker in workers {
-        latencies_us.extend(worker.join().map_err(|_| "a worker died".to_owned())??);
-    }
+    let latencies: Result<Vec<Vec<u32>>, String> = std::thread::scope(|scope| {
+        let worker = |(at, stream): (usize, Option<Stream>)| {
+            let mut questions = Questions { peer, shape: *shape, n: at * 7919, id: 1 };
+            scope.spawn(move || match stream {
+                Some(stream) => keep_asking(stream, &mut questions, end),
+                None => sessions(lab, peer, &mut questions, end),
+            })
+        };
+        let workers: Vec<_> = streams.into_iter().enumerate().map(worker).collect();
+        let ended = |worker: ScopedJoinHandle<'_, io::Result<Vec<u32>>>| match worker.join() {
+            Ok(result) => result.map_err(|e| e.to_string()),
+            Err(_) => Err("a worker died".to_owned()),
+        };
+        workers.into_iter().map(ended).collect()
+    });
+    let mut latencies_us = latencies?.concat();
     latencies_us.sort_unstable();
     Ok(Outcome { operations: latencies_us.len(), latencies_us })
 }
 
-fn connect(lab: &Lab, peer: &Peer) -> io::Result<Stream> {
+/// Connects with TLS and binds.
+pub fn connect(lab: &Lab, peer: &Peer) -> io::Result<Stream> {
     let tcp = TcpStream::connect(peer.address)?;
     tcp.set_nodelay(true)?;
-    tcp.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let config = match peer.bind {
-        Bind::External => Arc::clone(&lab.client_with_certificate),
-        Bind::Simple => Arc::clone(&lab.client),
+    tcp.set_read_timeout(Some(Duration::from_secs(20)))?;
+    let config = match peer.certificate {
+        true => Arc::clone(&lab.client_with_certificate),
+        false => Arc::clone(&lab.client),
     };
     let name = ServerName::IpAddress(peer.address.ip().into());
     let mut stream = StreamOwned::new(ClientConnection::new(config, name).map_err(io::Error::other)?, tcp);
-    let authentication = match peer.bind {
-        Bind::Simple => element(0x80, lab.password.as_bytes()),
-        Bind::External => element(0xa3, &element(4, b"EXTERNAL")),
-    };
-    let dn = if matches!(peer.bind, Bind::Simple) { lab.bind_dn.as_str() } else { "" };
-    let request = element(0x60, &[element(2, &[3]), element(4, dn.as_bytes()), authentication].concat());
-    stream.write_all(&message(1, &request))?;
-    let mut buffer = Vec::new();
-    let (_, code) = answer(&mut stream, &mut buffer, 0x61)?;
-    if code != 0 {
-        return Err(io::Error::other(format!("bind answered {code}")));
+    let simple = matches!(peer.bind, Bind::Simple).then_some((lab.bind_dn.as_str(), lab.password.as_str()));
+    stream.write_all(&wire::bind(1, simple))?;
+    let mut inbox = Inbox::default();
+    loop {
+        match inbox.next()? {
+            Some(heard) if heard.tag == BIND_DONE && heard.code == 0 => return Ok(stream),
+            Some(heard) => return Err(io::Error::other(format!("the bind was answered with {heard:?}"))),
+            None => receive(&mut stream, &mut inbox)?,
+        }
     }
-    Ok(stream)
 }
 
-fn worker(
-    mut stream: Stream,
-    base: &str,
-    seed: usize,
-    entries: usize,
-    end: Instant,
-) -> Result<Vec<u32>, String> {
-    let mut latencies = Vec::with_capacity(100_000);
-    let mut buffer = Vec::with_capacity(1 << 16);
-    let mut n = seed;
-    let mut id = 1;
-    while Instant::now() < end {
-        n = (n * 25_173 + 13_849) % entries;
-        id += 1;
-        let begin = Instant::now();
-        stream.write_all(&search(id, base, n)).map_err(|e| e.to_string())?;
-        let (found, code) = answer(&mut stream, &mut buffer, 0x65).map_err(|e| e.to_string())?;
-        if code != 0 || found != 1 {
-            return Err(format!("a search answered code {code} with {found} entries instead of 0 with 1"));
+fn receive(stream: &mut Stream, inbox: &mut Inbox) -> io::Result<()> {
+    let mut piece = [0; 16 * 1024];
+    match stream.read(&mut piece)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        n => {
+            inbox.add(&piece[..n]);
+            Ok(())
         }
-        latencies.push(u32::try_from(begin.elapsed().as_micros()).unwrap_or(u32::MAX));
+    }
+}
+
+/// What one connection asks, one after the other.
+struct Questions<'a> {
+    peer: &'a Peer,
+    shape: Shape,
+    n: usize,
+    id: u32,
+}
+
+impl Questions<'_> {
+    fn next(&mut self) -> Vec<u8> {
+        self.n = (self.n * 25_173 + 13_849) % self.shape.entries;
+        self.id += 1;
+        let (base, n) = (&self.peer.base, self.n);
+        match self.shape.work {
+            Work::Single | Work::Session => {
+                wire::search(self.id, base, 2, Some(("uid", &format!("n{n:07}"))))
+            }
+            Work::Base => wire::search(self.id, &format!("uid=n{n:07},{base}"), 0, None),
+            Work::List => {
+                let department = (n / PER_DEPARTMENT).to_string();
+                wire::search(self.id, base, 2, Some(("departmentNumber", &department)))
+            }
+        }
+    }
+
+    const fn found(&self) -> usize {
+        match self.shape.work {
+            Work::List => PER_DEPARTMENT,
+            _ => 1,
+        }
+    }
+}
+
+/// A request on its way.
+struct Open {
+    id: u32,
+    since: Instant,
+    found: usize,
+}
+
+fn keep_asking(mut stream: Stream, questions: &mut Questions<'_>, end: Instant) -> io::Result<Vec<u32>> {
+    let mut latencies = Vec::with_capacity(100_000);
+    let mut inbox = Inbox::default();
+    let mut open: Vec<Open> = Vec::new();
+    loop {
+        let now = Instant::now();
+        let mut out = Vec::new();
+        while now < end && open.len() < questions.shape.depth {
+            out.extend_from_slice(&questions.next());
+            open.push(Open { id: questions.id, since: now, found: 0 });
+        }
+        if open.is_empty() {
+            return Ok(latencies);
+        }
+        if !out.is_empty() {
+            stream.write_all(&out)?;
+        }
+        let before = open.len();
+        while open.len() == before {
+            while let Some(heard) = inbox.next()? {
+                settle(heard, &mut open, questions, &mut latencies)?;
+            }
+            if open.len() == before {
+                receive(&mut stream, &mut inbox)?;
+            }
+        }
+    }
+}
+
+fn settle(
+    heard: wire::Heard,
+    open: &mut Vec<Open>,
+    questions: &Questions<'_>,
+    latencies: &mut Vec<u32>,
+) -> io::Result<()> {
+    let Some(at) = open.iter().position(|open| open.id == heard.id) else {
+        return Err(io::Error::other(format!("nobody asked for {heard:?}")));
+    };
+    match heard.tag {
+        SEARCH_ENTRY => open[at].found += 1,
+        SEARCH_DONE => {
+            let done = open.swap_remove(at);
+            if heard.code != 0 || done.found != questions.found() {
+                let (code, found) = (heard.code, done.found);
+                return Err(io::Error::other(format!("a search ended with code {code} and {found} entries")));
+            }
+            latencies.push(u32::try_from(done.since.elapsed().as_micros()).unwrap_or(u32::MAX));
+        }
+        _ => return Err(io::Error::other(format!("no answer to a search: {heard:?}"))),
+    }
+    Ok(())
+}
+
+fn sessions(lab: &Lab, peer: &Peer, questions: &mut Questions<'_>, end: Instant) -> io::Result<Vec<u32>> {
+    let mut latencies = Vec::new();
+    while Instant::now() < end {
+        let since = Instant::now();
+        let mut stream = connect(lab, peer)?;
+        stream.write_all(&questions.next())?;
+        let (mut inbox, mut open) = (Inbox::default(), vec![Open { id: questions.id, since, found: 0 }]);
+        while !open.is_empty() {
+            receive(&mut stream, &mut inbox)?;
+            while let Some(heard) = inbox.next()? {
+                settle(heard, &mut open, questions, &mut latencies)?;
+            }
+        }
+        stream.write_all(&wire::unbind(questions.id + 1))?;
     }
     Ok(latencies)
 }
 
-/// Reads messages until the one with `last` as operation tag; returns how many entries came and the result code.
-fn answer(stream: &mut Stream, buffer: &mut Vec<u8>, last: u8) -> io::Result<(usize, u8)> {
-    let mut found = 0;
-    loop {
-        while let Some((length, tag, code)) = parse(buffer) {
-            buffer.drain(..length);
-            if tag == 0x64 {
-                found += 1;
-            }
-            if tag == last {
-                return Ok((found, code));
-            }
-        }
-        let mut piece = [0; 16 * 1024];
-        let n = stream.read(&mut piece)?;
-        if n == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        buffer.extend_from_slice(&piece[..n]);
+/// Clients that ask for every entry and read nothing of the answer, until told to stop.
+pub fn ask_and_never_read(lab: &Lab, peer: &Peer, clients: usize, stop: &AtomicBool) -> Result<(), String> {
+    let mut streams = Vec::new();
+    for _ in 0..clients {
+        let mut stream = connect(lab, peer).map_err(|e| format!("connecting: {e}"))?;
+        let everything = wire::search(2, &peer.base, 2, None);
+        stream.write_all(&everything).map_err(|e| e.to_string())?;
+        streams.push(stream);
     }
-}
-
-/// Length of the first whole message, the tag of its operation, and the result code (if it is a result).
-fn parse(bytes: &[u8]) -> Option<(usize, u8, u8)> {
-    let (header, length) = header(bytes)?;
-    let whole = header + length;
-    let body = bytes.get(header..whole)?;
-    let (id_header, id_length) = self::header(body)?;
-    let operation = body.get(id_header + id_length..)?;
-    let (operation_header, _) = self::header(operation)?;
-    let code = operation.get(operation_header + 2).copied().unwrap_or(255);
-    Some((whole, *operation.first()?, code))
-}
-
-/// Size of the tag and length octets, and the length.
-fn header(bytes: &[u8]) -> Option<(usize, usize)> {
-    let first = *bytes.get(1)?;
-    if first < 0x80 {
-        return Some((2, usize::from(first)));
+    while !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(20));
     }
-    let n = usize::from(first & 0x7f);
-    let length = bytes.get(2..2 + n)?.iter().fold(0, |sum, b| sum << 8 | usize::from(*b));
-    Some((2 + n, length))
-}
-
-fn search(id: u32, base: &str, n: usize) -> Vec<u8> {
-    let filter = element(0xa3, &[element(4, b"uid"), element(4, format!("n{n:07}").as_bytes())].concat());
-    let attributes = element(0x30, &[]);
-    let parts = [
-        element(4, base.as_bytes()),
-        element(10, &[2]),
-        element(10, &[0]),
-        element(2, &[0]),
-        element(2, &[0]),
-        element(1, &[0]),
-        filter,
-        attributes,
-    ];
-    message(id, &element(0x63, &parts.concat()))
-}
-
-fn message(id: u32, operation: &[u8]) -> Vec<u8> {
-    let bytes = id.to_be_bytes();
-    let skip = bytes.iter().take(3).take_while(|b| **b == 0).count();
-    let mut number = bytes[skip..].to_vec();
-    if number.first().is_some_and(|b| *b >= 0x80) {
-        number.insert(0, 0);
-    }
-    element(0x30, &[element(2, &number), operation.to_vec()].concat())
-}
-
-fn element(tag: u8, contents: &[u8]) -> Vec<u8> {
-    let mut out = vec![tag];
-    match contents.len() {
-        n @ 0..=0x7f => out.push(n as u8),
-        n => {
-            out.push(0x82);
-            out.extend_from_slice(&(n as u16).to_be_bytes());
-        }
-    }
-    out.extend_from_slice(contents);
-    out
+    Ok(())
 }

@@ -13,3 +13,10 @@ pub fn cpu_seconds(pid: u32) -> f64 {
         .sum();
     nanoseconds as f64 / 1e9
 }
+
+/// Resident memory of `pid` in KiB.
+pub fn resident_kib(pid: u32) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(f64::NAN)
+}

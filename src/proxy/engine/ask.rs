@@ -279,7 +279,7 @@ impl Engine {
             filter,
             attributes: with_more(attributes, &more),
         };
-        encode_search(&wire, &mut self.scratch);
+        encode_search(wire, &mut self.scratch);
         let recheck = (question.needs_recheck && compare.is_none()).then(|| concealed.into_owned());
         let shape = Shape {
             projection: Arc::clone(&projection),

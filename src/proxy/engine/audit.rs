@@ -25,7 +25,8 @@ pub struct Head<'a> {
 /// Writes the first half, to be kept with the operation.
 pub fn head(out: &mut Vec<u8>, head: &Head<'_>) {
     out.extend_from_slice(b"{\"at_us\":");
-    number(out, u64::try_from(head.at.unix_timestamp_nanos() / 1_000).unwrap_or(0));
+    let seconds = u64::try_from(head.at.unix_timestamp()).unwrap_or(0);
+    number(out, seconds * 1_000_000 + u64::from(head.at.microsecond()));
     out.extend_from_slice(b",\"operation_id\":\"");
     number(out, head.shard as u64);
     out.push(b'-');

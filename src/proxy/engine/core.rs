@@ -23,6 +23,7 @@ use crate::proxy::engine::operation::{Leg, Operation};
 use crate::proxy::engine::parked::Walks;
 use crate::proxy::engine::pool::Pool;
 use crate::proxy::engine::proof::Proof;
+use crate::proxy::engine::tree::Places;
 use crate::proxy::engine::upstream::{Mount, Upstream};
 use crate::proxy::engine::usage::Usage;
 use crate::proxy::engine::wish::Wish;
@@ -62,6 +63,7 @@ pub struct Engine {
     pub(super) mounts: HashMap<Target, Mount>,
     /// Questions that waited for the answer to somebody else's, which is not coming.
     pub(super) orphans: Vec<(Target, Leg)>,
+    pub(super) places: Places,
     pub(super) usage: Usage,
     pub(super) wishes: Vec<Wish>,
     pub(super) dirty_clients: Vec<usize>,
@@ -125,6 +127,7 @@ impl Engine {
             upstreams: Slab::new(),
             mounts: HashMap::new(),
             orphans: Vec::new(),
+            places: Places::default(),
             usage: Usage::default(),
             wishes: Vec::new(),
             dirty_clients: Vec::new(),

@@ -127,11 +127,11 @@ pub fn put(out: &mut Vec<u8>, id: i32, body: &[u8]) {
 }
 
 /// Writes the request operation alone, without the message around it.
-pub fn encode_search(search: &Search<'_>, out: &mut Vec<u8>) {
-    let mut message = Vec::with_capacity(256);
-    codec::encode(&Message::new(1, Wire::SearchRequest(search.clone())), &mut message);
+pub fn encode_search(search: Search<'_>, out: &mut Vec<u8>) {
     out.clear();
-    out.extend_from_slice(body(&message));
+    codec::encode(&Message::new(1, Wire::SearchRequest(search)), out);
+    let before = out.len() - body(out).len();
+    out.drain(..before);
 }
 
 /// The same request, owned.

@@ -84,7 +84,7 @@ impl Engine {
             attributes: attributes.iter().map(|name| name.as_str().into()).collect(),
         };
         let mut request = std::mem::take(&mut self.scratch);
-        encode_search(&search, &mut request);
+        encode_search(search, &mut request);
         let sent = self.send(key, leg, &request, &[]);
         self.scratch = request;
         match sent {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use crate::ldap::dn::Dn;
 use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
 use crate::ldap::message::{Compare, Dereference, ResultCode, Scope, Search};
@@ -16,7 +15,7 @@ use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::made;
 use crate::proxy::engine::root::{self, SUBSCHEMA};
 use crate::proxy::engine::subschema;
-use crate::proxy::engine::tree::{self, Place};
+use crate::proxy::engine::tree::Place;
 use crate::release::decide::{decide, permitted};
 use crate::release::hide;
 use crate::release::permit::Permit;
@@ -159,10 +158,10 @@ impl Engine {
 
     /// Which directories a request leads to, and the permits for them; or the answer, unless it was sent already.
     fn lead(&mut self, asking: &Asking<'_>) -> Result<Led, Option<Answer>> {
-        let base =
-            Dn::parse(&asking.search.base).map_err(|_| Some(Answer::plain(ResultCode::INVALID_DN_SYNTAX)))?;
+        let place = self.places.of(&asking.search.base);
+        let place = place.map_err(|_| Some(Answer::plain(ResultCode::INVALID_DN_SYNTAX)))?;
         let scope = asking.search.scope;
-        let (target, at_mount) = match tree::place(&base) {
+        let (target, at_mount) = match place {
             Place::Nowhere => return Err(Some(Answer::plain(ResultCode::NO_SUCH_OBJECT))),
             Place::Root => return self.lead_from_root(asking).map_err(Some),
             Place::Mount(target) => (target, true),

@@ -1,7 +1,9 @@
 //! Where a name lies in the one tree, in time that does not depend on how many directories are mounted.
 
 use crate::ldap::dn::Dn;
+use crate::ldap::error::DnError;
 use crate::policy::terms::Target;
+use crate::proxy::engine::recent;
 
 /// Which part of the tree a base lies in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,38 @@ pub fn place(base: &Dn) -> Place {
     if rdns.len() == 2 { Place::Mount(target) } else { Place::Below(target) }
 }
 
+/// Bases that were asked below lately: clients ask below few, again and again.
+#[derive(Debug, Default)]
+pub struct Places(Vec<Option<(String, Place)>>);
+
+/// How many are kept, and how long they are at most.
+const KEPT: usize = 64;
+const KEPT_BYTES: usize = 256;
+
+impl Places {
+    /// Where the base of this text lies.
+    ///
+    /// # Errors
+    ///
+    /// It is no distinguished name.
+    pub fn of(&mut self, base: &str) -> Result<Place, DnError> {
+        let slot = (recent::digest(base.as_bytes()) % KEPT as u64) as usize;
+        if let Some(Some((text, place))) = self.0.get(slot)
+            && text == base
+        {
+            return Ok(place.clone());
+        }
+        let found = place(&Dn::parse(base)?);
+        if base.len() <= KEPT_BYTES {
+            self.0.resize(KEPT, None);
+            if let Some(kept) = self.0.get_mut(slot) {
+                *kept = Some((base.to_owned(), found.clone()));
+            }
+        }
+        Ok(found)
+    }
+}
+
 fn is_unit(attribute: &str) -> bool {
     crate::ldap::attribute::canonical_name(attribute) == "ou"
 }
@@ -46,7 +80,22 @@ mod tests {
     use super::*;
 
     fn at(text: &str) -> Place {
-        place(&Dn::parse(text).unwrap())
+        let mut places = Places::default();
+        let found = places.of(text).unwrap();
+        assert_eq!(places.of(text).unwrap(), found, "kept");
+        found
+    }
+
+    #[test]
+    fn what_is_kept_is_told_apart() {
+        let mut places = Places::default();
+        let base = |n: usize| format!("cn=P{n},ou=R{n:03},o=federation");
+        for n in (0..1_000).chain(0..1_000) {
+            let member = format!("R{n:03}").parse().unwrap();
+            assert_eq!(places.of(&base(n)).unwrap(), Place::Below(Target::Member(member)));
+        }
+        assert!(places.of("nonsense").is_err());
+        assert!(places.0.len() <= KEPT);
     }
 
     #[test]

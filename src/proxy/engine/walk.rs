@@ -70,7 +70,7 @@ impl Engine {
     /// What a cookie is bound to: the connection, the requester, and all of the request but the page's size.
     fn binding(&self, client: usize, requester: &Requester, asked: &Requested<'_>) -> [u8; 32] {
         let mut bytes = Vec::new();
-        extras::encode_search(asked.search, &mut bytes);
+        extras::encode_search(asked.search.clone(), &mut bytes);
         asked.controls.write_lasting(&mut bytes);
         let connection = self.clients.get(client).map_or(0, |client| client.serial);
         let mut context = digest::Context::new(&digest::SHA256);
