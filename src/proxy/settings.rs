@@ -93,8 +93,8 @@ pub struct Settings {
     /// Entries of one paged search over all its pages; more are `adminLimitExceeded`. The agreement's size limit bounds
     /// each page.
     pub walk_entries: u32,
-    /// Bytes that a paged search may hold while it waits: the directory's cookie, the encoded question, entries that come
-    /// next. One that is sorted may hold `sort_bytes` instead.
+    /// Bytes that a paged search may hold while it waits: the encoded question and entries that come next, and the directory's
+    /// cookie up to as many again. One that is sorted may hold `sort_bytes` instead.
     pub walk_bytes: usize,
     /// Paged searches at once on one connection to an Active Directory, which keeps few results per connection
     /// (MaxResultSetsPerConn). Other directories get one: slapd knows one paged search per connection.

@@ -300,9 +300,16 @@ pub(super) fn controls_of(
         controls.push(SortAnswer { code: unfinished(code), attribute: None }.control());
     }
     if extras.completeness {
-        controls.push(completeness::answer(parts, code, goes_on));
+        controls.push(completeness::answer(parts, held(extras, parts), code, goes_on));
     }
     controls
+}
+
+/// The directory that has answered to the end while an entry of it waits for the next page.
+fn held(extras: &Extras, parts: &[Part]) -> Option<usize> {
+    extras.walk.as_ref().filter(|walk| !walk.ready.is_empty() && walk.pin.is_none())?;
+    // what was sorted is of all directories, and all of them have answered
+    if extras.is_sorted() { None } else { parts.iter().rposition(|part| part.at == At::Done) }
 }
 
 /// What a sort came to whose search ended before everything was gathered (RFC 2891 section 1.2 has a list of codes).

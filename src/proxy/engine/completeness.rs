@@ -32,12 +32,15 @@ enum State {
     Pending,
 }
 
-/// The list for these parts. `code` is the result of the search; `goes_on` says that another page follows.
-pub fn answer(parts: &[Part], code: ResultCode, goes_on: bool) -> Control<'static> {
+/// The list for these parts. `code` is the result of the search; `goes_on` says that another page follows. Of the part
+/// `held` an entry waits for the next page: whether its directory has said already that this was the last counts what
+/// is withheld, so its turn is not over.
+pub fn answer(parts: &[Part], held: Option<usize>, code: ResultCode, goes_on: bool) -> Control<'static> {
     let mut value = Vec::new();
     let list = ber::open(&mut value, ber::SEQUENCE);
-    for part in parts {
-        let (state, reason) = match state(part, code, goes_on) {
+    for (place, part) in parts.iter().enumerate() {
+        let at = if held == Some(place) { At::Later } else { part.at };
+        let (state, reason) = match state(at, part.code, code, goes_on) {
             State::Answered => (0, None),
             State::Missing(reason) => (1, Some(reason)),
             State::Pending => (2, None),
@@ -55,13 +58,13 @@ pub fn answer(parts: &[Part], code: ResultCode, goes_on: bool) -> Control<'stati
     Control { oid: Cow::Borrowed(ANSWER), critical: false, value: Some(value.into()) }
 }
 
-fn state(part: &Part, code: ResultCode, goes_on: bool) -> State {
-    match part.at {
-        At::Done => match part.code {
+fn state(at: At, ended: ResultCode, code: ResultCode, goes_on: bool) -> State {
+    match at {
+        At::Done => match ended {
             ResultCode::SUCCESS | ResultCode::NO_SUCH_OBJECT => State::Answered,
             code => State::Missing(reason(code)),
         },
-        At::Failed => State::Missing(reason(part.code)),
+        At::Failed => State::Missing(reason(ended)),
         At::Later | At::Waiting | At::Sent { .. } if goes_on => State::Pending,
         // The search ended before the directory did.
         At::Later | At::Waiting | At::Sent { .. } => State::Missing(reason(code)),

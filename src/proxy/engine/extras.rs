@@ -93,12 +93,16 @@ pub struct Walk {
     pub ready: VecDeque<Vec<u8>>,
     /// The paged result of the directory whose turn it is, when its last page ended and it has more.
     pub pin: Option<Pin>,
+    /// The connection that the waiting entries came on. The walk has its place there, and ends with it, whether its directory
+    /// has more or not: otherwise both would count what is withheld.
+    pub seat: Option<usize>,
+    /// Bytes of the longest question so far, for the same reason.
+    pub asked: usize,
 }
 
 impl Walk {
     fn bytes(&self) -> usize {
-        let pin = self.pin.as_ref().map_or(0, |pin| pin.cookie.len() + pin.request.len());
-        pin + self.ready.iter().map(Vec::len).sum::<usize>()
+        self.asked + self.ready.iter().map(Vec::len).sum::<usize>()
     }
 }
 

@@ -93,7 +93,7 @@ fn alone(controls: &Controls<'_>) -> Vec<Control<'static>> {
         answers.push(SortAnswer { code: ResultCode::SUCCESS, attribute: None }.control());
     }
     if controls.completeness {
-        answers.push(completeness::answer(&[], ResultCode::SUCCESS, false));
+        answers.push(completeness::answer(&[], None, ResultCode::SUCCESS, false));
     }
     answers
 }

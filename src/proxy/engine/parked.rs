@@ -33,13 +33,9 @@ pub struct Parked {
 }
 
 impl Parked {
-    /// Whether its next page is asked for on this upstream connection.
+    /// Whether it has its place on this upstream connection.
     pub fn is_on(&self, upstream: usize) -> bool {
-        self.extras
-            .walk
-            .as_ref()
-            .and_then(|walk| walk.pin.as_ref())
-            .is_some_and(|pin| pin.upstream == upstream)
+        self.extras.walk.as_ref().is_some_and(|walk| walk.seat == Some(upstream))
     }
 }
 

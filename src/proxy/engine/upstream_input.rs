@@ -147,6 +147,9 @@ impl Engine {
         if first {
             self.prove(key);
         }
+        if leg.page.is_some() {
+            self.seat_walk(key, &leg);
+        }
         let more = code == ResultCode::SUCCESS && paged;
         let cookie = if more { next_page(&message.controls)? } else { None };
         let then = Then { code: translated(code), cookie };

@@ -64,6 +64,8 @@ impl Engine {
             over_limit,
             ready: VecDeque::new(),
             pin: None,
+            seat: None,
+            asked: 0,
         })
     }
 

@@ -9,7 +9,7 @@ use crate::policy::terms::Target;
 use crate::proxy::engine::answer::Answer;
 use crate::proxy::engine::ask::Prepared;
 use crate::proxy::engine::core::Engine;
-use crate::proxy::engine::extras::Pin;
+use crate::proxy::engine::extras::{Pin, Walk};
 use crate::proxy::engine::key::SLOTS;
 use crate::proxy::engine::operation::{At, Leg};
 use crate::proxy::engine::upstream::{Stage, Waiting};
@@ -47,6 +47,10 @@ impl Engine {
             }
         };
         leg.page = Some(self.page_behind(&to.target, room));
+        let asked = self.scratch.len();
+        if let Some(walk) = self.walk_of(key) {
+            walk.asked = walk.asked.max(asked);
+        }
         let placed = match pin {
             Some(pin) => {
                 leg.released = pin.released;
@@ -79,6 +83,19 @@ impl Engine {
         room.saturating_add(1).min(most.unwrap_or(u32::MAX))
     }
 
+    fn walk_of(&mut self, key: usize) -> Option<&mut Walk> {
+        self.operations.get_mut(key)?.extras.as_deref_mut()?.walk.as_mut()
+    }
+
+    /// A page of a directory ended on this connection, whether there is more or not.
+    pub(super) fn seat_walk(&mut self, upstream: usize, leg: &Leg) {
+        if self.operations.get(leg.operation).is_some_and(|operation| operation.serial == leg.serial)
+            && let Some(walk) = self.walk_of(leg.operation)
+        {
+            walk.seat = Some(upstream);
+        }
+    }
+
     /// The directory's page ended, and it has more.
     pub(super) fn walk_on(&mut self, upstream: usize, mut leg: Leg, cookie: &[u8]) {
         let (key, serial, part) = (leg.operation, leg.serial, leg.part);
@@ -91,8 +108,8 @@ impl Engine {
         let Some(operation) = self.operations.get_mut(key).filter(|o| o.serial == serial) else {
             return self.release_pin(pin);
         };
-        if leg.broken {
-            // An entry did not check: what follows would hide that one is missing.
+        if leg.broken || pin.cookie.len() > self.settings.walk_bytes {
+            // An entry did not check: what follows would hide that one is missing. Or the cookie is more than may be held.
             self.release_pin(pin);
             return self.part_failed(key, serial, part);
         }

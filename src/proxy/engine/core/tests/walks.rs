@@ -4,6 +4,7 @@ use super::cookies::refused;
 use super::directories::{Directories, OPEN, Page, WHOLE, page_control, staff};
 use super::*;
 use crate::ldap::message::ResultCode;
+use crate::proxy::engine::completeness;
 
 pub(super) fn names(pages: &[Page]) -> Vec<Vec<&str>> {
     pages.iter().map(|page| page.names.iter().map(String::as_str).collect()).collect()
@@ -100,6 +101,72 @@ fn t07_withheld_entries_fill_no_page_and_make_none() {
         for world in worlds {
             assert_eq!(told(world, size), expected, "{world:?} in pages of {size}");
         }
+    }
+}
+
+/// Whether the directory knows of more that is withheld does not show in the list of who answered: its turn lasts until its
+/// last released entry went out.
+#[test]
+fn t07_the_list_of_who_answered_counts_nothing_withheld() {
+    let list = || Control { oid: completeness::REQUEST.into(), critical: true, value: None };
+    let told = |world: &[&str], limit: u32| {
+        let (mut rig, mut directories, client) = one(world);
+        let request = Search { size_limit: limit, ..search("(description=*)") };
+        let (mut told, mut cookie) = (Vec::new(), Vec::new());
+        loop {
+            let controls = vec![list(), page_control(1, &cookie)];
+            let page = rig.page(&mut directories, client, &request, controls);
+            cookie = page.cookie();
+            told.push((page.names, page.code, page.controls[1].clone()));
+            if cookie.is_empty() {
+                return told;
+            }
+        }
+    };
+    for limit in 0..4 {
+        let expected = told(&["a", "b", "c"], limit);
+        assert_eq!(expected.len(), if limit == 0 { 3 } else { limit as usize });
+        for world in [&["a", "b", "-1", "c", "-2"][..], &["-1", "a", "-2", "-3", "b", "c", "-4", "-5", "-6"]]
+        {
+            assert_eq!(told(world, limit), expected, "{world:?} within {limit}");
+        }
+    }
+}
+
+/// Two worlds, of which one has more that is withheld: the directory goes on there, and is done in the other.
+const ENDS: [&[&str]; 2] = [&["a", "b"], &["a", "b", "-1", "-2", "-3"]];
+
+/// What a walk holds, and where it has its place, does not tell whether the directory goes on.
+#[test]
+fn t07_the_room_of_a_walk_counts_nothing_withheld() {
+    for walk_bytes in (150..500).step_by(7) {
+        let told = ENDS.map(|world| {
+            let settings = Settings { walk_bytes, ..Settings::default() };
+            let (mut rig, mut directories, client) = one_with(world, settings);
+            rig.page(&mut directories, client, &search("(description=*)"), vec![page_control(1, b"")]).code
+        });
+        assert_eq!(told[0], told[1], "{walk_bytes}");
+    }
+    let told = ENDS.map(|world| {
+        let settings =
+            Settings { walks_per_upstream: 1, upstreams: 1, walk_upstreams: 0, ..Settings::default() };
+        let (mut rig, mut directories, client) = one_with(world, settings);
+        let mut begin =
+            || rig.page(&mut directories, client, &search("(description=*)"), vec![page_control(1, b"")]);
+        [begin().code, begin().code]
+    });
+    assert_eq!(told, [[ResultCode::SUCCESS, ResultCode::BUSY]; 2]);
+}
+
+/// Nor what becomes of it when the connection behind is lost.
+#[test]
+fn t07_a_lost_connection_counts_nothing_withheld() {
+    for world in ENDS {
+        let (mut rig, mut directories, client) = one(world);
+        let request = search("(description=*)");
+        let cookie = rig.page(&mut directories, client, &request, vec![page_control(1, b"")]).cookie();
+        rig.end(rig.dialled[0]);
+        refused(&rig.page(&mut directories, client, &request, vec![page_control(1, &cookie)]));
     }
 }
 
