@@ -262,7 +262,7 @@ fn told_apart(count: usize, seed: u64, pipeline: Pipeline) -> (usize, usize, Opt
 
 #[test]
 fn two_worlds_are_one_step_by_step() {
-    let count = super::requests_of(10_000);
+    let count = super::requests_of(10_000).min(100_000);
     let (apart, fruitful, first) = told_apart(count, 0x70_6f72_7463, Pipeline::Whole);
     println!(
         "two worlds: {count} random searches, {fruitful} with entries, {} compares, {apart} told apart",

@@ -418,10 +418,19 @@ fn cookie_of(heard: &Heard) -> Vec<u8> {
     })
 }
 
-/// What belongs to one request; with the id 0, what belongs to none.
+/// What belongs to one request; with the id 0, what belongs to none. Of a cookie its length: cookies are sealed in the order
+/// in which pages end, so with several at once their bytes are a matter of time as well.
 fn unwoven(heard: &Heard, id: i32) -> Heard {
-    let of = messages(&heard.bytes).filter(|message| codec::peek(message).unwrap().0 == id);
-    Heard { bytes: of.flatten().copied().collect(), closed: heard.closed, wishes: heard.wishes.clone() }
+    let mut bytes = Vec::new();
+    for whole in messages(&heard.bytes).filter(|message| codec::peek(message).unwrap().0 == id) {
+        let mut message = codec::decode(whole, &Limits::from_directory()).unwrap();
+        for control in message.controls.iter_mut().filter(|control| control.oid == PagedResults::OID) {
+            let page = PagedResults::read(control.value.as_deref().unwrap()).unwrap();
+            *control = requests::page(page.size, &vec![0; page.cookie.len()], control.critical);
+        }
+        codec::encode(&message, &mut bytes);
+    }
+    Heard { bytes, closed: heard.closed, wishes: heard.wishes.clone() }
 }
 
 /// Nothing of the inside came out: no suffix, no server, no diagnostic text, no hidden attribute.
