@@ -174,6 +174,15 @@ pub fn boolean(contents: &[u8]) -> Result<bool, DecodeError> {
     }
 }
 
+/// The contents of a BOOLEAN inside a value that travels as an OCTET STRING, a control's for example. RFC 4511 section 5.1
+/// does not bind what is in there, so every octet but 0 is true (X.690 section 8.2.2); libraries do write 1.
+pub fn encapsulated_boolean(contents: &[u8]) -> Result<bool, DecodeError> {
+    match contents {
+        [octet] => Ok(*octet != 0),
+        _ => Err(DecodeError::Boolean),
+    }
+}
+
 /// Bytes that the length field of `contents` bytes takes.
 #[inline]
 pub const fn length_size(contents: usize) -> usize {

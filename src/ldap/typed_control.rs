@@ -261,7 +261,7 @@ impl Sort {
                 None => None,
             };
             let reverse = match key.optional(SORT_REVERSE)? {
-                Some(contents) => ber::boolean(contents)?,
+                Some(contents) => ber::encapsulated_boolean(contents)?,
                 None => false,
             };
             key.end()?;
@@ -410,5 +410,16 @@ mod tests {
         let filter = Filter::parse("(&(cn=a)(sn=b*))").unwrap();
         let control = assertion(&filter, true);
         assert_eq!(read_assertion(control.value.as_deref().unwrap(), &limits), Ok(filter));
+    }
+
+    #[test]
+    fn a_sort_may_write_true_as_it_likes() {
+        let key = |reverse: &[u8]| [b"\x30\x09\x30\x07\x04\x02sn\x81".as_slice(), reverse].concat();
+        let reverse =
+            |octets: &[u8]| Sort::read(&key(octets), &Limits::default()).map(|sort| sort.0[0].reverse);
+        assert_eq!(reverse(b"\x01\xff"), Ok(true));
+        assert_eq!(reverse(b"\x01\x01"), Ok(true), "as pyasn1 writes it");
+        assert_eq!(reverse(b"\x01\x00"), Ok(false));
+        assert_eq!(reverse(b"\x00").err(), Some(DecodeError::Truncated));
     }
 }

@@ -287,7 +287,7 @@ fn t51_values_of_controls_are_read_strictly() {
         (Sort::OID, None),
         (Sort::OID, Some(b"\x30\x00")),
         (Sort::OID, Some(b"\x30\x04\x30\x02\x04\x00")),
-        (Sort::OID, Some(b"\x30\x09\x30\x07\x04\x02cn\x81\x01\x01")),
+        (Sort::OID, Some(b"\x30\x0a\x30\x08\x04\x02cn\x81\x02\xff\xff")),
         (MATCHED_VALUES, None),
         (MATCHED_VALUES, Some(b"\x30\x00")),
         (MATCHED_VALUES, Some(b"\x30\x08\xa0\x06\x87\x04mail")),
