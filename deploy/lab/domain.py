@@ -119,11 +119,11 @@ def common(domain, options, hardened):
     settings = f"CN=NTDS Settings,CN=DC1,CN=Servers,CN=Default-First-Site-Name,CN=Sites,{conf}"
     for dn in (settings, base, f"CN=Partitions,{conf}"):
         domain.set(dn, msDS_Behavior_Version=7 if hardened else 4)
-    # GSSAPI by address, without a hosts file
+    # GSSAPI by address, without a hosts file, and by name, which Samba adds itself where it has DNS
     controller = f"CN=DC1,OU=Domain Controllers,{base}"
     names = [bytes(v) for v in domain.db.search(controller, ldb.SCOPE_BASE, attrs=["servicePrincipalName"])[0]["servicePrincipalName"]]
-    domain.set(controller, servicePrincipalName=names + [f"ldap/{options.ip}".encode()], operatingSystem="Windows Server 2022 Standard",
-               operatingSystemVersion="10.0 (20348)")
+    domain.set(controller, servicePrincipalName=names + [f"ldap/{host}".encode() for host in (options.ip, f"dc1.{domain.dns}")],
+               operatingSystem="Windows Server 2022 Standard", operatingSystemVersion="10.0 (20348)")
     services = domain.ou("Service Accounts")
     account = domain.user("svc-portcullis", services, password=options.service_password, description="Portcullis, read only",
                           msDS_SupportedEncryptionTypes=None)

@@ -21,6 +21,7 @@ argsfile $N/run/slapd.args
 modulepath /usr/lib/ldap
 moduleload back_mdb
 moduleload syncprov
+moduleload sssvlv
 sizelimit 2000
 TLSCACertificateFile $PKI/good/ca.crt
 TLSCertificateFile $PKI/good/national.crt
@@ -45,6 +46,7 @@ access to dn.subtree="ou=people,$NATIONAL_SUFFIX" by $gateway write by self read
 access to dn.subtree="ou=services,$NATIONAL_SUFFIX" by self read by $gateway read by * none
 access to dn.exact="$NATIONAL_SUFFIX" by $gateway read by * search
 access to * by $gateway read by * none
+overlay sssvlv
 overlay syncprov
 syncprov-checkpoint 1000 5
 syncprov-sessionlog 10000
