@@ -71,6 +71,9 @@ pub struct Client {
     /// The beginning of a message that has not arrived whole.
     pub inbound: Vec<u8>,
     pub out: Vec<u8>,
+    /// Where the last result in `out` begins. It gets a TLS record of its own: there are clients that take one message
+    /// whenever the socket can be read (curl), and would wait for ever for a result that came in one record with entries.
+    pub result_at: usize,
     /// Keys of the operations in flight.
     pub in_flight: Vec<usize>,
     /// In the list of connections to flush.
@@ -105,6 +108,7 @@ impl Client {
             binding: None,
             inbound: Vec::new(),
             out: Vec::new(),
+            result_at: 0,
             in_flight: Vec::new(),
             dirty: false,
             complete: false,

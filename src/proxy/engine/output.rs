@@ -61,6 +61,11 @@ impl Engine {
         self.clients.get_mut(key).map(|client| &mut client.out)
     }
 
+    /// Where the last result in the output of a client begins.
+    pub fn client_result_at(&self, key: usize) -> usize {
+        self.clients.get(key).map_or(0, |client| client.result_at)
+    }
+
     /// The output of an upstream connection, for the driver to take from.
     pub fn upstream_output(&mut self, key: usize) -> Option<&mut Vec<u8>> {
         self.upstreams.get_mut(key).map(|upstream| &mut upstream.out)
@@ -73,6 +78,7 @@ impl Engine {
             client.last_written = self.now;
         }
         client.blocked = blocked;
+        client.result_at = client.result_at.saturating_sub(taken);
         self.pool.retire(&mut client.out);
         if client.out.len() > self.settings.output_pause_bytes / 2 {
             return;

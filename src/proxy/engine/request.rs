@@ -132,6 +132,7 @@ impl Engine {
     pub(super) fn pool_out(&mut self, key: usize, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(client) = self.clients.get_mut(key) else { return };
         self.pool.equip(&mut client.out);
+        client.result_at = client.out.len();
         write(&mut client.out);
         self.mark_client(key, true);
     }

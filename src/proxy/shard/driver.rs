@@ -335,10 +335,11 @@ impl Driver {
     }
 
     fn write_client(&mut self, key: usize) {
+        let result_at = self.engine.client_result_at(key);
         let (Some(stream), Some(out)) = (slot(&mut self.clients, key), self.engine.client_output(key)) else {
             return;
         };
-        match stream.write(out) {
+        match stream.write(out, result_at) {
             Ok(taken) => {
                 let blocked = stream.blocked;
                 self.engine.client_written(key, taken, blocked);
@@ -414,7 +415,7 @@ impl Driver {
         if !upstream.connected {
             return;
         }
-        match upstream.stream.write(out) {
+        match upstream.stream.write(out, 0) {
             Ok(_) => {
                 let blocked = upstream.stream.blocked;
                 self.engine.upstream_written(key, blocked);

@@ -85,8 +85,8 @@ impl Stream {
     }
 
     /// Writes what is in `out` and in the TLS layer as far as the socket takes it; `out` loses what was taken.
-    /// Returns the number of bytes that left `out`.
-    pub fn write(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
+    /// Returns the number of bytes that left `out`. A TLS record ends at `boundary` if that lies within.
+    pub fn write(&mut self, out: &mut Vec<u8>, boundary: usize) -> io::Result<usize> {
         self.blocked = false;
         let mut taken = 0;
         match self.tls.as_mut() {
@@ -115,6 +115,10 @@ impl Stream {
                     break;
                 }
                 let end = out.len().min(taken + TLS_CHUNK);
+                if taken < boundary && boundary < end {
+                    tls.writer().write_all(out.get(taken..boundary).unwrap_or_default())?;
+                    taken = boundary;
+                }
                 tls.writer().write_all(out.get(taken..end).unwrap_or_default())?;
                 taken = end;
             },

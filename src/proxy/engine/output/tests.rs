@@ -1,6 +1,7 @@
 //! Large results and clients that do not read them, with every byte counted.
 
 use crate::ldap::codec;
+use crate::ldap::limits::Limits;
 use crate::ldap::message::{Message, Operation as Wire};
 use crate::proxy::engine::core::tests::{Rig, done, person, wide};
 use crate::proxy::settings::Settings;
@@ -24,6 +25,33 @@ fn stream(rig: &mut Rig, upstream: usize, question: i32, most: usize) -> usize {
 
 fn kept(rig: &mut Rig, client: usize) -> usize {
     rig.engine.client_output(client).map_or(0, |out| out.capacity())
+}
+
+/// Where the driver cuts: a result has a TLS record of its own, for clients that take one message each time the socket can
+/// be read.
+#[test]
+fn a_result_is_cut_from_the_entries_before_it() {
+    let mut rig = Rig::with_servers(Settings::default(), &[0], &["RXA"]);
+    let client = rig.client();
+    for id in 2..4 {
+        rig.ask(client, id, "RXA");
+        let upstream = if id == 2 { rig.connect() } else { *rig.dialled.last().unwrap() };
+        let question = rig.questions(upstream)[0];
+        rig.tell(upstream, question, Wire::SearchEntry(person("ann").as_wire()));
+        rig.tell(upstream, question, done());
+        let at = rig.engine.client_result_at(client);
+        let out = rig.engine.client_output(client).unwrap();
+        assert!(at > 0, "the entry comes first");
+        let result = codec::decode(&out[at..], &Limits::default()).unwrap();
+        assert!(matches!(result.operation, Wire::SearchDone(_)));
+        // The socket takes a part; the place moves along.
+        out.drain(..10);
+        rig.engine.client_written(client, 10, true);
+        assert_eq!(rig.engine.client_result_at(client), at - 10);
+        let rest = rig.engine.client_output(client).map(std::mem::take).unwrap().len();
+        rig.engine.client_written(client, rest, false);
+        assert_eq!(rig.engine.client_result_at(client), 0);
+    }
 }
 
 /// T55: one client asks for a gigabyte and reads nothing. What it costs is bounded, the directory is no longer read, and
