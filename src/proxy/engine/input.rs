@@ -3,9 +3,11 @@
 use zeroize::Zeroize;
 
 use crate::ldap::codec;
+use crate::ldap::error::DecodeError;
 use crate::ldap::limits::Limits;
 use crate::ldap::message::ResultCode;
-use crate::proxy::engine::answer::Answer;
+use crate::ldap::tag;
+use crate::proxy::engine::answer::{Answer, Asked};
 use crate::proxy::engine::client::Phase;
 use crate::proxy::engine::core::Engine;
 
@@ -101,6 +103,7 @@ impl Engine {
         }
         match codec::decode(bytes, limits) {
             Ok(message) => self.request(key, &message),
+            Err(DecodeError::Empty | DecodeError::Substrings) if self.refuse_search(key, bytes) => {}
             Err(error) => {
                 tracing::debug!(%error, "a client sent a malformed request");
                 self.malformed(key);
@@ -108,9 +111,51 @@ impl Engine {
         }
     }
 
+    /// A search whose filter is well encoded and means nothing, as `(mail=**)` is written by some: RFC 4511 section 4.1.1 has
+    /// the request answered and the session go on. False for anything else.
+    fn refuse_search(&mut self, key: usize, bytes: &[u8]) -> bool {
+        let id = match codec::peek(bytes) {
+            Ok((id, tag::SEARCH_REQUEST)) if id > 0 && self.operation_of(key, id).is_none() => id,
+            _ => return false,
+        };
+        let text = "an item of the filter is empty; for an attribute with any value write (attribute=*)";
+        self.respond(key, id, Asked::Search, &Answer::new(ResultCode::PROTOCOL_ERROR, text));
+        true
+    }
+
     /// RFC 4511 section 4.1.1: a message that cannot be understood ends the session.
     fn malformed(&mut self, key: usize) {
         let why = Answer::new(ResultCode::PROTOCOL_ERROR, "malformed or oversized message");
         self.disconnect(key, &why, "malformed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use crate::ldap::codec;
+    use crate::ldap::filter::{Filter, Substrings};
+    use crate::ldap::message::{Message, Operation, Search};
+    use crate::proxy::engine::core::tests::{Rig, search};
+    use crate::proxy::settings::Settings;
+
+    #[test]
+    fn a_search_for_an_empty_substring_is_answered_and_the_session_goes_on() {
+        let mut rig = Rig::with_servers(Settings::default(), &[0], &["RXA"]);
+        let client = rig.client();
+        for (any, id) in [(vec![], 2), (vec![Cow::Borrowed(b"".as_slice())], 3)] {
+            let filter =
+                Filter::Substrings(Substrings { attribute: "mail".into(), initial: None, any, last: None });
+            let asked = Operation::SearchRequest(Search { filter, ..search("(cn=*)") });
+            rig.engine.client_bytes(client, &codec::to_bytes(&Message::new(id, asked)));
+            let heard = rig.heard(client);
+            assert_eq!(heard.len(), 1);
+            assert!(heard[0].starts_with(&format!("{id} done protocolError")), "{heard:?}");
+        }
+        rig.ask(client, 4, "RXA");
+        let upstream = rig.connect();
+        assert_eq!(rig.answer(upstream), 1);
+        assert!(rig.heard(client)[0].starts_with("4 done success"));
     }
 }
