@@ -88,8 +88,8 @@ pub struct Client {
     pub held_since: u64,
     /// When the connection began, or its handshake after StartTLS.
     pub opened: u64,
-    /// The last whole message, or the handshake's end.
-    pub last_message: u64,
+    /// The last whole message, the end of the last operation, or the handshake's end.
+    pub last_active: u64,
     /// When `inbound` began to wait for the rest.
     pub tail_since: u64,
     /// When the socket last took output while some was waiting.
@@ -116,7 +116,7 @@ impl Client {
             paused: false,
             held_since: 0,
             opened: now,
-            last_message: now,
+            last_active: now,
             tail_since: now,
             last_written: now,
             spoke: false,

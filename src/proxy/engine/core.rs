@@ -204,7 +204,7 @@ impl Engine {
         {
             client.phase = Phase::Open;
             client.proof = proof.map(Box::new);
-            client.last_message = self.now;
+            client.last_active = self.now;
         }
     }
 
@@ -213,9 +213,14 @@ impl Engine {
         self.clients.get(key).is_some_and(|client| client.phase == Phase::Handshake && client.out.is_empty())
     }
 
-    /// The client's connection ended, by its wish or by a fault of the socket or of TLS.
+    /// The client's connection ended, by its wish or by a fault of the socket.
     pub fn client_ended(&mut self, key: usize) {
         self.close_client(key, None);
+    }
+
+    /// The driver does not go on with the client's connection, for this reason.
+    pub fn client_refused(&mut self, key: usize, reason: &'static str) {
+        self.close_client(key, Some(reason));
     }
 
     /// The driver closed the socket: the key may be given out again.

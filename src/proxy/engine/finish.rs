@@ -127,6 +127,7 @@ impl Engine {
         }
         if let Some(client) = self.clients.get_mut(operation.client) {
             client.in_flight.retain(|at| *at != key);
+            client.last_active = self.now;
         }
         Some(operation)
     }
@@ -146,6 +147,7 @@ impl Engine {
         let (id, mut leg) = upstream.release(slot)?;
         let target = upstream.mount.clone();
         let shared = leg.shared.take();
+        upstream.unasked = 0;
         if leg.entries == 0 {
             upstream.latency.given_up(self.now.saturating_sub(leg.sent), self.now);
         }

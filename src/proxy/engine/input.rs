@@ -98,7 +98,7 @@ impl Engine {
     fn one(&mut self, key: usize, bytes: &[u8], limits: &Limits) {
         let now = self.now;
         if let Some(client) = self.clients.get_mut(key) {
-            client.last_message = now;
+            client.last_active = now;
             client.spoke = true;
         }
         match codec::decode(bytes, limits) {

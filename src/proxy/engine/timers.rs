@@ -81,11 +81,18 @@ impl Engine {
         let now = self.now;
         let dial = self.settings.dial_milliseconds * 1_000;
         let idle = self.settings.upstream_idle_milliseconds * 1_000;
+        // No question lives for longer, so a message that takes longer than that is of use to nobody, and others wait
+        // behind it.
+        let message = self.settings.operation_milliseconds * 1_000;
         let mut over = Vec::new();
         for (key, upstream) in &self.upstreams {
             let quiet = now.saturating_sub(upstream.active);
+            let unfinished = !upstream.inbound.is_empty() && upstream.paused.is_none();
             match upstream.stage {
                 Stage::Dialling | Stage::Binding if quiet >= dial => over.push((key, Some("dial_time"))),
+                Stage::Ready if unfinished && now.saturating_sub(upstream.tail_since) >= message => {
+                    over.push((key, Some("slow_message")));
+                }
                 Stage::Ready if upstream.live() == 0 && (quiet >= idle || upstream.retired) => {
                     over.push((key, None));
                 }
@@ -115,11 +122,11 @@ fn overdue(client: &Client, settings: &Settings, now: u64) -> Option<&'static st
             if !client.inbound.is_empty() && longer(client.tail_since, settings.message_milliseconds) {
                 return Some("message");
             }
-            if !client.spoke && longer(client.last_message, settings.message_milliseconds) {
+            if !client.spoke && longer(client.last_active, settings.message_milliseconds) {
                 return Some("first_message");
             }
             let idle = client.in_flight.is_empty() && client.out.is_empty();
-            (idle && longer(client.last_message, settings.idle_milliseconds)).then_some("idle")
+            (idle && longer(client.last_active, settings.idle_milliseconds)).then_some("idle")
         }
     }
 }

@@ -49,7 +49,12 @@ pub struct Upstream {
     pub stage: Stage,
     /// Takes no new questions: its server is no longer the mount's.
     pub retired: bool,
+    /// The beginning of a message that has not arrived whole.
     pub inbound: Vec<u8>,
+    /// When `inbound` began to wait for the rest.
+    pub tail_since: u64,
+    /// Bytes of answers to questions that are over, since one was last given up.
+    pub unasked: usize,
     pub out: Vec<u8>,
     pub dirty: bool,
     pub blocked: bool,
@@ -96,6 +101,8 @@ impl Upstream {
             stage: Stage::Dialling,
             retired: false,
             inbound: Vec::new(),
+            tail_since: now,
+            unasked: 0,
             out: Vec::new(),
             dirty: false,
             blocked: false,
@@ -200,6 +207,7 @@ impl Upstream {
     pub fn resume(&mut self, now: u64) {
         self.paused = None;
         self.heard = now;
+        self.tail_since = now;
         self.silent_since = self.silent_since.map(|_| now);
         self.probed = self.probed.map(|_| now);
     }

@@ -16,6 +16,9 @@ use crate::proxy::engine::operation::Leg;
 use crate::proxy::engine::ranges::Then;
 use crate::proxy::engine::upstream::Stage;
 
+/// So many of the longest messages may come to questions that are over.
+const UNASKED_MESSAGES: usize = 2;
+
 impl Engine {
     /// Bytes came from a directory behind, decrypted.
     pub fn upstream_bytes(&mut self, key: usize, data: &[u8]) {
@@ -50,8 +53,24 @@ impl Engine {
             own.extend_from_slice(data.get(taken..).unwrap_or_default());
         }
         match self.upstreams.get_mut(key) {
-            Some(upstream) if !own.is_empty() && upstream.stage != Stage::Lost => upstream.inbound = own,
+            Some(upstream) if !own.is_empty() && upstream.stage != Stage::Lost => {
+                if !had_tail || taken > 0 {
+                    upstream.tail_since = now;
+                }
+                upstream.inbound = own;
+            }
             _ => self.pool.give(own),
+        }
+    }
+
+    /// An answer to a question that is over is no fault: the question may have been given up while the answer was on its
+    /// way. But only so much can be on its way; whoever goes on is not to have our time for ever.
+    pub(super) fn unasked(&mut self, key: usize, bytes: usize) -> Result<(), &'static str> {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
+        upstream.unasked = upstream.unasked.saturating_add(bytes);
+        match upstream.unasked > self.settings.upstream_message_bytes.saturating_mul(UNASKED_MESSAGES) {
+            true => Err("unasked"),
+            false => Ok(()),
         }
     }
 
@@ -101,7 +120,7 @@ impl Engine {
         let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
         if upstream.leg(id).is_none() {
             // Late, for a question that was abandoned; an id that was never given out is a fault.
-            return if upstream.gave_out(id) { Ok(()) } else { Err("unknown_id") };
+            return if upstream.gave_out(id) { self.unasked(key, bytes.len()) } else { Err("unknown_id") };
         }
         if tag == SEARCH_ENTRY {
             return self.entry(key, id, bytes);

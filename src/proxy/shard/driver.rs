@@ -233,7 +233,12 @@ impl Driver {
             for _ in 0..ACCEPTS_PER_TURN {
                 match door.listener.accept() {
                     Ok((socket, address)) => came.push((socket, address, door.first)),
-                    Err(_) => {
+                    // One that was gone before its turn says nothing about those behind it.
+                    Err(error) if error.kind() == std::io::ErrorKind::ConnectionAborted => {}
+                    Err(error) => {
+                        if error.kind() != std::io::ErrorKind::WouldBlock {
+                            tracing::error!(%error, "clients cannot be accepted");
+                        }
                         door.more = false;
                         break;
                     }
@@ -245,8 +250,8 @@ impl Driver {
             match self.take_in(socket, key, first) {
                 Ok(stream) => put(&mut self.clients, key, stream),
                 Err(error) => {
-                    tracing::debug!(%error, "a client could not be taken in");
-                    self.engine.client_ended(key);
+                    tracing::info!(%error, "a client could not be taken in");
+                    self.engine.client_refused(key, "not_taken_in");
                 }
             }
         }
@@ -280,7 +285,7 @@ impl Driver {
                 stream.protect(tls);
                 self.again.push(Again::Client(key));
             }
-            _ => self.engine.client_ended(key),
+            _ => self.engine.client_refused(key, "not_taken_in"),
         }
     }
 
@@ -308,7 +313,7 @@ impl Driver {
             if secured {
                 match proof {
                     Ok(proof) => self.engine.client_secured(key, proof),
-                    Err(()) => return self.engine.client_ended(key),
+                    Err(()) => return self.engine.client_refused(key, "certificate"),
                 }
             }
             if !self.plain.is_empty() {
@@ -324,10 +329,20 @@ impl Driver {
                 Ok(Progress::More) => {}
                 Ok(Progress::Short) if to_the_end => {}
                 Ok(Progress::Short | Progress::Drained) => return,
-                Ok(Progress::Ended) | Err(_) => return self.engine.client_ended(key),
+                Ok(Progress::Ended) => return self.engine.client_ended(key),
+                Err(error) => return self.client_failed(key, &error),
             }
         }
         self.again.push(Again::Client(key));
+    }
+
+    /// A connection that cannot go on leaves a trace; what TLS does not take is refused by us and counted so.
+    fn client_failed(&mut self, key: usize, error: &std::io::Error) {
+        tracing::debug!(%error, "a client's connection failed");
+        match error.raw_os_error() {
+            None => self.engine.client_refused(key, "tls"),
+            Some(_) => self.engine.client_ended(key),
+        }
     }
 
     fn handshaking(&mut self, key: usize) -> bool {
@@ -344,7 +359,7 @@ impl Driver {
                 let blocked = stream.blocked;
                 self.engine.client_written(key, taken, blocked);
             }
-            Err(_) => self.engine.client_ended(key),
+            Err(error) => self.client_failed(key, &error),
         }
     }
 

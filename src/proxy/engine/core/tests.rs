@@ -659,4 +659,22 @@ fn children_come_without_their_parent() {
     assert_eq!(rig.heard(client), ["2 entry CN=ann,OU=Staff,ou=RXA,o=federation", "2 done success (0)"]);
 }
 
+/// T61: the limit for idle connections neither ends a search that takes longer nor counts its time.
+#[test]
+fn a_long_search_is_not_idle_time() {
+    let settings = Settings { idle_milliseconds: 1_000, ..Settings::default() };
+    let mut rig = Rig::with_servers(settings, &[0], &["RXA"]);
+    let client = rig.client();
+    rig.ask(client, 2, "RXA");
+    let upstream = rig.connect();
+    let question = rig.questions(upstream)[0];
+    rig.pass(1_500_000, 20_000);
+    rig.tell(upstream, question, done());
+    assert_eq!(rig.heard(client), ["2 done success (0)"]);
+    rig.pass(900_000, 20_000);
+    assert_eq!(rig.heard(client), [""; 0]);
+    rig.pass(400_000, 20_000);
+    assert_eq!(rig.engine.counts().0, 0);
+}
+
 mod identity;

@@ -1,6 +1,7 @@
 //! Servers that hang, in virtual time.
 
-use crate::ldap::message::{Operation as Wire, Outcome, ResultCode};
+use crate::ldap::codec;
+use crate::ldap::message::{Message, Operation as Wire, Outcome, ResultCode};
 use crate::proxy::engine::core::tests::{Rig, done, id_of, person};
 use crate::proxy::engine::key::PROBE_ID;
 use crate::proxy::settings::Settings;
@@ -180,4 +181,76 @@ fn a_server_that_declines_its_trial_stays_alone() {
         assert_eq!(serve(&mut rig, good), 1);
     }
     assert!(trial.is_some());
+}
+
+/// A question that was given up may be answered for a moment yet; whoever never stops loses the connection.
+#[test]
+fn answers_that_nobody_waits_for_do_not_go_on_for_ever() {
+    let settings = Settings { upstream_message_bytes: 64 * 1024, ..Settings::default() };
+    let mut rig = Rig::with_servers(settings, &[0], &["RXA"]);
+    let client = rig.client();
+    rig.ask(client, 2, "RXA");
+    let upstream = rig.connect();
+    let question = rig.questions(upstream)[0];
+    rig.say(client, 3, Wire::AbandonRequest(2));
+    let entry = codec::to_bytes(&Message::new(question, Wire::SearchEntry(person("ann").as_wire())));
+    let most = 2 * 64 * 1024 / entry.len();
+    for _ in 0..most {
+        rig.tell(upstream, question, Wire::SearchEntry(person("ann").as_wire()));
+    }
+    assert!(rig.dialled.contains(&upstream), "it may not have heard yet");
+    // One more that is given up has as much on its way.
+    rig.ask(client, 4, "RXA");
+    rig.say(client, 5, Wire::AbandonRequest(4));
+    for _ in 0..most {
+        rig.tell(upstream, question, Wire::SearchEntry(person("ann").as_wire()));
+    }
+    assert!(rig.dialled.contains(&upstream));
+    rig.tell(upstream, question, Wire::SearchEntry(person("ann").as_wire()));
+    assert!(!rig.dialled.contains(&upstream));
+}
+
+/// The same for the answer to our own question, which is one entry.
+#[test]
+fn a_probe_is_not_answered_for_ever() {
+    let settings = Settings { upstream_message_bytes: 64 * 1024, ..Settings::default() };
+    let mut rig = Rig::with_servers(settings, &[0], &["RXA"]);
+    let client = rig.client();
+    rig.ask(client, 2, "RXA");
+    let upstream = rig.connect();
+    rig.pass(2_100_000, SCAN);
+    assert!(rig.asked(upstream).iter().any(|message| id_of(message) == PROBE_ID));
+    let mut told = 0;
+    while rig.dialled.contains(&upstream) {
+        rig.tell(upstream, PROBE_ID, Wire::SearchEntry(person("ann").as_wire()));
+        told += 1;
+        assert!(told < 10_000, "it went on and on");
+    }
+    assert_eq!(rig.heard(client), ["2 done unavailable (52)"]);
+}
+
+/// A message that comes byte by byte keeps no connection: others would wait behind it.
+#[test]
+fn a_message_has_as_long_as_the_longest_question() {
+    let settings = Settings { operation_milliseconds: 1_000, ..Settings::default() };
+    let mut rig = Rig::with_servers(settings, &[0], &["RXA"]);
+    let client = rig.client();
+    rig.ask(client, 2, "RXA");
+    let upstream = rig.connect();
+    let question = rig.questions(upstream)[0];
+    let entry = codec::to_bytes(&Message::new(question, Wire::SearchEntry(person("ann").as_wire())));
+    // A whole one begins the time anew.
+    for _ in 0..3 {
+        rig.engine.upstream_bytes(upstream, &entry[..10]);
+        rig.pass(600_000, SCAN);
+        rig.engine.upstream_bytes(upstream, &entry[10..]);
+    }
+    assert!(rig.dialled.contains(&upstream));
+    for byte in entry.iter().take(49) {
+        rig.engine.upstream_bytes(upstream, &[*byte]);
+        rig.turn(SCAN);
+    }
+    assert!(rig.dialled.contains(&upstream));
+    rig.pass(3 * SCAN, SCAN);
+    assert!(!rig.dialled.contains(&upstream));
 }
