@@ -138,7 +138,9 @@ impl Engine {
         let message = codec::decode(bytes, &self.behind).map_err(|_| "malformed")?;
         let code = match message.operation {
             // One entry is enough; whoever sends on and on has not answered.
-            Operation::SearchEntry(_) | Operation::SearchReference(_) => return self.unasked(key, bytes.len()),
+            Operation::SearchEntry(_) | Operation::SearchReference(_) => {
+                return self.unasked(key, bytes.len());
+            }
             Operation::SearchDone(outcome) => outcome.code,
             _ => return Err("unexpected_operation"),
         };

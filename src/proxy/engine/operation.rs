@@ -109,6 +109,15 @@ impl Operation {
         self.open == 0
     }
 
+    /// The final answer when our own limit of time is over: whoever has not answered is missing.
+    pub fn overdue(&mut self) -> Answer {
+        self.missing += u32::try_from(self.open).unwrap_or(u32::MAX);
+        match self.whole_tree {
+            true => self.result(),
+            false => Answer::new(ResultCode::UNAVAILABLE, "the directory behind did not answer in time"),
+        }
+    }
+
     /// The final answer, when no part is open.
     pub fn result(&self) -> Answer {
         if self.missing > 0 {

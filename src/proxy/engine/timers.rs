@@ -39,17 +39,15 @@ impl Engine {
         let over: Vec<usize> =
             self.operations.iter().filter(|(_, o)| o.deadline <= now).map(|(key, _)| key).collect();
         for key in over {
-            let Some(operation) = self.operations.get(key) else { continue };
+            let Some(operation) = self.operations.get_mut(key) else { continue };
             // A limit that the client or the agreement set is reported as such; ours means that a directory hangs.
             let answer = if operation.deadline_is_theirs {
                 Answer::plain(ResultCode::TIME_LIMIT_EXCEEDED)
             } else {
-                Answer::new(ResultCode::UNAVAILABLE, "the directory behind did not answer in time")
-            };
-            let hung = !operation.deadline_is_theirs;
-            if hung {
+                let answer = operation.overdue();
                 self.count_hung(key);
-            }
+                answer
+            };
             self.end_operation(key, &answer);
         }
     }

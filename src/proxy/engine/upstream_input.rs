@@ -169,8 +169,15 @@ impl Engine {
         if leg.page.is_some() {
             self.seat_walk(key, &leg);
         }
-        let more = code == ResultCode::SUCCESS && paged;
-        let cookie = if more { next_page(&message.controls)? } else { None };
+        let cookie = match next_page(&message.controls) {
+            Ok(cookie) => cookie.filter(|_| code == ResultCode::SUCCESS && paged),
+            Err(_) if code != ResultCode::SUCCESS || !paged => None,
+            // The question is not on the connection any more: losing that would not answer it.
+            Err(reason) => {
+                self.leg_done(&target, leg, ResultCode::UNAVAILABLE);
+                return Err(reason);
+            }
+        };
         let then = Then { code: translated(code), cookie };
         match leg.ranges.is_empty() {
             true => self.go_on(&target, key, leg, then),

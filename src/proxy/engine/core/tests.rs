@@ -530,6 +530,22 @@ fn large_results_are_read_page_by_page() {
     assert_eq!(rig.heard(client).last().unwrap(), "2 done success (0)");
 }
 
+/// Whoever cannot say whether there is more has not answered, and its question ends with its connection.
+#[test]
+fn a_page_control_that_is_none_ends_the_question_at_once() {
+    let mut rig = Rig::new(Some(1));
+    let client = rig.client();
+    rig.search(client, 2, "(cn=*)");
+    let upstream = rig.connect();
+    let id = rig.questions(upstream)[0];
+    let control = Control { oid: PAGED.into(), critical: false, value: Some(vec![0x30, 0x80, 1].into()) };
+    let end = Message { id, operation: done(), controls: vec![control] };
+    rig.engine.upstream_bytes(upstream, &codec::to_bytes(&end));
+    rig.wishes();
+    assert_eq!(rig.heard(client), ["2 done unavailable (52)"]);
+    assert!(!rig.dialled.contains(&upstream));
+}
+
 #[test]
 fn a_lost_directory_is_left_alone_for_a_while() {
     let mut rig = Rig::new(None);
@@ -657,6 +673,38 @@ fn children_come_without_their_parent() {
     rig.tell(upstream, id, Wire::SearchEntry(person("ann").as_wire()));
     rig.tell(upstream, id, done());
     assert_eq!(rig.heard(client), ["2 entry CN=ann,OU=Staff,ou=RXA,o=federation", "2 done success (0)"]);
+}
+
+/// Whoever is missing when time is over is counted as whoever could not be asked is.
+#[test]
+fn a_search_over_the_whole_tree_that_runs_out_of_time_says_how_many_are_missing() {
+    let mut rig = Rig::with(&["RXA", "RXB", "RXC"], None, &wide(), Settings::default());
+    let client = rig.client();
+    rig.say(client, 2, Wire::SearchRequest(Search { base: "o=federation".into(), ..search("(cn=*)") }));
+    for upstream in rig.dialled.clone() {
+        rig.bind(upstream);
+        let id = rig.questions(upstream)[0];
+        if rig.servers[&upstream] == "RXB" {
+            rig.tell(upstream, id, done());
+        }
+    }
+    // Their servers live: the root entry answers.
+    for _ in 0..800 {
+        rig.turn(20_000);
+        for upstream in rig.dialled.clone() {
+            for message in rig.asked(upstream) {
+                if id_of(&message) == PROBE_ID {
+                    rig.tell(upstream, PROBE_ID, done());
+                }
+            }
+        }
+    }
+    let bytes = rig.engine.client_output(client).map(std::mem::take).unwrap();
+    let last = messages(&bytes).pop().unwrap();
+    let message = codec::decode(&last, &Limits::default()).unwrap();
+    let Wire::SearchDone(outcome) = message.operation else { panic!("{message:?}") };
+    assert_eq!(outcome.code, crate::ldap::message::ResultCode::UNAVAILABLE);
+    assert!(outcome.diagnostic.starts_with("2 of 3 directories did not answer"), "{}", outcome.diagnostic);
 }
 
 /// T61: the limit for idle connections neither ends a search that takes longer nor counts its time.
