@@ -154,6 +154,7 @@ impl Engine {
     /// Begins a turn: takes the time and the world as they are now. Operations in flight that would no longer be
     /// permitted end here.
     pub fn begin(&mut self, moment: Moment, snapshot: &Arc<Snapshot>, gates: &Arc<table::Snapshot>) {
+        self.excuse_upstreams(moment.microseconds.saturating_sub(self.now));
         self.now = moment.microseconds;
         self.wall = moment.wall;
         let swapped = !Arc::ptr_eq(&self.snapshot, snapshot);

@@ -12,6 +12,10 @@ use crate::proxy::engine::upstream::{Stage, Upstream};
 /// So many questions in a row answered with `busy` or `unavailable`, and a server is left alone while others answer.
 const STRIKES: u32 = 3;
 
+/// Between two turns there is less time than this while there are connections. When there was more, the machine stood
+/// still or a turn was long, and bytes may wait that nobody has read.
+const STOOD_STILL_MICROSECONDS: u64 = 500_000;
+
 /// What a look at a connection finds.
 enum Finding {
     /// A closer look is due: questions are open and nothing comes.
@@ -23,6 +27,13 @@ enum Finding {
 }
 
 impl Engine {
+    /// Before a turn: time in which we did not look is not held against the directories.
+    pub(super) fn excuse_upstreams(&mut self, gap: u64) {
+        if gap > STOOD_STILL_MICROSECONDS {
+            self.upstreams.iter_mut().for_each(|(_, upstream)| upstream.excuse(gap));
+        }
+    }
+
     /// Probes connections that are silent or idle, and closes those that hang.
     pub(super) fn scan_health(&mut self) {
         let found: Vec<(usize, Finding)> = self

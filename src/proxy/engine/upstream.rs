@@ -218,6 +218,13 @@ impl Upstream {
         Some(UpstreamId { slot, generation: place.generation })
     }
 
+    /// Nobody looked at any connection for so long: that is no silence of the other side.
+    pub fn excuse(&mut self, microseconds: u64) {
+        let later = |since: u64| since.saturating_add(microseconds);
+        self.silent_since = self.silent_since.map(later);
+        self.probed = self.probed.map(later);
+    }
+
     /// Whether a question of the operation `serial` is in this slot.
     pub fn holds(&self, slot: u16, serial: u64) -> bool {
         let leg = self.slots.get(usize::from(slot)).and_then(|slot| slot.leg.as_ref());

@@ -375,9 +375,8 @@ impl Driver {
             }
             upstream.connected = true;
             self.advance_upstream(key);
-            return;
-        }
-        if event.is_writable() && upstream.stream.blocked {
+            // Whoever speaks first, or ends at once, may have done so already: no new edge will tell.
+        } else if event.is_writable() && upstream.stream.blocked {
             self.write_upstream(key);
         }
         if event.is_readable() {

@@ -254,3 +254,23 @@ fn a_message_has_as_long_as_the_longest_question() {
     rig.pass(3 * SCAN, SCAN);
     assert!(!rig.dialled.contains(&upstream));
 }
+
+/// The machine stood still while a probe was under way: its answer may lie in the socket.
+#[test]
+fn time_in_which_nobody_looked_is_no_silence() {
+    let mut rig = Rig::with_servers(Settings::default(), &[0], &["RXA"]);
+    let client = rig.client();
+    rig.ask(client, 2, "RXA");
+    let upstream = rig.connect();
+    let question = rig.questions(upstream)[0];
+    rig.pass(2_100_000, SCAN);
+    assert!(rig.asked(upstream).iter().any(|message| id_of(message) == PROBE_ID));
+    rig.turn(5_000_000);
+    rig.tell(upstream, PROBE_ID, done());
+    rig.tell(upstream, question, done());
+    assert_eq!(rig.heard(client), ["2 done success (0)"]);
+    // It is held against them when it goes on.
+    rig.ask(client, 3, "RXA");
+    rig.pass(4_200_000, SCAN);
+    assert!(!rig.dialled.contains(&upstream));
+}
