@@ -290,3 +290,22 @@ fn an_agreement_that_ends_ends_what_is_in_flight() {
     assert_eq!(answer.code, ResultCode::INSUFFICIENT_ACCESS_RIGHTS);
     assert_eq!(people(&mut client), ResultCode::INSUFFICIENT_ACCESS_RIGHTS);
 }
+
+/// T61: the limit for idle connections does not end a search that takes longer, and counts from its end.
+#[test]
+fn t61_a_search_may_take_longer_than_a_connection_may_idle() {
+    let slow: Arc<Script> = Arc::new(|message, stream| {
+        std::thread::sleep(Duration::from_millis(1_500));
+        say(stream, message.id, Operation::SearchEntry(person(1).as_wire()));
+        say(stream, message.id, done(ResultCode::SUCCESS));
+        true
+    });
+    let stage = Stage::with(slow, Settings { idle_milliseconds: 500, ..settings() });
+    let mut client = stage.client();
+    let answer = client.search(PEOPLE, Scope::Subtree, "(sn=person)");
+    let ended = Instant::now();
+    assert_eq!((answer.code, answer.entries.len()), (ResultCode::SUCCESS, 1));
+    assert_eq!(client.notice(), Some(ResultCode::UNAVAILABLE));
+    assert!(ended.elapsed() > Duration::from_millis(400), "{:?}", ended.elapsed());
+    assert_eq!(stage.counter("portcullis_front_connections_closed_total", "idle"), 1.0);
+}
