@@ -4,13 +4,13 @@
 //!
 //! `cargo bench --bench neighbours -- --help` says how to run it.
 
-#![expect(
+#![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    clippy::indexing_slicing,
     clippy::string_slice,
+    clippy::indexing_slicing,
     reason = "a program for developers that talks to a terminal, over helpers of the tests"
 )]
 #![allow(dead_code, reason = "it needs a part of the tests' helpers")]
