@@ -62,6 +62,13 @@ struct Suite {
     began_with: u64,
 }
 
+/// A suite that failed keeps nobody busy.
+impl Drop for Suite {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Suite {
     fn new(mut members: Vec<Member>) -> Suite {
         members.push(member(NEIGHBOUR, &Controller::new(persons(NEIGHBOUR_PERSONS)), None));
@@ -105,9 +112,9 @@ impl Suite {
         assert_eq!(self.gateway.shards(), 1, "after {after}");
     }
 
-    fn end(self) {
+    fn end(mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        for thread in self.neighbours {
+        for thread in std::mem::take(&mut self.neighbours) {
             thread.join().unwrap();
         }
         let counts = self.gateway.counts();
