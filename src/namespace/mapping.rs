@@ -21,7 +21,7 @@ pub struct Pair {
 }
 
 /// How one directory is mounted into the federated tree.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
     pub(in crate::namespace) federated: Suffix,
     pub(in crate::namespace) local: Suffix,

@@ -79,7 +79,7 @@ impl Beyond {
 
 /// A search whose result goes out in pages.
 pub struct Walk {
-    /// The world in which it began; a new one ends it.
+    /// The world as it was at its last page; one in which its directories are others ends it.
     pub snapshot: Arc<Snapshot>,
     /// What its cookies are bound to.
     pub binding: [u8; 32],

@@ -18,7 +18,7 @@ use crate::proxy::engine::cookie::Bookmark;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::extras::{self, Walk};
 use crate::proxy::engine::made::Requested;
-use crate::proxy::engine::operation::{At, Operation};
+use crate::proxy::engine::operation::{At, Operation, Part};
 use crate::proxy::engine::parked::Parked;
 use crate::proxy::engine::search::Asking;
 use crate::release::requester::{Operation as Kind, Requester};
@@ -123,7 +123,7 @@ impl Engine {
             let answer = Answer::new(ResultCode::ADMIN_LIMIT_EXCEEDED, HOLDS_TOO_MUCH);
             return self.end_operation(key, &answer);
         }
-        if !Arc::ptr_eq(&walk.snapshot, &self.snapshot) {
+        if self.operations.get(key).is_none_or(|operation| !self.is_same_world(walk, &operation.parts)) {
             return self.end_operation(key, &Answer::new(ResultCode::UNAVAILABLE, CHANGED));
         }
         let binding = walk.binding;
@@ -139,7 +139,10 @@ impl Engine {
         // The client sends its request again with every page: nothing of it is kept.
         extras.search = None;
         extras.values = Vec::new();
-        extras.walk.iter_mut().for_each(|walk| walk.before = walk.before.saturating_add(operation.entries));
+        extras.walk.iter_mut().for_each(|walk| {
+            walk.before = walk.before.saturating_add(operation.entries);
+            walk.snapshot = Arc::clone(&self.snapshot);
+        });
         let mut parts = operation.parts.clone();
         parts.iter_mut().for_each(|part| part.charged = false);
         self.walks.parked.insert(Parked {
@@ -215,11 +218,26 @@ impl Engine {
     /// Whether nothing that a parked walk rests on has changed.
     fn may_go_on(&self, parked: &Parked) -> bool {
         let walk = parked.extras.walk.as_ref();
-        walk.is_some_and(|walk| Arc::ptr_eq(&walk.snapshot, &self.snapshot))
+        walk.is_some_and(|walk| self.is_same_world(walk, &parked.parts))
             && parked
                 .parts
                 .iter()
                 .all(|part| self.reviewed(&parked.requester, Kind::Search, parked.whole_tree, part).is_none())
+    }
+
+    /// Whether the directories of a walk are still those that it began with: a new world comes with every sync of any
+    /// member, and most of it is as it was. What may be seen of them is for [`Engine::reviewed`].
+    fn is_same_world(&self, walk: &Walk, parts: &[Part]) -> bool {
+        Arc::ptr_eq(&walk.snapshot, &self.snapshot)
+            || parts.iter().all(|part| {
+                let target = part.permit.target();
+                match (walk.snapshot.mounts.get(target), self.snapshot.mounts.get(target)) {
+                    (Some(was), Some(is)) => {
+                        was.mapping == is.mapping && is.endpoint.has_account_of(&was.endpoint)
+                    }
+                    _ => false,
+                }
+            })
     }
 
     /// Holds parked walks against gates, agreements and time as they are now.
@@ -242,6 +260,11 @@ impl Engine {
         for (_, parked) in &mut self.walks.parked {
             if !Arc::ptr_eq(&parked.gates, &self.gates) {
                 parked.gates = Arc::clone(&self.gates);
+            }
+            if let Some(walk) = &mut parked.extras.walk
+                && !Arc::ptr_eq(&walk.snapshot, &self.snapshot)
+            {
+                walk.snapshot = Arc::clone(&self.snapshot);
             }
         }
     }

@@ -72,9 +72,16 @@ fn t31_two_at_once_with_one_cookie() {
 #[test]
 fn t31_whatever_a_walk_rests_on_voids_it() {
     type Change = fn(&mut Rig, &mut Directories);
-    let changes: [(&str, Change); 7] = [
-        ("a new snapshot", |rig, _| {
-            rig.snapshot = snapshot(&["RXA"], Some(1_000), OPEN);
+    let changes: [(&str, Change); 8] = [
+        ("a directory that is asked in another way", |rig, _| {
+            let mut other = snapshot(&["RXA"], Some(1_000), OPEN);
+            let mounts = &mut Arc::get_mut(&mut other).unwrap().mounts;
+            mounts.values_mut().for_each(|mounted| mounted.endpoint = endpoint(Some(500), &[0]));
+            rig.snapshot = other;
+            rig.turn(1);
+        }),
+        ("a directory that is gone", |rig, _| {
+            rig.snapshot = snapshot(&["RXB"], Some(1_000), OPEN);
             rig.turn(1);
         }),
         ("a narrower agreement", |rig, _| {
@@ -121,6 +128,23 @@ fn t31_whatever_a_walk_rests_on_voids_it() {
         let page = rig.page(&mut directories, client, &request, vec![page_control(2, &cookie)]);
         refused(&page);
     }
+}
+
+/// A new snapshot comes with every sync of any member: walks go on in it as long as nothing of theirs is another.
+#[test]
+fn a_walk_survives_a_snapshot_that_is_the_same_for_it() {
+    let (mut rig, mut directories, client) = one(SEVEN);
+    let request = search("(cn=*)");
+    let mut page = rig.page(&mut directories, client, &request, vec![page_control(2, b"")]);
+    for _ in 0..3 {
+        let cookie = page.cookie();
+        rig.snapshot = snapshot(&["RXA", "RXB"], Some(1_000), OPEN);
+        rig.turn(1);
+        assert_eq!(rig.parked(), 1);
+        page = rig.page(&mut directories, client, &request, vec![page_control(2, &cookie)]);
+        assert_eq!(page.code, ResultCode::SUCCESS);
+    }
+    assert_eq!((page.names.len(), page.cookie()), (1, Vec::new()));
 }
 
 /// Nothing changed but the gates' table: the walk goes on.
