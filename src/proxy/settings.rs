@@ -61,6 +61,15 @@ pub struct Settings {
     /// Questions without a final answer that one mount and shard may have; more are answered `busy` at once, so that a
     /// slow directory takes no memory of others.
     pub mount_in_flight: u32,
+    /// Questions of one requester that one mount and shard may have at once; what is more waits for its turn.
+    pub questions_per_requester: u32,
+    /// The same while its questions are slow there, so that a requester with long searches does not keep a directory from
+    /// others.
+    pub slow_questions_per_requester: u32,
+    /// What takes longer is slow; where even the quickest question takes more than a quarter of this, four times that.
+    pub slow_milliseconds: u64,
+    /// Questions of one requester that may wait for their turn at one mount and shard; more are answered `busy` at once.
+    pub waiting_per_requester: usize,
     /// Operations that may wait for a connection of one mount and shard; more are answered `busy` at once.
     pub waiting: usize,
     /// How often a question is asked again of another server of its directory when one did not answer it.
@@ -87,6 +96,8 @@ pub struct Settings {
     pub walks_per_connection: usize,
     /// Paged searches of one shard that may run or wait; more are answered `busy`.
     pub walks: usize,
+    /// Of these, how many may be one requester's. Where all are taken, whoever has the most loses its oldest.
+    pub walks_per_requester: usize,
     /// A paged search that waits for longer than this for its next page is forgotten. Keep it below
     /// `upstream_idle_milliseconds`: the directory's part of it lives on one connection.
     pub walk_idle_milliseconds: u64,
@@ -100,7 +111,8 @@ pub struct Settings {
     /// (MaxResultSetsPerConn). Other directories get one: slapd knows one paged search per connection.
     pub walks_per_upstream: usize,
     /// Connections per mount and shard beyond `upstreams`, opened when paged searches need them; when these are full too,
-    /// a paged search is answered `busy`.
+    /// whoever has the most paged searches there loses its oldest to one of somebody with fewer, or that is answered
+    /// `busy`.
     pub walk_upstreams: usize,
     /// Keys of one sort.
     pub sort_keys: usize,
@@ -110,6 +122,8 @@ pub struct Settings {
     pub sort_bytes: usize,
     /// Sorted results of one shard that may be gathered or wait for their next page; more are not sorted.
     pub sorts: usize,
+    /// Of these, how many may be one requester's. Where all are taken, whoever has the most waiting loses its oldest.
+    pub sorts_per_requester: usize,
     /// Entries of one question that may wait for the rest of an attribute that their directory cut into ranges; a further
     /// one comes without it, and the result is `adminLimitExceeded`.
     pub ranged_entries: usize,
@@ -179,6 +193,10 @@ impl Default for Settings {
             upstreams: 4,
             upstreams_for_long_results: 16,
             mount_in_flight: 1_024,
+            questions_per_requester: 64,
+            slow_questions_per_requester: 4,
+            slow_milliseconds: 50,
+            waiting_per_requester: 256,
             waiting: 1_024,
             retries: 2,
             dial_hedge_milliseconds: 300,
@@ -192,6 +210,7 @@ impl Default for Settings {
             hold_up_milliseconds: 250,
             walks_per_connection: 8,
             walks: 1_024,
+            walks_per_requester: 256,
             walk_idle_milliseconds: 120_000,
             walk_entries: 10_000,
             walk_bytes: 256 * 1024,
@@ -201,6 +220,7 @@ impl Default for Settings {
             sort_entries: 2_000,
             sort_bytes: 2 * 1024 * 1024,
             sorts: 32,
+            sorts_per_requester: 16,
             ranged_entries: 64,
             ranged_bytes: 2 * 1024 * 1024,
             shared_questions: 64,
@@ -246,15 +266,26 @@ impl Checked for Settings {
             .within("fan_out", self.fan_out, 1..=10_000)
             .within("upstream_depth", self.upstream_depth, 1..=10_000)
             .within("upstreams", self.upstreams, 1..=1_000)
+            .within("questions_per_requester", self.questions_per_requester, 1..=100_000)
+            .within("slow_questions_per_requester", self.slow_questions_per_requester, 1..=100_000)
+            .not_below(
+                "questions_per_requester",
+                self.questions_per_requester,
+                "slow_questions_per_requester",
+                self.slow_questions_per_requester,
+            )
+            .within("waiting_per_requester", self.waiting_per_requester, 1..=1_000_000)
             .within("waiting", self.waiting, 1..=1_000_000)
             .within("walks_per_connection", self.walks_per_connection, 1..=10_000)
             .within("walks", self.walks, 0..=1_000_000)
+            .within("walks_per_requester", self.walks_per_requester, 0..=1_000_000)
             .within("walk_entries", self.walk_entries, 1..=10_000_000)
             .within("walk_bytes", self.walk_bytes, KIB..=1024 * MIB)
             .within("sort_keys", self.sort_keys, 1..=64)
             .within("sort_entries", self.sort_entries, 0..=1_000_000)
             .within("sort_bytes", self.sort_bytes, 0..=1024 * MIB)
             .within("sorts", self.sorts, 0..=100_000)
+            .within("sorts_per_requester", self.sorts_per_requester, 0..=100_000)
             .within("ranged_entries", self.ranged_entries, 0..=100_000)
             .within("ranged_bytes", self.ranged_bytes, 0..=1024 * MIB)
             .within("shared_questions", self.shared_questions, 0..=100_000)
@@ -284,6 +315,7 @@ impl Settings {
                 self.back_off_milliseconds,
             )
             .within("bulk_pause_microseconds", self.bulk_pause_microseconds, 0..=100_000)
+            .within("slow_milliseconds", self.slow_milliseconds, 1..=DAY)
             .within("hold_up_milliseconds", self.hold_up_milliseconds, 1..=60_000)
     }
 }

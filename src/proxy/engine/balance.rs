@@ -37,6 +37,37 @@ impl Latency {
     }
 }
 
+/// Servers of a mount that are not to be asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Barred(u32);
+
+impl Barred {
+    pub const NONE: Barred = Barred(0);
+
+    pub fn bar(&mut self, place: usize) {
+        if place < SERVERS {
+            self.0 |= 1 << place;
+        }
+    }
+
+    pub fn has(self, place: usize) -> bool {
+        place < SERVERS && self.0 & 1 << place != 0
+    }
+
+    /// Whether none of so many servers is left.
+    pub fn is_all(self, servers: usize) -> bool {
+        (0..servers).all(|place| self.has(place))
+    }
+}
+
+impl From<Option<usize>> for Barred {
+    fn from(place: Option<usize>) -> Barred {
+        let mut barred = Barred::default();
+        place.into_iter().for_each(|place| barred.bar(place));
+        barred
+    }
+}
+
 /// One server as it is chosen by.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Load {
@@ -63,10 +94,10 @@ impl Load {
     }
 }
 
-/// The place of the server that gets the next question: never `avoid`, None when no other is healthy. `chance` gives
+/// The place of the server that gets the next question: none that is `barred`, None when no other is healthy. `chance` gives
 /// a number below its argument.
-pub fn pick(loads: &[Load], avoid: Option<usize>, mut chance: impl FnMut(u64) -> u64) -> Option<usize> {
-    let may = |place: usize, load: &Load| load.healthy && avoid != Some(place);
+pub fn pick(loads: &[Load], barred: Barred, mut chance: impl FnMut(u64) -> u64) -> Option<usize> {
+    let may = |place: usize, load: &Load| load.healthy && !barred.has(place);
     let nearest = loads.iter().enumerate().filter(|(place, l)| may(*place, l)).map(|(_, l)| l.rank).min()?;
     let near = || loads.iter().enumerate().filter(|(place, l)| may(*place, l) && l.rank == nearest);
     let count = near().count();
@@ -101,7 +132,7 @@ mod tests {
         let mut chance = chance();
         let mut counts = vec![0; loads.len()];
         for _ in 0..10_000 {
-            if let Some(place) = pick(loads, avoid, &mut chance) {
+            if let Some(place) = pick(loads, avoid.into(), &mut chance) {
                 counts[place] += 1;
             }
         }
@@ -134,8 +165,8 @@ mod tests {
         loads[0].healthy = false;
         assert_eq!(shares(&loads, None), [0, 10_000, 0]);
         loads[1].healthy = false;
-        assert_eq!(pick(&loads, None, chance()), None);
-        assert_eq!(pick(&[], None, chance()), None);
+        assert_eq!(pick(&loads, Barred::NONE, chance()), None);
+        assert_eq!(pick(&[], Barred::default(), chance()), None);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use crate::ldap::typed_control::{PagedResults, SortAnswer};
 use crate::namespace::routes;
 use crate::proxy::engine::answer::Answer;
 use crate::proxy::engine::completeness;
-use crate::proxy::engine::controls::Controls;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::extras::{self, Extras};
 use crate::proxy::engine::made::{self, Made};
@@ -39,7 +38,7 @@ enum Held {
 impl Engine {
     /// What the controls of a search add to it; nothing when it has none of these.
     pub(super) fn extras(
-        &self,
+        &mut self,
         asking: &Asking<'_>,
         legs: &[routes::Leg],
         permits: &[Arc<Permit>],
@@ -48,7 +47,7 @@ impl Engine {
         if !controls.any() {
             return Ok(None);
         }
-        let (sorting, sort_answer) = self.sorting(controls, permits)?;
+        let (sorting, sort_answer) = self.sorting(asking, permits)?;
         let walk = match controls.paging {
             Some(_) => Some(self.new_walk(asking).map_err(|answer| (answer, Vec::new()))?),
             None => None,
@@ -68,18 +67,16 @@ impl Engine {
 
     /// RFC 2891 section 2: what cannot be sorted is refused when the sort is critical, else comes unsorted.
     fn sorting(
-        &self,
-        controls: &Controls<'_>,
+        &mut self,
+        asking: &Asking<'_>,
         permits: &[Arc<Permit>],
     ) -> Result<(Option<Sorting>, Option<SortAnswer>), Unable> {
+        let controls = asking.controls;
         let Some(sort) = &controls.sort else { return Ok((None, None)) };
         let views: Vec<&View> = permits.iter().map(|permit| permit.view().as_ref()).collect();
-        let in_flight = self.operations.iter().filter_map(|(_, operation)| operation.extras.as_deref());
-        let parked = self.walks.parked.iter().map(|(_, parked)| parked.extras.as_ref());
-        let sorted = in_flight.chain(parked).filter(|extras| extras.is_sorted()).count();
         let busy = SortAnswer { code: ResultCode::BUSY, attribute: None };
         let no = sorting::impossible(sort, &views, self.settings.sort_keys)
-            .or_else(|| (sorted >= self.settings.sorts).then_some(busy));
+            .or_else(|| (!self.admit_sort(&asking.requester)).then_some(busy));
         match no {
             None => Ok((Some(Sorting::new(sort, controls.sort_is_critical)), None)),
             Some(no) if controls.sort_is_critical => Err((unsorted(), vec![no.control()])),

@@ -3,7 +3,7 @@
 use crate::ldap::message::ResultCode;
 use crate::policy::terms::Target;
 use crate::proxy::engine::answer::Answer;
-use crate::proxy::engine::balance::{self, Load};
+use crate::proxy::engine::balance::{self, Barred, Load};
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::key::SLOTS;
 use crate::proxy::engine::output::SLOW;
@@ -23,21 +23,27 @@ pub enum Choice {
 /// The connections to one server, or to all of a mount.
 #[derive(Default)]
 struct Lane {
+    /// For a question of a requester whose questions are slow there.
+    slow: bool,
     /// One with room, and how much.
     room: Option<(usize, u32)>,
     /// The one with the fewest questions of those without room.
-    fullest: Option<(usize, u32)>,
-    /// The same of those that are left to long results.
-    beside: Option<(usize, u32)>,
-    /// Those that are not left to long results.
+    fullest: Option<(usize, Rank)>,
+    /// The same of those on which a question is held up.
+    beside: Option<(usize, Rank)>,
+    /// Those on which nothing is held up.
     count: usize,
-    streaming: usize,
+    held_up: usize,
     coming: bool,
 }
 
+/// What is slow rather waits where others do already; then few questions are better than many.
+type Rank = (bool, u32);
+
 impl Engine {
-    /// Where the next question to `target` goes. `avoid` is the place of a server that must not be asked.
-    pub(super) fn choose(&mut self, target: &Target, avoid: Option<usize>) -> Choice {
+    /// Where the next question to `target` goes. The servers that are `barred` must not be asked.
+    /// `slow`: it is of a requester whose questions are slow there, and gets a connection for itself if there is one.
+    pub(super) fn choose(&mut self, target: &Target, barred: Barred, slow: bool) -> Choice {
         let (now, limit) = (self.now, self.settings.mount_in_flight);
         if !self.snapshot.mounts.contains_key(target) {
             return Choice::Nowhere;
@@ -52,13 +58,13 @@ impl Engine {
             mount.metrics.fault("in_flight");
             return Choice::Full;
         }
-        match (mount.servers.len(), avoid) {
-            (0, _) | (1, Some(_)) => Choice::Nowhere,
-            (1, None) => {
-                let lane = self.lane(mount, None);
+        match mount.servers.len() {
+            servers if barred.is_all(servers) => Choice::Nowhere,
+            1 => {
+                let lane = self.lane(mount, None, slow);
                 self.choose_alone(target, &lane)
             }
-            _ => self.choose_among(target, avoid),
+            _ => self.choose_among(target, barred, slow),
         }
     }
 
@@ -72,67 +78,65 @@ impl Engine {
         match (lane.fullest, lane.beside) {
             (Some((key, _)), _) => Choice::Send(key),
             // What waits behind a long result waits for longer than a connection takes.
-            (None, Some(_)) if dialled || self.is_coming(target, None, patience) => Choice::Wait,
+            (None, Some(_)) if dialled || self.is_coming(target, Barred::NONE, patience) => Choice::Wait,
             (None, Some((key, _))) => Choice::Send(key),
             (None, None) if lane.coming || dialled => Choice::Wait,
-            (None, None) => self.take_over(target, None),
+            (None, None) => self.take_over(target, Barred::NONE),
         }
     }
 
     /// The lighter of two servers that chance names; while it is being connected to, whoever is ready.
-    fn choose_among(&mut self, target: &Target, avoid: Option<usize>) -> Choice {
-        if avoid.is_none()
-            && let Some(key) = self.favourite(target)
-        {
+    fn choose_among(&mut self, target: &Target, barred: Barred, slow: bool) -> Choice {
+        if !slow && let Some(key) = self.favourite(target, barred) {
             return Choice::Send(key);
         }
         let patience = self.settings.dial_hedge_milliseconds * 1_000;
-        if let Some(place) = self.pick(target, avoid) {
+        if let Some(place) = self.pick(target, barred) {
             let Some(mount) = self.mounts.get(target) else { return Choice::Nowhere };
-            let lane = self.lane(mount, Some(place));
+            let lane = self.lane(mount, Some(place), slow);
             if let Some((key, left)) = lane.room {
                 let favourite = Favourite { at: self.now, place, left };
-                if let Some(mount) = self.mounts.get_mut(target) {
+                if let Some(mount) = self.mounts.get_mut(target).filter(|_| !slow) {
                     mount.favourite = favourite;
                 }
                 return Choice::Send(key);
             }
             // Who waits already waits for one connection, not for one to each server.
-            if self.anyone(target, avoid).is_some() || !self.is_coming(target, avoid, patience) {
+            if self.anyone(target, barred, slow).is_some() || !self.is_coming(target, barred, patience) {
                 self.dial_into(target, place, &lane);
             }
         }
-        if let Some((key, streaming)) = self.anyone(target, avoid)
-            && !(streaming && self.is_coming(target, avoid, patience))
+        if let Some((key, held_up)) = self.anyone(target, barred, slow)
+            && !(held_up && self.is_coming(target, barred, patience))
         {
             return Choice::Send(key);
         }
-        if self.is_coming(target, avoid, patience)
-            || self.dial_another(target, avoid)
-            || self.is_coming(target, avoid, u64::MAX)
+        if self.is_coming(target, barred, patience)
+            || self.dial_another(target, barred, slow)
+            || self.is_coming(target, barred, u64::MAX)
         {
             return Choice::Wait;
         }
-        self.take_over(target, avoid)
+        self.take_over(target, barred)
     }
 
     /// All questions of a turn go one way, as far as it has room, so that they leave in one write.
-    fn favourite(&mut self, target: &Target) -> Option<usize> {
+    fn favourite(&mut self, target: &Target, barred: Barred) -> Option<usize> {
         let mount = self.mounts.get(target)?;
         let favourite = mount.favourite;
-        if favourite.at != self.now || favourite.left <= 1 {
+        if favourite.at != self.now || favourite.left <= 1 || barred.has(favourite.place) {
             return None;
         }
-        let (key, _) = self.lane(mount, Some(favourite.place)).room?;
+        let (key, _) = self.lane(mount, Some(favourite.place), false).room?;
         let mount = self.mounts.get_mut(target)?;
         mount.favourite.left -= 1;
         Some(key)
     }
 
-    fn pick(&mut self, target: &Target, avoid: Option<usize>) -> Option<usize> {
+    fn pick(&mut self, target: &Target, barred: Barred) -> Option<usize> {
         let mut loads = std::mem::take(&mut self.loads);
         self.weigh(target, &mut loads);
-        let picked = balance::pick(&loads, avoid, |bound| self.jitter(bound));
+        let picked = balance::pick(&loads, barred, |bound| self.jitter(bound));
         self.loads = loads;
         picked
     }
@@ -160,10 +164,11 @@ impl Engine {
         }
     }
 
-    /// What the connections to the server at `server`, or to all, can take.
-    fn lane(&self, mount: &Mount, server: Option<usize>) -> Lane {
+    /// What the connections to the server at `server`, or to all, can take of questions that are `slow` or not.
+    fn lane(&self, mount: &Mount, server: Option<usize>, slow: bool) -> Lane {
         let depth = self.settings.upstream_depth;
-        let mut lane = Lane::default();
+        let bounds = self.turn_bounds();
+        let mut lane = Lane { slow, ..Lane::default() };
         for key in &mount.upstreams {
             let Some(upstream) = self.upstreams.get(*key) else { continue };
             let other = server.is_some_and(|place| place != upstream.place);
@@ -175,17 +180,22 @@ impl Engine {
                 lane.coming = true;
                 continue;
             }
-            let (live, streaming) = (upstream.live(), upstream.is_streaming());
-            if !streaming && live < depth {
-                lane.room = Some((*key, depth - live));
+            let slow_after = mount.turns.slow_after(upstream.place, &bounds, self.now);
+            let held_up = upstream.is_held_up(slow_after, self.now) || mount.turns.is_kept_busy(*key);
+            let live = upstream.live();
+            // What is slow gets a connection that nothing else waits for.
+            let room = if slow { u32::from(live == 0) } else { depth.saturating_sub(live) };
+            if room > 0 && !held_up {
+                lane.room = Some((*key, room));
                 return lane;
             }
-            lane.count += usize::from(!streaming);
-            lane.streaming += usize::from(streaming);
+            lane.count += usize::from(!held_up);
+            lane.held_up += usize::from(held_up);
             let free = (live as usize) < SLOTS && upstream.paused.is_none();
-            let best = if streaming { &mut lane.beside } else { &mut lane.fullest };
-            if free && best.is_none_or(|(_, least)| live < least) {
-                *best = Some((*key, live));
+            let best = if held_up || slow { &mut lane.beside } else { &mut lane.fullest };
+            let rank = (slow && !held_up, live);
+            if free && best.is_none_or(|(_, least)| rank < least) {
+                *best = Some((*key, rank));
             }
         }
         lane
@@ -196,8 +206,8 @@ impl Engine {
         let most = self.settings.upstreams;
         let all = most + self.settings.upstreams_for_long_results;
         let server = self.mounts.get(target).and_then(|mount| mount.servers.get(place));
-        let may = lane.count < most
-            && lane.count + lane.streaming < all
+        let may = (lane.slow || lane.count < most)
+            && lane.count + lane.held_up < all
             && !lane.coming
             && server.is_some_and(|server| server.breaker().may_dial(self.now));
         if may {
@@ -207,7 +217,7 @@ impl Engine {
     }
 
     /// Dials the nearest other server that may be dialled; chance decides between equals.
-    fn dial_another(&mut self, target: &Target, avoid: Option<usize>) -> bool {
+    fn dial_another(&mut self, target: &Target, barred: Barred, slow: bool) -> bool {
         let count = self.mounts.get(target).map_or(0, |mount| mount.servers.len());
         let start = self.jitter(count as u64) as usize;
         let rank = |engine: &Engine, place: usize| {
@@ -216,10 +226,10 @@ impl Engine {
             server.map_or(u16::MAX, |server| server.preference.rank)
         };
         let mut places: Vec<usize> = (0..count).map(|n| (start + n) % count).collect();
-        places.retain(|place| avoid != Some(*place));
+        places.retain(|place| !barred.has(*place));
         places.sort_by_key(|place| rank(self, *place));
         places.into_iter().any(|place| {
-            let lane = self.mounts.get(target).map(|mount| self.lane(mount, Some(place)));
+            let lane = self.mounts.get(target).map(|mount| self.lane(mount, Some(place), slow));
             lane.is_some_and(|lane| self.dial_into(target, place, &lane))
         })
     }
@@ -228,7 +238,7 @@ impl Engine {
     /// does.
     pub(super) fn dial_beside(&mut self, target: &Target) -> bool {
         let count = self.mounts.get(target).map_or(0, |mount| mount.servers.len());
-        let picked = self.pick(target, None);
+        let picked = self.pick(target, Barred::NONE);
         let may = |engine: &Engine, place: &usize| {
             let server = engine.mounts.get(target).and_then(|mount| mount.servers.get(*place));
             server.is_some_and(|server| server.breaker().may_dial(engine.now))
@@ -241,43 +251,48 @@ impl Engine {
     }
 
     /// Whether a connection is being made, for less than `patience` microseconds yet.
-    fn is_coming(&self, target: &Target, avoid: Option<usize>, patience: u64) -> bool {
+    fn is_coming(&self, target: &Target, barred: Barred, patience: u64) -> bool {
         let Some(mount) = self.mounts.get(target) else { return false };
         mount.upstreams.iter().filter_map(|key| self.upstreams.get(*key)).any(|upstream| {
             matches!(upstream.stage, Stage::Dialling | Stage::Binding)
                 && !upstream.retired
-                && avoid != Some(upstream.place)
+                && !barred.has(upstream.place)
                 && self.now.saturating_sub(upstream.active) < patience
         })
     }
 
-    /// The best connection that takes anything: of a healthy server rather than of one that is not, then without a long
-    /// result, then near, then with few questions. With whether a long result streams in on it.
-    fn anyone(&self, target: &Target, avoid: Option<usize>) -> Option<(usize, bool)> {
+    /// The best connection that takes anything: of a healthy server rather than of one that is not, then one on which
+    /// nothing is held up, or for a `slow` question nothing is at all, then near, then with few questions. With whether the
+    /// question would be held up there.
+    fn anyone(&self, target: &Target, barred: Barred, slow: bool) -> Option<(usize, bool)> {
         let mount = self.mounts.get(target)?;
         let endpoint = mount.servers.endpoint()?;
+        let bounds = self.turn_bounds();
         let order = |key: &usize| {
             let upstream = self.upstreams.get(*key)?;
             let usable = upstream.stage == Stage::Ready
                 && !upstream.retired
                 && upstream.paused.is_none()
-                && avoid != Some(upstream.place)
+                && !barred.has(upstream.place)
                 && (upstream.live() as usize) < SLOTS;
             let server = mount.servers.get(upstream.place).filter(|_| usable)?;
             let sick = upstream.suspect || !server.breaker().is_closed();
             let rank = endpoint.servers.get(upstream.place)?.preference.rank;
-            Some((sick, upstream.is_streaming(), rank, upstream.live(), *key))
+            let slow_after = mount.turns.slow_after(upstream.place, &bounds, self.now);
+            let held_up = upstream.is_held_up(slow_after, self.now) || mount.turns.is_kept_busy(*key);
+            let waits = if slow { upstream.live() > 0 } else { held_up };
+            Some((sick, waits, slow && !held_up, rank, upstream.live(), *key))
         };
-        mount.upstreams.iter().filter_map(order).min().map(|(_, streaming, .., key)| (key, streaming))
+        mount.upstreams.iter().filter_map(order).min().map(|(_, waits, .., key)| (key, waits))
     }
 
     /// Every connection is held by a reader that does not read: the one that did so for longest ends, when it had its
     /// time.
-    fn take_over(&mut self, target: &Target, avoid: Option<usize>) -> Choice {
+    fn take_over(&mut self, target: &Target, barred: Barred) -> Choice {
         let Some(mount) = self.mounts.get(target) else { return Choice::Nowhere };
         let held = mount.upstreams.iter().filter_map(|key| {
             let upstream = self.upstreams.get(*key)?;
-            let usable = upstream.stage == Stage::Ready && !upstream.retired && avoid != Some(upstream.place);
+            let usable = upstream.stage == Stage::Ready && !upstream.retired && !barred.has(upstream.place);
             let paused = upstream.paused.filter(|_| usable)?;
             Some((paused.since, *key))
         });

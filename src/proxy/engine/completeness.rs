@@ -65,9 +65,9 @@ fn state(at: At, ended: ResultCode, code: ResultCode, goes_on: bool) -> State {
             code => State::Missing(reason(code)),
         },
         At::Failed => State::Missing(reason(ended)),
-        At::Later | At::Waiting | At::Sent { .. } if goes_on => State::Pending,
+        At::Later | At::Queued | At::Waiting | At::Sent { .. } if goes_on => State::Pending,
         // The search ended before the directory did.
-        At::Later | At::Waiting | At::Sent { .. } => State::Missing(reason(code)),
+        At::Later | At::Queued | At::Waiting | At::Sent { .. } => State::Missing(reason(code)),
     }
 }
 

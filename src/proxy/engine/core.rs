@@ -63,6 +63,8 @@ pub struct Engine {
     pub(super) mounts: HashMap<Target, Mount>,
     /// Questions that waited for the answer to somebody else's, which is not coming.
     pub(super) orphans: Vec<(Target, Leg)>,
+    /// Directories at which questions wait for their turn.
+    pub(super) lined: Vec<Target>,
     pub(super) places: Places,
     pub(super) usage: Usage,
     pub(super) wishes: Vec<Wish>,
@@ -127,6 +129,7 @@ impl Engine {
             upstreams: Slab::new(),
             mounts: HashMap::new(),
             orphans: Vec::new(),
+            lined: Vec::new(),
             places: Places::default(),
             usage: Usage::default(),
             wishes: Vec::new(),

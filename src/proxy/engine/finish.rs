@@ -151,6 +151,11 @@ impl Engine {
         if leg.entries == 0 {
             upstream.latency.given_up(self.now.saturating_sub(leg.sent), self.now);
         }
+        if let Some(turn) = leg.turn.take()
+            && let Some(mount) = self.mounts.get_mut(&target)
+        {
+            mount.turns.keep(turn, upstream_key, id, leg.sent, self.now);
+        }
         let number = id.next().message_id();
         // An abandon needs an id of its own, and gets no answer: the slot's next one, which is skipped by its next user.
         upstream.skip(slot);

@@ -7,7 +7,7 @@ use crate::ldap::codec;
 use crate::ldap::control::Control;
 use crate::ldap::message::{Authentication, Bind, Message, Operation, ResultCode};
 use crate::policy::terms::Target;
-use crate::proxy::engine::balance::SERVERS;
+use crate::proxy::engine::balance::{Barred, SERVERS};
 use crate::proxy::engine::choose::Choice;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::operation::{At, Leg};
@@ -28,28 +28,53 @@ impl Engine {
     pub(super) fn launch(
         &mut self,
         target: &Target,
-        leg: Leg,
+        mut leg: Leg,
         request: &[u8],
         avoid: Option<usize>,
     ) -> Result<At, ResultCode> {
-        match self.choose(target, avoid) {
-            Choice::Send(upstream) => self.send(upstream, leg, request, &[]).ok_or(ResultCode::UNAVAILABLE),
+        let Some(mut barred) = self.barred_for(target, &mut leg) else {
+            return self.in_line(target, leg, request);
+        };
+        let busy = barred != Barred::NONE;
+        avoid.into_iter().for_each(|place| barred.bar(place));
+        match self.choose(target, barred, leg.slow) {
+            Choice::Send(upstream) => {
+                self.take_turn(upstream, &mut leg);
+                self.send(upstream, leg, request, &[]).ok_or(ResultCode::UNAVAILABLE)
+            }
             Choice::Wait => {
-                let mut kept = Vec::new();
-                self.pool.equip(&mut kept);
-                kept.extend_from_slice(request);
-                let limit = self.settings.waiting;
-                let mount = self.mounts.get_mut(target).ok_or(ResultCode::UNAVAILABLE)?;
-                if mount.waiting.len() >= limit {
-                    mount.metrics.fault("waiting");
-                    return Err(ResultCode::BUSY);
-                }
-                mount.waiting.push_back(Waiting { leg, request: kept });
+                self.wait_for_connection(target, leg, request)?;
                 Ok(At::Waiting)
             }
             Choice::Full => Err(ResultCode::BUSY),
+            // The server that could be asked has as many questions of this requester as it may.
+            Choice::Nowhere if busy => self.in_line(target, leg, request),
             Choice::Nowhere => Err(ResultCode::UNAVAILABLE),
         }
+    }
+
+    /// Has a question wait for a connection.
+    pub(super) fn wait_for_connection(
+        &mut self,
+        target: &Target,
+        leg: Leg,
+        request: &[u8],
+    ) -> Result<(), ResultCode> {
+        let (most, share) = (self.settings.waiting, self.settings.waiting_per_requester);
+        let Some(mount) = self.mounts.get_mut(target) else { return Err(ResultCode::UNAVAILABLE) };
+        let requester = |leg: &Leg| self.operations.get(leg.operation).map(|operation| &operation.requester);
+        let own = requester(&leg);
+        let full = mount.waiting.len() >= share
+            && mount.waiting.iter().filter(|waiting| requester(&waiting.leg) == own).count() >= share;
+        if full || mount.waiting.len() >= most {
+            mount.metrics.fault("waiting");
+            return Err(ResultCode::BUSY);
+        }
+        let mut kept = Vec::new();
+        self.pool.equip(&mut kept);
+        kept.extend_from_slice(request);
+        mount.waiting.push_back(Waiting { leg, request: kept, pinned: None });
+        Ok(())
     }
 
     /// Has the driver connect to the server at `place` of the mount's endpoint.
@@ -131,17 +156,39 @@ impl Engine {
                 self.pool.give(waiting.request);
                 continue;
             }
-            if waiting.leg.page.is_some() && !self.takes_walk(key) {
-                self.ask_walk_again(target, waiting);
+            let Waiting { mut leg, request, .. } = waiting;
+            if leg.page.is_some() && !self.takes_walk(key) {
+                self.look_again(target, leg, request);
                 continue;
             }
-            let sent = self.send(key, waiting.leg, &waiting.request, &[]);
-            self.pool.give(waiting.request);
+            let taken =
+                leg.slow && leg.page.is_none() && self.upstreams.get(key).is_some_and(|u| u.live() > 0);
+            if taken || !self.take_turn(key, &mut leg) {
+                self.look_again(target, leg, request);
+                continue;
+            }
+            let sent = self.send(key, leg, &request, &[]);
+            self.pool.give(request);
             match sent {
                 Some(at) => self.move_part(operation, part, at),
                 None => self.part_failed(operation, serial, part),
             }
         }
+    }
+
+    /// The connection that a question waited for is not for it: it looks for another, or waits for its turn.
+    pub(super) fn look_again(&mut self, target: &Target, leg: Leg, request: Vec<u8>) {
+        let (operation, serial, part) = (leg.operation, leg.serial, leg.part);
+        if leg.page.is_some() {
+            let placed = self.launch_walk(target, leg, &request);
+            self.placed(operation, serial, part, placed);
+        } else {
+            match self.launch(target, leg, &request, None) {
+                Ok(at) => self.move_part(operation, part, at),
+                Err(code) => self.settle(operation, serial, part, At::Failed, code),
+            }
+        }
+        self.pool.give(request);
     }
 
     /// Writes a question under a new message id.
@@ -244,6 +291,8 @@ impl Engine {
         }
         self.wishes.push(Wish::CloseUpstream { upstream: key });
         self.lose_walks(key);
+        self.lose_pinned(&target, key);
+        self.mounts.get_mut(&target).into_iter().for_each(|mount| mount.turns.lost(key));
         for mut leg in legs {
             if let Some(shared) = leg.shared.take() {
                 self.share(&target, *shared, ResultCode::UNAVAILABLE, false);
@@ -275,6 +324,7 @@ impl Engine {
         for (target, mount) in &mut self.mounts {
             mount.servers.follow(mounted(target), &mount.metrics);
             mount.favourite = Favourite::default();
+            mount.turns.other_servers();
             mount.projections.clear();
         }
         self.next_scan = self.now;

@@ -8,9 +8,13 @@ use crate::namespace::projection::{Projection, Selection};
 use crate::proxy::engine::answer::Answer;
 use crate::proxy::engine::extras::{Beyond, Extras};
 use crate::proxy::engine::ranges::Ranges;
+use crate::proxy::engine::turns::Turn;
 use crate::release::permit::Permit;
 use crate::release::requester::Operation as Kind;
 use crate::release::requester::Requester;
+
+const IN_LINE: &str =
+    "too many of your questions to this directory are slow; ask for less at once, or try again later";
 
 /// What is asked, as far as the answers still need it.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub enum Question {
 pub enum At {
     /// Its turn has not come: a paged search asks one directory after the other.
     Later,
+    /// It waits until its requester has fewer questions at that directory.
+    Queued,
     /// It waits for a connection to its mount.
     Waiting,
     /// It is a question on an upstream connection.
@@ -109,13 +115,22 @@ impl Operation {
         self.open == 0
     }
 
+    /// Whether it walks through a directory page by page: what is sorted is read as a whole.
+    pub fn walks(&self) -> bool {
+        self.extras.as_deref().is_some_and(|extras| extras.walk.is_some() && extras.sorting.is_none())
+    }
+
     /// The final answer when our own limit of time is over: whoever has not answered is missing.
     pub fn overdue(&mut self) -> Answer {
         self.missing += u32::try_from(self.open).unwrap_or(u32::MAX);
-        match self.whole_tree {
-            true => self.result(),
-            false => Answer::new(ResultCode::UNAVAILABLE, "the directory behind did not answer in time"),
+        if self.whole_tree {
+            return self.result();
         }
+        // Its turn did not come: that is no fault of the directory.
+        if self.parts.iter().any(|part| part.at == At::Queued) {
+            return Answer::new(ResultCode::BUSY, IN_LINE);
+        }
+        Answer::new(ResultCode::UNAVAILABLE, "the directory behind did not answer in time")
     }
 
     /// The final answer, when no part is open.
@@ -170,6 +185,12 @@ pub struct Leg {
     pub ranges: Ranges,
     /// Others that asked the same.
     pub shared: Option<Box<Shared>>,
+    /// The right to be at the directory.
+    pub turn: Option<Turn>,
+    /// Its requester's questions are slow there.
+    pub slow: bool,
+    /// It has waited for its turn, which has come.
+    pub called: bool,
 }
 
 /// Those that wait for the answer to a question of somebody else, which is the same as theirs.
@@ -211,6 +232,9 @@ impl Leg {
             attempts: 0,
             ranges: Ranges::default(),
             shared: None,
+            turn: None,
+            slow: false,
+            called: false,
         }
     }
 }

@@ -16,6 +16,7 @@ impl Engine {
     /// Upstream connections with something to write. Write these first: the directories begin to work.
     pub fn due_upstreams(&mut self, due: &mut Vec<usize>) {
         self.ask_orphans();
+        self.serve_lines();
         due.clear();
         due.append(&mut self.dirty_upstreams);
         for key in due.iter() {
@@ -159,6 +160,8 @@ impl Engine {
             && upstream.paused.is_none()
         {
             upstream.paused = Some(super::upstream::Paused { client: client_key, serial, since });
+            let operations = &self.operations;
+            upstream.end_turns(|leg| operations.get(leg.operation).is_some_and(|o| o.client == client_key));
         }
         false
     }

@@ -1,6 +1,7 @@
 //! Paged searches between two pages: bounded in number and in bytes, each bound to its client's connection and
 //! requester, none for longer than it may idle.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use slab::Slab;
@@ -56,6 +57,23 @@ impl Walks {
         let key = usize::try_from(bookmark.place).ok()?;
         let parked = self.parked.get(key)?;
         (parked.serial == bookmark.serial && parked.client == client).then_some(key)
+    }
+
+    /// Of the searches that `of` chooses: how many those of the requester are who has the most, `but` one, and where the
+    /// oldest of them is.
+    pub fn greediest(&self, but: &str, of: impl Fn(&Parked) -> bool) -> Option<(usize, usize)> {
+        let mut held: HashMap<&str, (usize, u64, usize)> = HashMap::new();
+        for (place, parked) in self.parked.iter().filter(|(_, parked)| of(parked)) {
+            let first = (0, parked.serial, place);
+            let (count, serial, oldest) = held.entry(&parked.requester.id).or_insert(first);
+            *count += 1;
+            if parked.serial < *serial {
+                (*serial, *oldest) = (parked.serial, place);
+            }
+        }
+        held.remove(but);
+        let most = held.into_values().max_by_key(|(count, serial, _)| (*count, std::cmp::Reverse(*serial)));
+        most.map(|(count, _, place)| (count, place))
     }
 
     /// The searches of a client, oldest first.

@@ -3,6 +3,7 @@
 
 use crate::ldap::message::ResultCode;
 use crate::policy::terms::Target;
+use crate::proxy::engine::balance::Barred;
 use crate::proxy::engine::choose::Choice;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::operation::Leg;
@@ -55,7 +56,8 @@ impl Engine {
         if self.mounts.get(target).is_none_or(|mount| mount.waiting.is_empty()) {
             return;
         }
-        match self.choose(target, None) {
+        let slow = self.mounts.get(target).and_then(|m| m.waiting.front()).is_some_and(|w| w.leg.slow);
+        match self.choose(target, Barred::NONE, slow) {
             Choice::Send(key) => self.send_waiting(target, key),
             Choice::Wait | Choice::Full => {}
             Choice::Nowhere => {

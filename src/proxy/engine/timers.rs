@@ -22,6 +22,8 @@ impl Engine {
         self.scan_walks();
         self.scan_health();
         self.tend_all_waiting();
+        self.serve_lines();
+        self.tidy_lines();
         self.release_held_up();
         let pending = |u: &Upstream| u.stage != Stage::Ready || u.probed.is_some();
         let busy = !self.operations.is_empty() || self.upstreams.iter().any(|(_, u)| pending(u));

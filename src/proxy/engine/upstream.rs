@@ -11,6 +11,7 @@ use crate::proxy::engine::key::{SLOTS, UpstreamId};
 use crate::proxy::engine::operation::Leg;
 use crate::proxy::engine::recent::Recent;
 use crate::proxy::engine::server::Servers;
+use crate::proxy::engine::turns::Turns;
 use crate::proxy::metrics::MemberMetrics;
 use crate::proxy::snapshot::Endpoint;
 use crate::release::view::View;
@@ -77,6 +78,8 @@ pub struct Upstream {
     /// Questions in a row that it answered with `busy` or `unavailable`.
     pub strikes: u32,
     pub latency: Latency,
+    /// Live questions of requesters whose questions are slow.
+    slow: u32,
     slots: Vec<Slot>,
     free: Vec<u16>,
     live: u32,
@@ -116,6 +119,7 @@ impl Upstream {
             proven: false,
             strikes: 0,
             latency: Latency::default(),
+            slow: 0,
             slots: Vec::new(),
             free: Vec::new(),
             live: 0,
@@ -134,6 +138,7 @@ impl Upstream {
         let id = UpstreamId { slot, generation: place.generation }.next();
         place.generation = id.generation;
         self.long |= leg.entries >= LONG;
+        self.slow += u32::from(leg.slow);
         place.leg = Some(leg);
         self.live += 1;
         Ok(id)
@@ -180,6 +185,7 @@ impl Upstream {
         let leg = place.leg.take()?;
         let id = UpstreamId { slot, generation: place.generation };
         self.live = self.live.saturating_sub(1);
+        self.slow = self.slow.saturating_sub(u32::from(leg.slow));
         self.free.push(slot);
         if leg.entries >= LONG {
             let long = self.legs().any(|leg| leg.entries >= LONG);
@@ -201,6 +207,19 @@ impl Upstream {
     /// Whether it is better left to what streams in on it already.
     pub fn is_streaming(&self) -> bool {
         self.long || self.paused.is_some()
+    }
+
+    /// Whether a question would wait there behind what takes long: a long result, a question of a requester whose questions
+    /// are slow, or anything that the directory has been silent about for `slow_after` microseconds.
+    pub fn is_held_up(&self, slow_after: u64, now: u64) -> bool {
+        let silent = |since: u64| now.saturating_sub(since) > slow_after;
+        self.is_streaming() || self.slow > 0 || self.silent_since.is_some_and(silent)
+    }
+
+    /// Gives back the turns of questions that wait for `of` to read: the directory has done its work for them.
+    pub fn end_turns(&mut self, of: impl Fn(&Leg) -> bool) {
+        let legs = self.slots.iter_mut().filter_map(|slot| slot.leg.as_mut());
+        legs.filter(|leg| of(leg)).for_each(|leg| leg.turn = None);
     }
 
     /// Reading goes on: that nothing came meanwhile was our doing.
@@ -241,6 +260,7 @@ impl Upstream {
     /// Takes every leg out, in no order.
     pub fn release_all(&mut self) -> Vec<Leg> {
         self.live = 0;
+        self.slow = 0;
         self.free.clear();
         let mut legs = Vec::new();
         for slot in self.slots.drain(..) {
@@ -266,12 +286,23 @@ impl Upstream {
 pub struct Waiting {
     pub leg: Leg,
     pub request: Vec<u8>,
+    /// The next page of what one connection has begun.
+    pub pinned: Option<Pinned>,
+}
+
+/// See [`Waiting::pinned`].
+#[derive(Debug)]
+pub struct Pinned {
+    pub upstream: usize,
+    /// The directory's cookie.
+    pub cookie: Vec<u8>,
 }
 
 /// What the shard knows of one mount.
 pub struct Mount {
     pub upstreams: Vec<usize>,
     pub waiting: VecDeque<Waiting>,
+    pub turns: Turns<Waiting>,
     pub servers: Servers,
     /// The server that this turn's questions go to.
     pub favourite: Favourite,
@@ -305,6 +336,7 @@ impl Mount {
         Mount {
             upstreams: Vec::new(),
             waiting: VecDeque::new(),
+            turns: Turns::default(),
             servers: Servers::default(),
             favourite: Favourite::default(),
             asked: 0,

@@ -4,8 +4,8 @@
 use crate::ldap::ber::{self, Reader};
 use crate::ldap::codec;
 use crate::ldap::control::Control;
-use crate::ldap::entry::SEARCH_ENTRY;
 use crate::ldap::message::{Message, Operation, ResultCode};
+use crate::ldap::tag::{SEARCH_DONE, SEARCH_ENTRY};
 use crate::policy::terms::Target;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::entry::STREAMING;
@@ -119,8 +119,7 @@ impl Engine {
         let Some(id) = UpstreamId::from_message_id(number) else { return self.probed(key, number, bytes) };
         let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
         if upstream.leg(id).is_none() {
-            // Late, for a question that was abandoned; an id that was never given out is a fault.
-            return if upstream.gave_out(id) { self.unasked(key, bytes.len()) } else { Err("unknown_id") };
+            return self.late(key, id, tag == SEARCH_DONE, bytes.len());
         }
         if tag == SEARCH_ENTRY {
             return self.entry(key, id, bytes);
@@ -134,6 +133,19 @@ impl Engine {
         }
     }
 
+    /// Something about a question that was abandoned; an id that was never given out is a fault.
+    fn late(&mut self, key: usize, id: UpstreamId, is_done: bool, bytes: usize) -> Result<(), &'static str> {
+        let (bounds, now) = (self.turn_bounds(), self.now);
+        let Some(upstream) = self.upstreams.get(key) else { return Ok(()) };
+        if !upstream.gave_out(id) {
+            return Err("unknown_id");
+        }
+        if is_done && let Some(mount) = self.mounts.get_mut(&upstream.mount) {
+            mount.turns.came_late(key, id, &bounds, now);
+        }
+        self.unasked(key, bytes)
+    }
+
     fn done(
         &mut self,
         key: usize,
@@ -143,12 +155,14 @@ impl Engine {
     ) -> Result<(), &'static str> {
         let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
         let Some((_, leg)) = upstream.release(id.slot) else { return Ok(()) };
+        let target = upstream.mount.clone();
+        self.note_answer(&target, key, &leg);
+        let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
         let paged = leg.page.is_some() || upstream.endpoint.page_size.is_some();
         if leg.entries <= STREAMING {
             upstream.latency.answered(self.now.saturating_sub(leg.sent), self.now);
         }
         let (first, place) = (!upstream.proven, (!upstream.retired).then_some(upstream.place));
-        let target = upstream.mount.clone();
         self.streaming = false;
         if leg.ranges.are_read() {
             upstream.strikes = 0;
@@ -184,6 +198,17 @@ impl Engine {
             false => self.read_ranges(&target, key, leg, then),
         }
         Ok(())
+    }
+
+    /// How long it took tells how many questions of its requester the directory gets at once.
+    fn note_answer(&mut self, target: &Target, key: usize, leg: &Leg) {
+        let (bounds, now) = (self.turn_bounds(), self.now);
+        if let Some(turn) = &leg.turn
+            && let Some(mount) = self.mounts.get_mut(target)
+        {
+            mount.turns.answered(turn, now.saturating_sub(leg.sent), &bounds, now);
+            mount.turns.overtook(key, leg.sent);
+        }
     }
 
     /// The directory's next page, or the end of its answer.

@@ -18,7 +18,7 @@ use crate::proxy::engine::cookie::Bookmark;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::extras::{self, Walk};
 use crate::proxy::engine::made::Requested;
-use crate::proxy::engine::operation::{At, Operation, Part};
+use crate::proxy::engine::operation::{At, Part};
 use crate::proxy::engine::parked::Parked;
 use crate::proxy::engine::search::Asking;
 use crate::release::requester::{Operation as Kind, Requester};
@@ -28,7 +28,6 @@ const NOT_VALID: &str = "the paging cookie is not valid here; begin again";
 const CHANGED: &str = "what is released changed during the paged search; begin again";
 const HOLDS_TOO_MUCH: &str =
     "the paged search would hold too much between its pages; ask for smaller entries";
-const TOO_MANY: &str = "too many paged searches at once; try again later";
 
 /// What a walk does next.
 enum Step {
@@ -42,13 +41,8 @@ enum Step {
 
 impl Engine {
     /// A walk that has not begun.
-    pub(super) fn new_walk(&self, asking: &Asking<'_>) -> Result<Walk, Answer> {
-        let walks =
-            |operation: &Operation| operation.extras.as_deref().is_some_and(|extras| extras.walk.is_some());
-        let running = self.operations.iter().filter(|(_, operation)| walks(operation)).count();
-        if running + self.walks.parked.len() >= self.settings.walks {
-            return Err(Answer::new(ResultCode::BUSY, TOO_MANY));
-        }
+    pub(super) fn new_walk(&mut self, asking: &Asking<'_>) -> Result<Walk, Answer> {
+        self.admit_walk(&asking.requester)?;
         let most = self.settings.walk_entries;
         // The client's limit is one of the whole result (RFC 2696 section 3).
         let (limit, over_limit) = match asking.search.size_limit {
@@ -101,7 +95,7 @@ impl Engine {
     fn step(&self, key: usize) -> Option<Step> {
         let operation = self.operations.get(key)?;
         let walk = operation.extras.as_deref()?.walk.as_ref()?;
-        if operation.parts.iter().any(|part| matches!(part.at, At::Waiting | At::Sent { .. })) {
+        if operation.parts.iter().any(|part| matches!(part.at, At::Queued | At::Waiting | At::Sent { .. })) {
             return Some(Step::Wait);
         }
         if !walk.ready.is_empty() {
@@ -300,7 +294,7 @@ impl Engine {
     }
 
     /// Ends a parked walk, behind as well.
-    fn forget_walk(&mut self, place: usize) {
+    pub(super) fn forget_walk(&mut self, place: usize) {
         let Some(parked) = self.walks.parked.try_remove(place) else { return };
         if let Some(pin) = parked.extras.walk.and_then(|walk| walk.pin) {
             self.release_pin(pin);

@@ -1,6 +1,8 @@
 //! Paged searches as the directories behind see them. A directory's cookie is good on one connection only, and a
 //! directory keeps few of them at once: walks are spread over connections, and bounded on each.
 
+use std::sync::Arc;
+
 use crate::ldap::ber;
 use crate::ldap::control::Control;
 use crate::ldap::message::ResultCode;
@@ -11,13 +13,14 @@ use crate::proxy::engine::ask::Prepared;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::extras::{Pin, Walk};
 use crate::proxy::engine::key::SLOTS;
-use crate::proxy::engine::operation::{At, Leg};
-use crate::proxy::engine::upstream::{Stage, Waiting};
+use crate::proxy::engine::operation::{At, Leg, Operation, Part};
+use crate::proxy::engine::parked::Parked;
+use crate::proxy::engine::upstream::{Pinned, Stage};
 
 const TOO_MANY: &str = "too many paged searches on that directory at once; try again later";
 
 /// What came of finding a connection for a walk.
-enum Placed {
+pub(super) enum Placed {
     At(At),
     /// Every connection carries as many as it may.
     Busy,
@@ -52,13 +55,7 @@ impl Engine {
             walk.asked = walk.asked.max(asked);
         }
         let placed = match pin {
-            Some(pin) => {
-                leg.released = pin.released;
-                match self.send(pin.upstream, leg, &pin.request, &pin.cookie) {
-                    Some(at) => Placed::At(at),
-                    None => Placed::Nowhere,
-                }
-            }
+            Some(pin) => self.go_on_at(&to.target, leg, pin),
             None => {
                 let request = std::mem::take(&mut self.scratch);
                 let placed = self.launch_walk(&to.target, leg, &request);
@@ -69,11 +66,28 @@ impl Engine {
         self.placed(key, serial, part, placed);
     }
 
-    fn placed(&mut self, key: usize, serial: u64, part: usize, placed: Placed) {
+    pub(super) fn placed(&mut self, key: usize, serial: u64, part: usize, placed: Placed) {
         match placed {
             Placed::At(at) => self.move_part(key, part, at),
             Placed::Busy => self.end_operation(key, &Answer::new(ResultCode::BUSY, TOO_MANY)),
             Placed::Nowhere => self.part_failed(key, serial, part),
+        }
+    }
+
+    /// Asks for the next page where the last one came from.
+    fn go_on_at(&mut self, target: &Target, mut leg: Leg, pin: Pin) -> Placed {
+        leg.released = pin.released;
+        if self.take_turn(pin.upstream, &mut leg) {
+            let sent = self.send(pin.upstream, leg, &pin.request, &pin.cookie);
+            return sent.map_or(Placed::Nowhere, Placed::At);
+        }
+        let Pin { upstream, cookie, request, .. } = pin;
+        match self.line_up(target, leg, &request, Some(Pinned { upstream, cookie })) {
+            Ok(()) => Placed::At(At::Queued),
+            Err(waiting) => {
+                self.leave_line(*waiting);
+                Placed::Busy
+            }
         }
     }
 
@@ -132,7 +146,7 @@ impl Engine {
     }
 
     /// Sends a walk's first question to a directory on a connection that has room for a walk, or has it wait for one.
-    fn launch_walk(&mut self, target: &Target, leg: Leg, request: &[u8]) -> Placed {
+    pub(super) fn launch_walk(&mut self, target: &Target, mut leg: Leg, request: &[u8]) -> Placed {
         let most = self.settings.upstreams.saturating_add(self.settings.walk_upstreams);
         if self.mount(target).is_none() {
             return Placed::Nowhere;
@@ -140,6 +154,12 @@ impl Engine {
         if !self.snapshot.mounts.contains_key(target) {
             return Placed::Nowhere;
         }
+        let Some(barred) = self.barred_for(target, &mut leg) else {
+            return match self.in_line(target, leg, request) {
+                Ok(at) => Placed::At(at),
+                Err(_) => Placed::Busy,
+            };
+        };
         let Some(mount) = self.mounts.get(target) else { return Placed::Nowhere };
         let (mut count, mut coming) = (0, false);
         let mut best: Option<(usize, usize)> = None;
@@ -156,36 +176,50 @@ impl Engine {
             let free =
                 (upstream.live() as usize) < SLOTS && upstream.paused.is_none() && !upstream.is_streaming();
             let walks = self.walks_on(*key);
+            let free = free && !barred.has(upstream.place);
             if free && walks < self.walks_most(*key) && best.is_none_or(|(_, fewest)| walks < fewest) {
                 best = Some((*key, walks));
             }
         }
         if let Some((key, _)) = best {
+            self.take_turn(key, &mut leg);
             return self.send(key, leg, request, &[]).map_or(Placed::Nowhere, Placed::At);
         }
         if !coming && count < most {
             coming = self.dial_beside(target);
         }
         if !coming {
+            if count > 0 && self.free_a_seat(target, &leg) {
+                return self.launch_walk(target, leg, request);
+            }
             return if count == 0 { Placed::Nowhere } else { Placed::Busy };
         }
-        let limit = self.settings.waiting;
-        let Some(mount) = self.mounts.get_mut(target).filter(|mount| mount.waiting.len() < limit) else {
+        if self.wait_for_connection(target, leg, request).is_err() {
             return Placed::Busy;
-        };
-        let mut kept = Vec::new();
-        self.pool.equip(&mut kept);
-        kept.extend_from_slice(request);
-        mount.waiting.push_back(Waiting { leg, request: kept });
+        }
         Placed::At(At::Waiting)
     }
 
-    /// A walk that waited for a connection looks again: the one that came is full, or none comes any more.
-    pub(super) fn ask_walk_again(&mut self, target: &Target, waiting: Waiting) {
-        let (key, serial, part) = (waiting.leg.operation, waiting.leg.serial, waiting.leg.part);
-        let placed = self.launch_walk(target, waiting.leg, &waiting.request);
-        self.pool.give(waiting.request);
-        self.placed(key, serial, part, placed);
+    /// Takes a place at a directory from whoever has the most there; whether it did.
+    fn free_a_seat(&mut self, target: &Target, leg: &Leg) -> bool {
+        let Some(operation) = self.operations.get(leg.operation) else { return false };
+        let requester = Arc::clone(&operation.requester);
+        let takes = |key: &usize| {
+            self.upstreams
+                .get(*key)
+                .is_some_and(|u| u.stage == Stage::Ready && !u.retired && u.paused.is_none())
+        };
+        let Some(mount) = self.mounts.get(target) else { return false };
+        let seats: Vec<usize> = mount.upstreams.iter().copied().filter(takes).collect();
+        let seated = |parked: &Parked| seats.iter().any(|seat| parked.is_on(*seat));
+        let parked = self.walks.parked.iter().filter(|(_, parked)| parked.requester.id == requester.id);
+        let own = parked.filter(|(_, parked)| seated(parked)).count();
+        let here = |operation: &Operation| {
+            operation.walks() && operation.parts.iter().any(|part| part.permit.target() == target)
+        };
+        // the one that wants the place is one of those that run
+        let running = self.running(&requester, here).saturating_sub(1);
+        self.make_room(&requester, own + running, seated)
     }
 
     /// Walks that wait while no connection is being made: the one they waited for was lost.
@@ -211,7 +245,7 @@ impl Engine {
         for (target, waiting) in stuck {
             let leg = &waiting.leg;
             if self.operations.get(leg.operation).is_some_and(|o| o.serial == leg.serial) {
-                self.ask_walk_again(&target, waiting);
+                self.look_again(&target, waiting.leg, waiting.request);
             }
         }
     }
@@ -231,33 +265,39 @@ impl Engine {
     fn walks_on(&self, upstream: usize) -> usize {
         let parked = self.walks.parked.iter().filter(|(_, parked)| parked.is_on(upstream)).count();
         let asked = self.operations.iter().filter(|(_, operation)| {
-            let extras = operation.extras.as_deref();
-            extras.is_some_and(|extras| extras.walk.is_some() && extras.sorting.is_none())
-                && operation
-                    .parts
-                    .iter()
-                    .any(|p| matches!(p.at, At::Sent { upstream: at, .. } if at == upstream))
+            let walk = operation.extras.as_deref().and_then(|extras| extras.walk.as_ref());
+            let seated = walk.is_some_and(|walk| walk.seat == Some(upstream));
+            let is_on = |part: &Part| match part.at {
+                At::Sent { upstream: at, .. } => at == upstream,
+                At::Queued => seated,
+                _ => false,
+            };
+            operation.walks() && operation.parts.iter().any(is_on)
         });
         parked + asked.count()
     }
 
     /// Tells a directory that its paged result is not wanted any more (RFC 2696 section 3). Its answer is nobody's.
     pub(super) fn release_pin(&mut self, pin: Pin) {
-        let Some(upstream) = self.upstreams.get_mut(pin.upstream).filter(|u| u.stage == Stage::Ready) else {
+        self.release_cookie(pin.upstream, pin.cookie, &pin.request);
+    }
+
+    pub(super) fn release_cookie(&mut self, upstream_key: usize, cookie: Vec<u8>, request: &[u8]) {
+        let Some(upstream) = self.upstreams.get_mut(upstream_key).filter(|u| u.stage == Stage::Ready) else {
             return;
         };
         let Some(id) = upstream.spare_id() else { return };
         let number = id.message_id();
         let mut controls = Vec::new();
-        let end = PagedResults { size: 0, cookie: pin.cookie }.control(true);
+        let end = PagedResults { size: 0, cookie }.control(true);
         Control::write_list(std::slice::from_ref(&end), &mut controls);
         self.pool.equip(&mut upstream.out);
-        let contents = ber::int_size(number) + pin.request.len() + controls.len();
+        let contents = ber::int_size(number) + request.len() + controls.len();
         ber::put_header(&mut upstream.out, ber::SEQUENCE, contents);
         ber::put_int(&mut upstream.out, ber::INTEGER, number);
-        upstream.out.extend_from_slice(&pin.request);
+        upstream.out.extend_from_slice(request);
         upstream.out.extend_from_slice(&controls);
-        self.mark_upstream(pin.upstream);
+        self.mark_upstream(upstream_key);
     }
 
     /// A connection was lost, and with it the directory's cookies.

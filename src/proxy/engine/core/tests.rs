@@ -270,6 +270,12 @@ impl Rig {
         self.wishes();
     }
 
+    pub fn request(&mut self, client: usize, id: i32, operation: Wire<'_>, controls: Vec<Control<'_>>) {
+        let message = Message { id, operation, controls };
+        self.engine.client_bytes(client, &codec::to_bytes(&message));
+        self.wishes();
+    }
+
     pub fn search(&mut self, client: usize, id: i32, filter: &str) {
         self.say(client, id, Wire::SearchRequest(search(filter)));
     }
