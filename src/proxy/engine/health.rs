@@ -71,7 +71,11 @@ impl Engine {
         let settings = &self.settings;
         let over = |since: u64, milliseconds: u64| self.now.saturating_sub(since) >= milliseconds * 1_000;
         if let Some(probed) = upstream.probed {
-            return over(probed.max(upstream.heard), settings.probe_milliseconds).then_some(Finding::Hung);
+            // There are servers that answer what comes on one connection one after the other, probes as well: while others
+            // are answered, this one is at work. But no question lives for longer than an operation.
+            let lives = self.is_heard_elsewhere(upstream, probed);
+            let most = if lives { settings.operation_milliseconds } else { settings.probe_milliseconds };
+            return over(probed.max(upstream.heard), most).then_some(Finding::Hung);
         }
         if upstream.silent_since.is_some_and(|since| over(since, settings.silence_milliseconds)) {
             return Some(Finding::Silent);
@@ -79,6 +83,15 @@ impl Engine {
         let quiet = upstream.heard.max(upstream.active);
         let idle = upstream.live() == 0 && !upstream.retired && over(quiet, settings.probe_idle_milliseconds);
         idle.then_some(Finding::Idle)
+    }
+
+    /// Whether the server of a connection has said anything on another one since then.
+    fn is_heard_elsewhere(&self, upstream: &Upstream, since: u64) -> bool {
+        let Some(mount) = self.mounts.get(&upstream.mount) else { return false };
+        let others = mount.upstreams.iter().filter_map(|key| self.upstreams.get(*key));
+        others
+            .filter(|other| other.place == upstream.place && other.stage == Stage::Ready)
+            .any(|other: &Upstream| !std::ptr::eq(other, upstream) && other.heard > since)
     }
 
     /// Servers that were left alone for long enough are tried once each, before a question has to do it. Only where

@@ -10,8 +10,6 @@ use slab::Slab;
 use crate::proxy::engine::balance::Barred;
 use crate::proxy::engine::key::UpstreamId;
 
-/// Questions at once of a requester of whom nothing is known.
-const FIRST: u32 = 16;
 /// A question is slow that takes so many times as long as the quickest.
 const TIMES_THE_QUICKEST: u64 = 4;
 /// What was the quickest counts twice as much after this time: directories move.
@@ -60,7 +58,8 @@ impl Window {
     fn new(bounds: &Bounds) -> Window {
         Window {
             held: Arc::new(()),
-            size: FIRST.clamp(bounds.slow.min(bounds.most), bounds.most),
+            // Of whom nothing is known, that may ask slow questions.
+            size: bounds.slow.min(bounds.most),
             slow_at: None,
             shrunk: 0,
             grows: 0,
@@ -459,7 +458,7 @@ mod tests {
         let id = |slot| UpstreamId { slot, generation: 1 };
         let begin = || {
             let (mut turns, mut now) = (Turns::<u32>::default(), 0);
-            answer(&mut turns, "a", 1, LOOKUP, &mut now);
+            answer(&mut turns, "a", 13, LOOKUP, &mut now);
             for (slot, turn) in all(&mut turns, "a", now).into_iter().enumerate() {
                 turns.keep(turn, 7, id(slot as u16), now + slot as u64, now);
             }
@@ -480,7 +479,7 @@ mod tests {
         for slot in 0..17 {
             turns.came_late(7, id(slot), &BOUNDS, now + u64::from(slot + 1) * LIST);
         }
-        assert_eq!(all(&mut turns, "a", now + 20 * LIST).len(), 8, "what comes late is slow all the same");
+        assert_eq!(all(&mut turns, "a", now + 20 * LIST).len(), 17 / 2, "what comes late is slow all the same");
     }
 
     #[test]
