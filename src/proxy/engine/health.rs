@@ -49,6 +49,7 @@ impl Engine {
                     {
                         mount.metrics.probes_missed.inc();
                     }
+                    self.give_up_dials(key);
                     self.lose_upstream(key, "hung");
                 }
                 Finding::Idle => self.probe(key),
@@ -57,6 +58,7 @@ impl Engine {
                         upstream.suspect = true;
                     }
                     self.probe(key);
+                    self.ask_beside(key);
                 }
             }
         }
@@ -83,6 +85,35 @@ impl Engine {
         let quiet = upstream.heard.max(upstream.active);
         let idle = upstream.live() == 0 && !upstream.retired && over(quiet, settings.probe_idle_milliseconds);
         idle.then_some(Finding::Idle)
+    }
+
+    /// Makes another connection to the server of a silent one, if it has none: whether it lives or hangs shows there.
+    fn ask_beside(&mut self, key: usize) {
+        let Some(upstream) = self.upstreams.get(key).filter(|upstream| !upstream.retired) else { return };
+        let (target, place) = (upstream.mount.clone(), upstream.place);
+        let Some(mount) = self.mounts.get(&target) else { return };
+        let others = mount.upstreams.iter().filter(|other| **other != key);
+        let others = others.filter_map(|other| self.upstreams.get(*other));
+        let has_other =
+            others.filter(|other| other.place == place && !other.retired).any(|o| o.stage != Stage::Lost);
+        let may = mount.servers.get(place).is_some_and(|server| server.breaker().may_dial(self.now));
+        if !has_other && may {
+            self.dial(&target, place);
+        }
+    }
+
+    /// A server hangs: nobody waits any more for connections to it that have not come for as long as a probe takes.
+    fn give_up_dials(&mut self, key: usize) {
+        let Some(hung) = self.upstreams.get(key) else { return };
+        let most = self.settings.probe_milliseconds * 1_000;
+        let vain = |upstream: &Upstream| {
+            matches!(upstream.stage, Stage::Dialling | Stage::Binding)
+                && (&upstream.mount, upstream.place) == (&hung.mount, hung.place)
+                && self.now.saturating_sub(upstream.active) >= most
+        };
+        let vain: Vec<usize> =
+            self.upstreams.iter().filter(|(_, upstream)| vain(upstream)).map(|(key, _)| key).collect();
+        vain.into_iter().for_each(|key| self.close_upstream(key));
     }
 
     /// Whether the server of a connection has said anything on another one since then.

@@ -479,7 +479,11 @@ mod tests {
         for slot in 0..17 {
             turns.came_late(7, id(slot), &BOUNDS, now + u64::from(slot + 1) * LIST);
         }
-        assert_eq!(all(&mut turns, "a", now + 20 * LIST).len(), 17 / 2, "what comes late is slow all the same");
+        assert_eq!(
+            all(&mut turns, "a", now + 20 * LIST).len(),
+            17 / 2,
+            "what comes late is slow all the same"
+        );
     }
 
     #[test]

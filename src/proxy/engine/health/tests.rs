@@ -78,6 +78,40 @@ fn a_hung_server_alone_ends_in_unavailable_in_time() {
     }
 }
 
+/// A server that works on one connection's questions one after the other says nothing there, and answers on another.
+#[test]
+fn a_server_that_is_at_work_on_one_connection_is_not_closed() {
+    let mut rig = Rig::with_servers(Settings::default(), &[0], &["RXA"]);
+    let client = rig.client();
+    rig.ask(client, 2, "RXA");
+    let at_work = rig.connect();
+    let question = rig.questions(at_work)[0];
+    let mut other = None;
+    for _ in 0..600 {
+        rig.turn(SCAN);
+        assert!(rig.dialled.contains(&at_work));
+        match other {
+            None if rig.dialled.len() > 1 => {
+                let beside = rig.connect();
+                other = Some(beside);
+            }
+            None => {}
+            Some(beside) => {
+                rig.ask(client, 3, "RXA");
+                serve(&mut rig, beside);
+                assert_eq!(rig.heard(client), ["3 done success (0)"], "and takes other questions");
+            }
+        }
+    }
+    assert!(other.is_some());
+    rig.tell(at_work, question, done());
+    assert_eq!(rig.heard(client), ["2 done success (0)"]);
+    // Nothing more from anywhere: now it hangs.
+    rig.ask(client, 4, "RXA");
+    rig.pass(16_000_000, SCAN);
+    assert_eq!(rig.heard(client), ["4 done unavailable (52)"]);
+}
+
 /// A slow question is not a hung connection: as long as the server answers our own, it is left in peace.
 #[test]
 fn a_server_that_works_on_a_slow_question_is_not_closed() {
@@ -110,7 +144,7 @@ fn abandoned_questions_do_not_hide_a_hung_connection() {
         rig.say(client, 10_000 + id, Wire::AbandonRequest(id));
         rig.ask(client, id + 1, "RXA");
     }
-    assert_eq!((rig.dials[0].0, rig.dials.len()), (upstream, 2), "it was closed, and another one made");
+    assert_eq!((rig.dials[0].0, rig.dials.len()), (upstream, 3), "closed, one tried beside it, one after it");
 }
 
 /// T30, T57: an answer to a probe that was never sent is a fault, one to a probe ends it.
