@@ -10,3 +10,4 @@ pub mod read;
 pub mod references;
 pub mod settings;
 pub mod source;
+pub mod typed;

@@ -92,7 +92,8 @@ fn all_faults_come_at_once_in_the_order_of_the_file() {
             "10:3: unknown key `tls.client_ca`; it is called `tls.client_anchors`",
             "16:13: `national.password` must be a reference to a secret; \
              write `{ file: /path }` or `{ environment: NAME }`, never the secret itself",
-            "20:19: `intervals.assess_seconds`: invalid type: string \"soon\", expected u32; leave the key out for its default",
+            "20:19: `intervals.assess_seconds` must be a whole number from 5 to 86400, not `soon`; \
+             write a whole number without quotes",
             "21:3: unknown key `intervals.asess_seconds`; did you mean `intervals.assess_seconds`?",
             "23:5: unknown key `applications[0].nmae`; did you mean `applications[0].name`?",
         ]
@@ -212,6 +213,34 @@ const NONSENSE: &[&str] = &[
     "front.bulk_pause_microseconds: 1000000",
     "front.hold_up_milliseconds: 0",
     "front.audit_chunk_bytes: 0",
+    "front.mount_in_flight: 0",
+    "front.retries: 4294967295",
+    "front.index_seconds: 4294967295",
+    "front.upstreams_for_long_results: 18446744073709551615",
+    "front.dial_hedge_milliseconds: 0",
+    "front.silence_milliseconds: 0",
+    "front.probe_idle_milliseconds: 0",
+    "front.probe_milliseconds: 18446744073709551615",
+    "front.walks_per_upstream: 0",
+    "front.walk_upstreams: 100000",
+    "front.walk_idle_milliseconds: 0",
+    "front.walk_idle_milliseconds: 300000",
+    "front.sort_bytes: 4194304",
+    "front.ranged_bytes: 4194304",
+    "front.shared_bytes: 4194304",
+    "front.account_checks: 0",
+    "front.account_checks: 18446744073709551615",
+    "front.account_checks_per_member: 0",
+    "front.account_checks_per_member: 1025",
+    "front.account_kept_seconds: 0",
+    "front.account_refused_kept_seconds: 86401",
+    "front.account_unreachable_seconds: 86401",
+    "front.account_check_milliseconds: 0",
+    "front.password_bound_seconds: 0",
+    "front.password_refusal_milliseconds: 0",
+    "front.password_tries_per_name: 0",
+    "front.password_tries_per_address: 0",
+    "front.password_tries_seconds: 0",
     "assess.probe_seconds: 0",
     "assess.pass_seconds: 0",
     "assess.pass_seconds: 4",
@@ -237,6 +266,7 @@ const NONSENSE: &[&str] = &[
     "sync.approval_seconds: 0",
     "sync.second_officer_at: 0",
     "store.busy_timeout_ms: 0",
+    "store.max_size_mib: 4294967295",
 ];
 
 /// The lines that say `a.b.c: value`, and the column of the value.
@@ -272,6 +302,58 @@ fn settings_that_would_never_work_are_refused_in_their_place() {
     for section in ["front", "assess", "sync", "store", "intervals", "log"] {
         assert_eq!(faults(&format!("{good}{section}: {{}}\n")), Vec::<String>::new());
     }
+}
+
+#[test]
+fn values_of_another_kind_are_told_in_plain_words() {
+    let good = GOOD.split("intervals:").next().unwrap();
+    for (setting, expected) in [
+        ("front.walks: many", "must be a whole number from 0 to 1000000, not `many`; write a whole number"),
+        ("front.walks: '7'", "must be a whole number from 0 to 1000000, not `7`; write a whole number"),
+        ("front.walks: 1.5", "must be a whole number from 0 to 1000000, not 1.5;"),
+        ("front.walks: -1", "must be a whole number from 0 to 1000000, not -1;"),
+        ("front.walks: 99999999999999999999999", "must be a whole number from 0 to 1000000, not "),
+        ("front.walks: [1]", "must be a whole number from 0 to 1000000, not a list;"),
+        ("front.walks:  ", "must be a whole number from 0 to 1000000, not nothing;"),
+        ("front.size_limit: 4294967296", "must be a whole number from 1 to 10000000, not 4294967296;"),
+        ("front.account_check: perhaps", "must be `true` or `false`, not `perhaps`; write `true` or `false`"),
+        ("assess.plain_port: 65536", "must be a whole number from 1 to 65535, not 65536;"),
+        ("assess.kinit: 5", "must be a text, not 5; write a text"),
+        ("assess.directory: 5", "must be a section of keys and values, not 5; write `key: value`"),
+        ("assess.directory.page_size: x", "must be a whole number from 1 to 100000, not `x`;"),
+        ("sync.national_attributes: mail", "must be a list, not `mail`; write it in square brackets"),
+        ("discovery.resolver: nowhere", "cannot be read: invalid socket address syntax;"),
+        ("log.format: xml", "must be `human` or `json`, not `xml`; write one of these words"),
+    ] {
+        let (text, _) = written(setting);
+        let told = faults(&format!("{good}{text}"));
+        let path = setting.split(':').next().unwrap();
+        let line = good.lines().count() + text.lines().count();
+        assert_eq!(told.len(), 1, "{setting}: {told:?}");
+        assert!(told[0].starts_with(&format!("{line}:")), "{setting}: {told:?}");
+        assert!(told[0].contains(&format!("`{path}` {expected}")), "{setting}: {told:?}");
+    }
+    // each of several is told, in sections of sections, too, and what is good beside them counts
+    let told = faults(&format!(
+        "{good}assess:\n  directory: {{page_size: x, entries: y, pagesize: 1}}\n  parallel: 0\n\
+         sync: {{national_attributes: [a, 7, []]}}\n"
+    ));
+    assert_eq!(told.len(), 5, "{told:?}");
+    assert!(told[0].contains("`assess.directory.page_size` must be a whole number"), "{told:?}");
+    assert!(told[1].contains("`assess.directory.entries` must be a whole number"), "{told:?}");
+    assert!(told[2].contains("did you mean `assess.directory.page_size`?"), "{told:?}");
+    assert!(told[3].contains("`assess.parallel` must be from 1 to 1000, not 0"), "{told:?}");
+    assert!(told[4].contains("`sync.national_attributes[1]` must be a text, not 7"), "{told:?}");
+    // not a word of the program's own
+    let program = ["usize", "u32", "u64", "u16", "bool,", "invalid type", "string \"", "expected"];
+    for line in told {
+        assert!(program.iter().all(|word| !line.contains(word)), "{line}");
+    }
+    // as many as a file holds end soon
+    let many: String = (0..3_000).map(|number| format!("  k{number}: 1\n")).collect();
+    let began = std::time::Instant::now();
+    assert_eq!(faults(&format!("{good}front:\n{many}")).len(), 3_000);
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
 }
 
 fn check(stage: &Stage, arguments: &[&str]) -> Output {
