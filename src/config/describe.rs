@@ -12,15 +12,15 @@ use crate::ambient::bounds::{Checked, Limit};
 use crate::config::settings::{Intervals, Log};
 use crate::{assess, directory, proxy, store, sync};
 
-/// How the end of a key tells its unit.
+/// How a word of a key tells its unit.
 const UNITS: &[(&str, &str)] = &[
-    ("_microseconds", "microseconds"),
-    ("_milliseconds", "milliseconds"),
-    ("_ms", "milliseconds"),
-    ("_seconds", "seconds"),
-    ("_days", "days"),
-    ("_bytes", "bytes"),
-    ("_mib", "MiB"),
+    ("microseconds", "microseconds"),
+    ("milliseconds", "milliseconds"),
+    ("ms", "milliseconds"),
+    ("seconds", "seconds"),
+    ("days", "days"),
+    ("bytes", "bytes"),
+    ("mib", "MiB"),
 ];
 
 /// One setting.
@@ -91,7 +91,10 @@ fn fields(
         all.push(Setting {
             key: format!("{section}.{key}"),
             default: value.clone(),
-            unit: UNITS.iter().find(|(end, _)| name.ends_with(end)).map(|(_, unit)| *unit),
+            unit: UNITS
+                .iter()
+                .find(|(word, _)| name.split('_').any(|part| part == *word))
+                .map(|(_, unit)| *unit),
             least: limit.map(|limit| limit.least),
             most: limit.map(|limit| limit.most),
             words: words(property),

@@ -506,6 +506,34 @@ fn a_certificate_that_is_over_is_a_fault_and_a_list_that_is_over_a_warning() {
     assert!(told.contains("the trust anchor "), "{told}");
 }
 
+#[test]
+fn every_setting_is_shown_without_a_configuration() {
+    let ask = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        let done =
+            command.args(["config", "settings", "--config", "/nowhere"]).args(arguments).output().unwrap();
+        assert_eq!(done.status.code(), Some(0));
+        text(&done.stdout)
+    };
+    let table = ask(&[]);
+    let line = table.lines().find(|line| line.starts_with("front.index_seconds ")).unwrap();
+    for part in [" 900 ", " seconds ", " 0 to 604800 ", "A member's index ", "0: never"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let all: serde_json::Value = serde_json::from_str(&ask(&["--json"])).unwrap();
+    let all = all.as_array().unwrap();
+    assert_eq!(all.len() + 1, table.lines().count());
+    let sort = all.iter().find(|setting| setting["key"] == "front.sort_bytes").unwrap();
+    assert_eq!((sort["default"].as_u64(), sort["unit"].as_str()), (Some(2 << 20), Some("bytes")));
+    assert!(sort["meaning"].as_str().unwrap().contains("Must be below `output_bytes`"), "{sort}");
+    // what is shown can be written
+    let good = GOOD.split("intervals:").next().unwrap();
+    for setting in all.iter().filter(|setting| setting["key"] != "discovery.resolver") {
+        let (lines, _) = written(&format!("{}: {}", setting["key"].as_str().unwrap(), setting["default"]));
+        assert_eq!(faults(&format!("{good}{lines}")), Vec::<String>::new(), "{setting}");
+    }
+}
+
 fn open_to(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
