@@ -28,6 +28,8 @@ pub const ASSESS_SECONDS: RangeInclusive<u32> = 5..=86_400;
 pub const SYNC_SECONDS: RangeInclusive<u32> = 1..=86_400;
 /// Seconds for operations in flight after SIGTERM; 0 cuts them off.
 pub const DRAIN_SECONDS: RangeInclusive<u32> = 0..=3_600;
+/// Hours that a revocation list may count for: none at all would refuse everybody, and ten years are as good as no limit.
+pub const CRL_MAX_AGE_HOURS: RangeInclusive<u32> = 1..=87_600;
 
 /// The whole file. Relative paths in it are relative to the file's directory, and absolute once loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]

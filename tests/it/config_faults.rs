@@ -141,6 +141,16 @@ fn each_kind_of_fault_is_told_apart() {
             "13:12: `national test` is no name that a certificate can",
         ),
         ("  crls: [clients.crl]", "  unlisted: perhaps", "11:13: `tls.unlisted` must be `refuse` or `allow`"),
+        (
+            "  crls: [clients.crl]",
+            "  crl_max_age_hours: 0",
+            "11:22: `tls.crl_max_age_hours` must be from 1 to 87600, not 0",
+        ),
+        (
+            "  crls: [clients.crl]",
+            "  crl_max_age_hours: day",
+            "11:22: `tls.crl_max_age_hours` must be a whole number, not `day`",
+        ),
         ("  crls: [clients.crl]", "  crls: []", "11:9: no revocation list is named"),
         ("\n  crls: [clients.crl]", "", "8:3: no revocation list is named"),
         ("name: sms", "name: 7", "22:11: `applications[0].name` must be a text, not an integer"),
@@ -532,6 +542,22 @@ fn every_setting_is_shown_without_a_configuration() {
         let (lines, _) = written(&format!("{}: {}", setting["key"].as_str().unwrap(), setting["default"]));
         assert_eq!(faults(&format!("{good}{lines}")), Vec::<String>::new(), "{setting}");
     }
+}
+
+#[test]
+fn the_example_is_good_and_its_comments_are_the_defaults() {
+    let example = include_str!("../../deploy/example/portcullis.yaml");
+    assert_eq!(faults(example), Vec::<String>::new());
+    let is_setting = |line: &str| line == "# front:" || line.starts_with("#   ") && line.contains("  # ");
+    let with: String = example
+        .lines()
+        .map(|line| if is_setting(line) { line.replacen("# ", "", 1) } else { line.to_owned() } + "\n")
+        .collect();
+    let read = |text: &str| file::parse(text, Path::new("/etc/portcullis"), None);
+    let (config, told) = read(&with);
+    assert_eq!(told, []);
+    assert_eq!(config, read(example).0);
+    assert!(with.contains("\nfront:\n  shards: 0 "), "{with}");
 }
 
 fn open_to(path: &Path, mode: u32) {
