@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::ambient::bounds::{Bounds, Checked, Nonsense};
+use crate::ambient::bounds::{Bounds, Checked};
 use crate::directory;
 
 /// The defaults suit a domain of 100,000 accounts that is measured every few minutes.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Connections for reading.
@@ -67,7 +68,7 @@ impl Settings {
 }
 
 impl Checked for Settings {
-    fn faults(&self) -> Vec<Nonsense> {
+    fn bounds(&self) -> Bounds {
         Bounds::default()
             .inside("directory", &self.directory)
             .within("probe_seconds", self.probe_seconds, 1..=600)
@@ -83,6 +84,5 @@ impl Checked for Settings {
                 "must be the name or path of MIT Kerberos' kinit",
                 "write `kinit`",
             )
-            .faults()
     }
 }

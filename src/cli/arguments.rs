@@ -59,6 +59,13 @@ pub enum Command {
     #[command(subcommand)]
     Audit(audit::Command),
     /// The configuration file.
+    ///
+    /// It is read once, when the gateway starts: what is changed in it counts after a restart (`config check` first). `config
+    /// settings` says what can be set, with defaults, units and bounds; the limits and times of the front door are below `front`.
+    ///
+    /// SIGHUP does not read it again. It reads at once what the gateway otherwise notices by itself: policy documents, members,
+    /// and the files of the front door's certificate, key, anchors and revocation lists when their content changed. It is needed
+    /// after a directory's password or the national directory's anchors were exchanged, for the front door to use the new ones.
     #[command(subcommand)]
     Config(config::Command),
     /// The store.

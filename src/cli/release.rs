@@ -8,6 +8,7 @@ use time::{Duration, OffsetDateTime};
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::table::moment;
+use crate::config::settings::Application;
 use crate::gate::decide::{GateDecision, GateReason, GateState};
 use crate::gate::table::Snapshot;
 use crate::policy::set::PolicySet;
@@ -27,16 +28,16 @@ pub enum Command {
 /// Who asks what.
 #[derive(Debug, Args)]
 pub struct Explain {
-    /// The directory: an ODS code, or `national`.
+    /// The directory: a member's ODS code, or `national`.
     #[arg(value_parser = target)]
     pub target: Target,
     /// The kind of requester.
     #[arg(long, value_enum)]
     pub requester: Kind,
-    /// The member that the requester belongs to.
+    /// The member that the person or connector belongs to. Not for an application: whose it is, the configuration says.
     #[arg(long)]
     pub member: Option<OdsCode>,
-    /// The application's name in the configuration.
+    /// The application's name in the configuration. For an application only.
     #[arg(long)]
     pub name: Option<String>,
     /// How the requester proved who it is; by default a person by smartcard, the others by certificate.
@@ -61,7 +62,8 @@ pub enum Kind {
 }
 
 fn target(text: &str) -> Result<Target, String> {
-    if text == "national" {
+    // as below `o=federation`, where names are the same in capitals and small letters
+    if text.eq_ignore_ascii_case(Target::National.unit()) {
         return Ok(Target::National);
     }
     text.parse().map(Target::Member).map_err(|error| format!("{error}, nor `national`"))
@@ -70,6 +72,7 @@ fn target(text: &str) -> Result<Target, String> {
 /// Runs the command.
 pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
     let Command::Explain(asked) = command;
+    fitting(&asked)?;
     let faults = |faults: Vec<crate::policy::fault::Fault>| {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Failure::could_not(format_args!("the policy does not check:\n{}", lines.join("\n")))
@@ -77,8 +80,9 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
     let set = PolicySet::load(&context.config()?.policies).map_err(faults)?;
     let agreements = Agreements::compile(set.releases.values()).map_err(faults)?;
     let now = context.clock.now();
+    known(&asked, context)?;
     let gates = gates(context.store()?.gates().map_err(Failure::could_not)?, now);
-    let requester = requester(&asked, now)?;
+    let requester = requester(&asked, &context.config()?.applications, now);
     let explanation = explain(&requester, &asked.target, &gates, &agreements, now);
     context.print(&explanation, text)?;
     Ok(match explanation.outcome {
@@ -87,7 +91,44 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
     })
 }
 
-fn requester(asked: &Explain, now: OffsetDateTime) -> Result<Requester, Failure> {
+/// Whether what is said of the requester fits its kind: nothing that was typed is passed over.
+fn fitting(asked: &Explain) -> Result<(), Failure> {
+    let refusal = match (asked.requester, &asked.member, &asked.name) {
+        (Kind::Application, Some(_), _) => {
+            "--member goes with a person or a connector; the member of an application stands in the configuration: name the \
+             application with --name"
+        }
+        (Kind::Application, None, None) => "an application has a name: say which with --name",
+        (Kind::Person | Kind::Connector, _, Some(_)) => {
+            "--name goes with an application; a person or connector belongs to a member: say which with --member"
+        }
+        (Kind::Person | Kind::Connector, None, None) => {
+            "a person or connector belongs to a member: say which with --member"
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::refused(refusal))
+}
+
+/// Whether the members that are named are there.
+fn known(asked: &Explain, context: &Context) -> Result<(), Failure> {
+    let target = match &asked.target {
+        Target::Member(member) => Some(member),
+        Target::National => None,
+    };
+    let members = context.store()?.members().map_err(Failure::could_not)?;
+    let stranger = target
+        .into_iter()
+        .chain(&asked.member)
+        .find(|code| !members.iter().any(|member| member.ods == **code));
+    let Some(stranger) = stranger else { return Ok(()) };
+    let mut codes: Vec<&str> = members.iter().map(|member| member.ods.as_str()).collect();
+    codes.sort_unstable();
+    let codes = if codes.is_empty() { "none".to_owned() } else { codes.join(", ") };
+    Err(Failure::refused(format_args!("there is no member {stranger}; known are: {codes}")))
+}
+
+fn requester(asked: &Explain, applications: &[Application], now: OffsetDateTime) -> Requester {
     let (category, usual) = match asked.requester {
         Kind::Person => (Category::Person, Authentication::Smartcard),
         Kind::Connector => (Category::Connector, Authentication::Certificate),
@@ -98,17 +139,17 @@ fn requester(asked: &Explain, now: OffsetDateTime) -> Result<Requester, Failure>
         Proof::Certificate => Authentication::Certificate,
         Proof::Password => Authentication::Password,
     });
-    if asked.requester != Kind::Application && asked.member.is_none() {
-        return Err(Failure::refused("a person or connector belongs to a member: say which with --member"));
-    }
-    Ok(Requester {
+    // an application counts as one of the member that the configuration gives it to
+    let listed = applications.iter().find(|application| Some(&application.name) == asked.name.as_ref());
+    let member = asked.member.clone().or_else(|| listed.and_then(|application| application.member.clone()));
+    Requester {
         category,
-        member: asked.member.clone(),
+        member,
         name: asked.name.clone(),
         id: "explain".to_owned(),
         authentication,
         not_after: now + Duration::DAY,
-    })
+    }
 }
 
 /// The gates as they were last recorded.
@@ -158,7 +199,8 @@ fn text(explanation: &Explanation) -> String {
     match &explanation.outcome {
         Outcome::Permitted(permitted) => lines.extend(seen(permitted)),
         Outcome::Refused { kind, code, text, reasons } => {
-            lines.push(format!("refused ({kind}): the requester is told {code}, `{text}`"));
+            let text = if text.is_empty() { String::new() } else { format!(", `{text}`") };
+            lines.push(format!("refused ({kind}): the requester is told {code}{text}"));
             lines.extend(reasons.iter().map(|reason| format!("because     {reason}")));
         }
     }

@@ -9,7 +9,8 @@ use crate::config::file;
 use crate::config::settings::LogFormat;
 use crate::telemetry::logging;
 
-/// Runs until a signal ends it: SIGTERM drains, SIGHUP reads policy documents and certificates again.
+/// Runs until a signal ends it: SIGTERM drains, SIGHUP reads policy documents, members, passwords and certificates again, but
+/// not the configuration file.
 pub fn run(context: &Context) -> Result<Answer, Failure> {
     let now = context.clock.now();
     let (config, warnings) = file::check(context.config_path(), now).map_err(Failure::could_not)?;

@@ -33,7 +33,7 @@ impl Field for u32 {
             Node::Integer(number) => {
                 u32::try_from(number).map_err(|_| format!("must be from 0 to {}, not {number}", u32::MAX))
             }
-            ref other => Err(format!("must be an integer, not {}", other.kind())),
+            ref other => Err(format!("must be a whole number, not {}", other.shown())),
         }
     }
 }

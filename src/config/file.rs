@@ -15,7 +15,7 @@ use crate::config::field::{
     PolicyFolder, Sha256Hex,
 };
 use crate::config::read::{Reader, Section};
-use crate::config::settings::{Application, Config, Listen, National, Tls, Unlisted};
+use crate::config::settings::{Application, CRL_MAX_AGE_HOURS, Config, Listen, National, Tls, Unlisted};
 use crate::config::{references, source};
 
 /// The version of the format that this program reads.
@@ -139,7 +139,13 @@ fn tls(section: Section<'_>) -> Option<Tls> {
             "name the lists in `tls.crls`, or write `unlisted: allow`",
         );
     }
-    let crl_max_age_hours = section.optional("crl_max_age_hours");
+    let crl_max_age_hours = section.optional::<u32>("crl_max_age_hours");
+    if let Some(hours) = crl_max_age_hours.filter(|hours| !CRL_MAX_AGE_HOURS.contains(hours)) {
+        let (least, most) = (CRL_MAX_AGE_HOURS.start(), CRL_MAX_AGE_HOURS.end());
+        let message = format!("`tls.crl_max_age_hours` must be from {least} to {most}, not {hours}");
+        let hint = "leave the key out, so that `nextUpdate` alone says how long a list is good";
+        section.reader().fault(section.place("crl_max_age_hours"), message, hint);
+    }
     let card_policies = section.list::<ObjectIdentifier>("card_policies").into_iter().map(|o| o.0).collect();
     section.finish();
     Some(Tls {

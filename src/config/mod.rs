@@ -2,6 +2,7 @@
 //!
 //! Members are not in it: they come from the store, by enrolment. Secrets are references.
 
+pub mod describe;
 pub mod fault;
 pub mod field;
 pub mod file;
@@ -9,3 +10,4 @@ pub mod read;
 pub mod references;
 pub mod settings;
 pub mod source;
+pub mod typed;

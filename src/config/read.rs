@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-use crate::ambient::bounds::Checked;
+use crate::ambient::bounds::{Checked, Limit};
 use crate::config::fault::{Fault, Weight};
 use crate::config::source::{Key, Node, Placed, Position};
+use crate::config::typed::{Typed, What, Wrong};
 use crate::secret::reference::SecretReference;
 
 /// Keys that people write from habit or that had another name once, and what they are called.
@@ -206,25 +207,24 @@ impl<'a> Section<'a> {
         self.items(key).into_iter().filter_map(|(path, item)| self.value(&path, item)).collect()
     }
 
-    /// A module's own settings; absent means its defaults. Each key is tried by itself, so that each fault is found and
-    /// placed; what makes no sense is told of the keys that could be read.
+    /// A module's own settings; absent means its defaults. What cannot be read is told and taken out, until the rest can
+    /// be read; what makes no sense is told of that rest.
     pub fn settings<T: Default + DeserializeOwned + Checked>(&self, key: &'static str) -> T {
         let Some(value) = self.find(key) else { return T::default() };
         let Some(section) = Section::of(self.reader, &self.full(key), value) else { return T::default() };
-        let mut good = serde_json::Map::new();
-        for (name, value) in section.entries {
-            let json = value.node.to_json();
-            match serde_json::from_value::<T>(serde_json::json!({ &name.text: json })) {
-                Ok(_) => {
-                    good.insert(name.text.clone(), json);
+        let bounds = T::default().bounds();
+        let mut rest = value.clone();
+        let read = loop {
+            match T::deserialize(Typed(&rest)) {
+                Ok(read) => break read,
+                Err(wrong) => {
+                    section.refuse(&wrong, bounds.limits());
+                    if !wrong.take_out(&mut rest) {
+                        break T::default();
+                    }
                 }
-                Err(error) => section.refuse(name, value, &error.to_string()),
             }
-        }
-        let read = serde_json::from_value::<T>(serde_json::Value::Object(good)).unwrap_or_else(|error| {
-            self.reader.fault(value.at, format!("`{}`: {error}", self.full(key)), DEFAULT);
-            T::default()
-        });
+        };
         for fault in read.faults() {
             let message = format!("`{}` {}", section.full(&fault.key), fault.message);
             self.reader.fault(place_of(value, &fault.key), message, fault.hint);
@@ -232,26 +232,37 @@ impl<'a> Section<'a> {
         read
     }
 
-    fn refuse(&self, name: &Key, value: &Placed, error: &str) {
-        let Some(list) = error.strip_prefix("unknown field ") else {
-            self.reader.fault(value.at, format!("`{}`: {error}", self.full(&name.text)), DEFAULT);
-            return;
+    fn refuse(&self, wrong: &Wrong, limits: &[Limit]) {
+        let (at, key) = (wrong.at(self.at), wrong.key());
+        let (message, hint) = match &wrong.what {
+            What::Unknown(known) => return self.unknown(&key, at, known),
+            What::NoNumber(instead) => {
+                let range = limits.iter().find(|limit| limit.key == key);
+                let range = range.map(|limit| format!(" from {} to {}", limit.least, limit.most));
+                let range = range.unwrap_or_default();
+                (format!("must be a whole number{range}, not {instead}"), u32::HINT)
+            }
+            What::NoValue(message, hint) => (message.clone(), hint.unwrap_or(DEFAULT)),
         };
-        // serde lists the known names in back-quotes after the unknown one
-        let known: Vec<&str> = list.split('`').skip(3).step_by(2).collect();
-        self.unknown(name, &known);
+        self.reader.fault(at, format!("`{}` {message}", self.full(&key)), hint);
     }
 
-    fn unknown(&self, key: &Key, known: &[&str]) {
-        let full = self.full(&key.text);
+    /// A key that is not one of those known beside it. It may lie in a section of this one.
+    fn unknown(&self, key: &str, at: Position, known: &[&str]) {
+        let (above, name) = key.rsplit_once('.').map_or(("", key), |(above, name)| (above, name));
+        let full = self.full(key);
+        let beside = |name: &str| match above {
+            "" => self.full(name),
+            above => self.full(&format!("{above}.{name}")),
+        };
         let hint = if let Some(new) = renamed(&full) {
             format!("it is called `{new}`")
-        } else if let Some(name) = known.iter().find(|name| near(&key.text, name)) {
-            format!("did you mean `{}`?", self.full(name))
+        } else if let Some(meant) = known.iter().find(|meant| near(name, meant)) {
+            format!("did you mean `{}`?", beside(meant))
         } else {
             format!("known here: {}", known.join(", "))
         };
-        self.reader.fault(key.at, format!("unknown key `{full}`"), hint);
+        self.reader.fault(at, format!("unknown key `{full}`"), hint);
     }
 
     /// Whether a list is not there, or has nothing in it.
@@ -274,7 +285,7 @@ impl<'a> Section<'a> {
     pub fn finish(self) {
         let known = self.known.borrow();
         for (key, _) in self.entries.iter().filter(|(key, _)| !known.contains(&key.text.as_str())) {
-            self.unknown(key, &known);
+            self.unknown(&key.text, key.at, &known);
         }
     }
 }

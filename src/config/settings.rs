@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::ambient::bounds::{Bounds, Checked, Nonsense};
+use crate::ambient::bounds::{Bounds, Checked};
 use crate::assess;
 use crate::config::read::{Field, Reader};
 use crate::config::source::{Node, Placed};
@@ -27,6 +28,8 @@ pub const ASSESS_SECONDS: RangeInclusive<u32> = 5..=86_400;
 pub const SYNC_SECONDS: RangeInclusive<u32> = 1..=86_400;
 /// Seconds for operations in flight after SIGTERM; 0 cuts them off.
 pub const DRAIN_SECONDS: RangeInclusive<u32> = 0..=3_600;
+/// Hours that a revocation list may count for: none at all would refuse everybody, and ten years are as good as no limit.
+pub const CRL_MAX_AGE_HOURS: RangeInclusive<u32> = 1..=87_600;
 
 /// The whole file. Relative paths in it are relative to the file's directory, and absolute once loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,14 +130,14 @@ impl National {
 }
 
 /// How often things happen, in seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Intervals {
     /// Between two assessments of a member.
     pub assess_seconds: u32,
     /// Between two sync runs of a member.
     pub sync_seconds: u32,
-    /// How long operations may finish after SIGTERM.
+    /// How long operations may finish after SIGTERM. 0: they are cut off.
     pub drain_seconds: u32,
 }
 
@@ -145,17 +148,16 @@ impl Default for Intervals {
 }
 
 impl Checked for Intervals {
-    fn faults(&self) -> Vec<Nonsense> {
+    fn bounds(&self) -> Bounds {
         Bounds::default()
             .within("assess_seconds", self.assess_seconds, ASSESS_SECONDS)
             .within("sync_seconds", self.sync_seconds, SYNC_SECONDS)
             .within("drain_seconds", self.drain_seconds, DRAIN_SECONDS)
-            .faults()
     }
 }
 
 /// What is logged and how.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// `json` for machines, `human` for people.
@@ -171,21 +173,19 @@ impl Default for Log {
 }
 
 impl Checked for Log {
-    fn faults(&self) -> Vec<Nonsense> {
+    fn bounds(&self) -> Bounds {
         let filter = logging::check(&self.filter);
-        Bounds::default()
-            .holds(
-                "filter",
-                filter.is_ok(),
-                "is no log filter",
-                "write for example `info` or `info,portcullis::sync=debug`",
-            )
-            .faults()
+        Bounds::default().holds(
+            "filter",
+            filter.is_ok(),
+            "is no log filter",
+            "write for example `info` or `info,portcullis::sync=debug`",
+        )
     }
 }
 
 /// See [`Log::format`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     Human,

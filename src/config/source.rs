@@ -8,6 +8,9 @@ use serde_yaml::Spanned;
 use crate::config::fault::{Fault, Weight};
 use crate::policy::yaml;
 
+/// Characters of a text that are repeated in a message.
+const SHOWN: usize = 40;
+
 /// Where a value or key begins: line and column from 1, in characters; 0 when unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Position {
@@ -20,7 +23,7 @@ pub struct Position {
 pub enum Node {
     Null,
     Boolean(bool),
-    Integer(i64),
+    Integer(i128),
     Number(f64),
     Text(String),
     List(Vec<Placed>),
@@ -42,18 +45,20 @@ impl Node {
         }
     }
 
-    /// The same value without positions.
-    pub fn to_json(&self) -> serde_json::Value {
+    /// The value as it is repeated in a message: on one line, and not all of a long text.
+    pub fn shown(&self) -> String {
         match self {
-            Node::Null => serde_json::Value::Null,
-            Node::Boolean(value) => (*value).into(),
-            Node::Integer(value) => (*value).into(),
-            Node::Number(value) => (*value).into(),
-            Node::Text(value) => value.clone().into(),
-            Node::List(items) => items.iter().map(|item| item.node.to_json()).collect(),
-            Node::Map(entries) => serde_json::Value::Object(
-                entries.iter().map(|(key, value)| (key.text.clone(), value.node.to_json())).collect(),
-            ),
+            Node::Boolean(value) => format!("`{value}`"),
+            Node::Integer(value) => value.to_string(),
+            Node::Number(value) => value.to_string(),
+            Node::Text(text) => {
+                let mut start: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+                if text.chars().count() > SHOWN {
+                    start.push_str("...");
+                }
+                format!("`{start}`")
+            }
+            Node::Null | Node::List(_) | Node::Map(_) => self.kind().to_owned(),
         }
     }
 }
@@ -132,11 +137,15 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
-        Ok(Node::Integer(value))
+        Ok(Node::Integer(value.into()))
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
-        Ok(i64::try_from(value).map_or_else(|_| Node::Text(value.to_string()), Node::Integer))
+        Ok(Node::Integer(value.into()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Node, E> {
+        Ok(Node::Integer(value))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Node, E> {

@@ -12,9 +12,10 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::RData;
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::ambient::bounds::{Bounds, Checked, Nonsense};
+use crate::ambient::bounds::{Bounds, Checked};
 
 /// LDAP over TLS; the port in DNS is that of plain LDAP.
 const LDAPS: u16 = 636;
@@ -22,7 +23,7 @@ const LDAPS: u16 = 636;
 pub const CONTROLLERS: usize = 32;
 
 /// Where controllers are looked up and how long an answer is believed.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// The DNS server that is asked, as `address:port`; none means those of the system.
@@ -31,7 +32,8 @@ pub struct Settings {
     pub answer_seconds: u32,
     /// An answer is looked up again after its own time to live, but not sooner than this.
     pub refresh_min_seconds: u32,
-    /// And not later than this.
+    /// An answer is looked up again not later than this, whatever its time to live says. Must not be less than
+    /// `refresh_min_seconds`.
     pub refresh_max_seconds: u32,
     /// While DNS does not answer, the last answer is believed for this long.
     pub age_max_seconds: u32,
@@ -50,7 +52,7 @@ impl Default for Settings {
 }
 
 impl Checked for Settings {
-    fn faults(&self) -> Vec<Nonsense> {
+    fn bounds(&self) -> Bounds {
         let (least, most) = (self.refresh_min_seconds, self.refresh_max_seconds);
         Bounds::default()
             .within("answer_seconds", self.answer_seconds, 1..=600)
@@ -58,7 +60,6 @@ impl Checked for Settings {
             .within("refresh_max_seconds", most, 1..=604_800)
             .not_below("refresh_max_seconds", most, "refresh_min_seconds", least)
             .within("age_max_seconds", self.age_max_seconds, 1..=2_592_000)
-            .faults()
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::ambient::bounds::{Bounds, Checked, Nonsense};
+use crate::ambient::bounds::{Bounds, Checked};
 
 /// Deadlines and limits of our own questions. The defaults are safe for an Active Directory of 100,000 accounts.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Seconds for TCP and, again, for TLS.
@@ -50,7 +51,7 @@ impl Settings {
 }
 
 impl Checked for Settings {
-    fn faults(&self) -> Vec<Nonsense> {
+    fn bounds(&self) -> Bounds {
         // a size in memory is never more than 64 bits
         let message_bytes = u64::try_from(self.message_bytes).unwrap_or(u64::MAX);
         Bounds::default()
@@ -61,6 +62,5 @@ impl Checked for Settings {
             .within("message_bytes", self.message_bytes, 64 * 1024..=1 << 30)
             .within("operation_bytes", self.operation_bytes, 64 * 1024..=1 << 40)
             .not_below("operation_bytes", self.operation_bytes, "message_bytes", message_bytes)
-            .faults()
     }
 }

@@ -13,6 +13,8 @@ pub enum EnrolError {
     Step { member: OdsCode, refused: NoSuchStep },
     #[error("{0} is a member already; `portcullis member show {0}` says where it stands")]
     AlreadyThere(OdsCode),
+    #[error("{0} is the name of the national directory: a member needs an ODS code of its own")]
+    NationalName(OdsCode),
     #[error("a reason is mandatory: say why with --reason")]
     NoReason,
     #[error("the request is not complete: {0}")]

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use crate::enrol::error::EnrolError;
 use crate::enrol::lifecycle::{Step, next};
-use crate::policy::terms::{Membership, OdsCode};
+use crate::policy::terms::{Membership, OdsCode, Target};
 use crate::store::audit::NewAudit;
 use crate::store::error::StoreError;
 use crate::store::member::{Member, Transition};
@@ -74,6 +74,10 @@ pub fn request(store: &dyn Store, asked: Member, by: &By<'_>) -> Result<Member, 
     by.check()?;
     if let Some(fault) = incomplete(&asked) {
         return Err(EnrolError::Incomplete(fault));
+    }
+    // names below `o=federation` are the same in capitals and small letters
+    if asked.ods.as_str().eq_ignore_ascii_case(Target::National.unit()) {
+        return Err(EnrolError::NationalName(asked.ods));
     }
     let before = store.member(&asked.ods)?;
     if before.as_ref().is_some_and(|member| member.state != Membership::Left) {

@@ -1,8 +1,9 @@
 //! The store's settings.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::ambient::bounds::{Bounds, Checked, Nonsense};
+use crate::ambient::bounds::{Bounds, Checked};
 
 /// The least that `keep_latest` may say: as many assessments as a gate's decision ever reads.
 pub const KEEP_LATEST_MIN: u32 = 64;
@@ -10,12 +11,12 @@ pub const KEEP_LATEST_MIN: u32 = 64;
 pub const KEEP_DAYS_MIN: u32 = 31;
 
 /// How the embedded store behaves. Its file is `<data_dir>/portcullis.sqlite`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// How long a write waits for another process's write, in milliseconds.
     pub busy_timeout_ms: u32,
-    /// Largest size of the database file in MiB; 0 means as much as the disk holds.
+    /// Largest size of the database file in MiB. 0: as much as the disk holds.
     pub max_size_mib: u32,
     /// How many of a member's newest evidence documents, and of its newest assessments, are kept whatever their age. At
     /// least 64.
@@ -52,12 +53,13 @@ impl Settings {
 }
 
 impl Checked for Settings {
-    fn faults(&self) -> Vec<Nonsense> {
+    fn bounds(&self) -> Bounds {
         Bounds::default()
             .within("busy_timeout_ms", self.busy_timeout_ms, 1..=600_000)
+            // 8 TiB: half of what SQLite takes with pages of 4 KiB
+            .within("max_size_mib", self.max_size_mib, 0..=1 << 23)
             .within("keep_latest", self.keep_latest, KEEP_LATEST_MIN..=100_000)
             .within("keep_days", self.keep_days, KEEP_DAYS_MIN..=36_500)
-            .faults()
     }
 }
 

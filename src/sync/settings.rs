@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use crate::ambient::bounds::{Bounds, Checked, Nonsense};
+use crate::ambient::bounds::{Bounds, Checked};
 use crate::ldap::filter::Filter;
 use crate::policy::documents::{AttributeMapping, Guards, SyncScope};
 use crate::sync::error::SyncError;
@@ -15,7 +16,7 @@ use crate::sync::error::SyncError;
 const LEASE_SECONDS_MIN: u32 = 30;
 
 /// How a run goes about it; the same for all members.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Members synchronised at the same time.
@@ -65,7 +66,7 @@ impl Settings {
 }
 
 impl Checked for Settings {
-    fn faults(&self) -> Vec<Nonsense> {
+    fn bounds(&self) -> Bounds {
         Bounds::default()
             .within("parallel", self.parallel, 1..=1_000)
             .within("connections", self.connections, 1..=16)
@@ -76,7 +77,6 @@ impl Checked for Settings {
             .within("page_bytes", self.page_bytes, 1 << 20..=1 << 28)
             .within("approval_seconds", self.approval_seconds, 60..=31_536_000)
             .within("second_officer_at", self.second_officer_at, 1..=1_000_000)
-            .faults()
     }
 }
 

@@ -92,7 +92,8 @@ fn all_faults_come_at_once_in_the_order_of_the_file() {
             "10:3: unknown key `tls.client_ca`; it is called `tls.client_anchors`",
             "16:13: `national.password` must be a reference to a secret; \
              write `{ file: /path }` or `{ environment: NAME }`, never the secret itself",
-            "20:19: `intervals.assess_seconds`: invalid type: string \"soon\", expected u32; leave the key out for its default",
+            "20:19: `intervals.assess_seconds` must be a whole number from 5 to 86400, not `soon`; \
+             write a whole number without quotes",
             "21:3: unknown key `intervals.asess_seconds`; did you mean `intervals.assess_seconds`?",
             "23:5: unknown key `applications[0].nmae`; did you mean `applications[0].name`?",
         ]
@@ -140,6 +141,16 @@ fn each_kind_of_fault_is_told_apart() {
             "13:12: `national test` is no name that a certificate can",
         ),
         ("  crls: [clients.crl]", "  unlisted: perhaps", "11:13: `tls.unlisted` must be `refuse` or `allow`"),
+        (
+            "  crls: [clients.crl]",
+            "  crl_max_age_hours: 0",
+            "11:22: `tls.crl_max_age_hours` must be from 1 to 87600, not 0",
+        ),
+        (
+            "  crls: [clients.crl]",
+            "  crl_max_age_hours: day",
+            "11:22: `tls.crl_max_age_hours` must be a whole number, not `day`",
+        ),
         ("  crls: [clients.crl]", "  crls: []", "11:9: no revocation list is named"),
         ("\n  crls: [clients.crl]", "", "8:3: no revocation list is named"),
         ("name: sms", "name: 7", "22:11: `applications[0].name` must be a text, not an integer"),
@@ -212,6 +223,34 @@ const NONSENSE: &[&str] = &[
     "front.bulk_pause_microseconds: 1000000",
     "front.hold_up_milliseconds: 0",
     "front.audit_chunk_bytes: 0",
+    "front.mount_in_flight: 0",
+    "front.retries: 4294967295",
+    "front.index_seconds: 4294967295",
+    "front.upstreams_for_long_results: 18446744073709551615",
+    "front.dial_hedge_milliseconds: 0",
+    "front.silence_milliseconds: 0",
+    "front.probe_idle_milliseconds: 0",
+    "front.probe_milliseconds: 18446744073709551615",
+    "front.walks_per_upstream: 0",
+    "front.walk_upstreams: 100000",
+    "front.walk_idle_milliseconds: 0",
+    "front.walk_idle_milliseconds: 300000",
+    "front.sort_bytes: 4194304",
+    "front.ranged_bytes: 4194304",
+    "front.shared_bytes: 4194304",
+    "front.account_checks: 0",
+    "front.account_checks: 18446744073709551615",
+    "front.account_checks_per_member: 0",
+    "front.account_checks_per_member: 1025",
+    "front.account_kept_seconds: 0",
+    "front.account_refused_kept_seconds: 86401",
+    "front.account_unreachable_seconds: 86401",
+    "front.account_check_milliseconds: 0",
+    "front.password_bound_seconds: 0",
+    "front.password_refusal_milliseconds: 0",
+    "front.password_tries_per_name: 0",
+    "front.password_tries_per_address: 0",
+    "front.password_tries_seconds: 0",
     "assess.probe_seconds: 0",
     "assess.pass_seconds: 0",
     "assess.pass_seconds: 4",
@@ -237,6 +276,7 @@ const NONSENSE: &[&str] = &[
     "sync.approval_seconds: 0",
     "sync.second_officer_at: 0",
     "store.busy_timeout_ms: 0",
+    "store.max_size_mib: 4294967295",
 ];
 
 /// The lines that say `a.b.c: value`, and the column of the value.
@@ -272,6 +312,58 @@ fn settings_that_would_never_work_are_refused_in_their_place() {
     for section in ["front", "assess", "sync", "store", "intervals", "log"] {
         assert_eq!(faults(&format!("{good}{section}: {{}}\n")), Vec::<String>::new());
     }
+}
+
+#[test]
+fn values_of_another_kind_are_told_in_plain_words() {
+    let good = GOOD.split("intervals:").next().unwrap();
+    for (setting, expected) in [
+        ("front.walks: many", "must be a whole number from 0 to 1000000, not `many`; write a whole number"),
+        ("front.walks: '7'", "must be a whole number from 0 to 1000000, not `7`; write a whole number"),
+        ("front.walks: 1.5", "must be a whole number from 0 to 1000000, not 1.5;"),
+        ("front.walks: -1", "must be a whole number from 0 to 1000000, not -1;"),
+        ("front.walks: 99999999999999999999999", "must be a whole number from 0 to 1000000, not "),
+        ("front.walks: [1]", "must be a whole number from 0 to 1000000, not a list;"),
+        ("front.walks:  ", "must be a whole number from 0 to 1000000, not nothing;"),
+        ("front.size_limit: 4294967296", "must be a whole number from 1 to 10000000, not 4294967296;"),
+        ("front.account_check: perhaps", "must be `true` or `false`, not `perhaps`; write `true` or `false`"),
+        ("assess.plain_port: 65536", "must be a whole number from 1 to 65535, not 65536;"),
+        ("assess.kinit: 5", "must be a text, not 5; write a text"),
+        ("assess.directory: 5", "must be a section of keys and values, not 5; write `key: value`"),
+        ("assess.directory.page_size: x", "must be a whole number from 1 to 100000, not `x`;"),
+        ("sync.national_attributes: mail", "must be a list, not `mail`; write it in square brackets"),
+        ("discovery.resolver: nowhere", "cannot be read: invalid socket address syntax;"),
+        ("log.format: xml", "must be `human` or `json`, not `xml`; write one of these words"),
+    ] {
+        let (text, _) = written(setting);
+        let told = faults(&format!("{good}{text}"));
+        let path = setting.split(':').next().unwrap();
+        let line = good.lines().count() + text.lines().count();
+        assert_eq!(told.len(), 1, "{setting}: {told:?}");
+        assert!(told[0].starts_with(&format!("{line}:")), "{setting}: {told:?}");
+        assert!(told[0].contains(&format!("`{path}` {expected}")), "{setting}: {told:?}");
+    }
+    // each of several is told, in sections of sections, too, and what is good beside them counts
+    let told = faults(&format!(
+        "{good}assess:\n  directory: {{page_size: x, entries: y, pagesize: 1}}\n  parallel: 0\n\
+         sync: {{national_attributes: [a, 7, []]}}\n"
+    ));
+    assert_eq!(told.len(), 5, "{told:?}");
+    assert!(told[0].contains("`assess.directory.page_size` must be a whole number"), "{told:?}");
+    assert!(told[1].contains("`assess.directory.entries` must be a whole number"), "{told:?}");
+    assert!(told[2].contains("did you mean `assess.directory.page_size`?"), "{told:?}");
+    assert!(told[3].contains("`assess.parallel` must be from 1 to 1000, not 0"), "{told:?}");
+    assert!(told[4].contains("`sync.national_attributes[1]` must be a text, not 7"), "{told:?}");
+    // not a word of the program's own
+    let program = ["usize", "u32", "u64", "u16", "bool,", "invalid type", "string \"", "expected"];
+    for line in told {
+        assert!(program.iter().all(|word| !line.contains(word)), "{line}");
+    }
+    // as many as a file holds end soon
+    let many: String = (0..3_000).map(|number| format!("  k{number}: 1\n")).collect();
+    let began = std::time::Instant::now();
+    assert_eq!(faults(&format!("{good}front:\n{many}")).len(), 3_000);
+    assert!(began.elapsed().as_secs() < 20, "{:?}", began.elapsed());
 }
 
 fn check(stage: &Stage, arguments: &[&str]) -> Output {
@@ -422,6 +514,50 @@ fn a_certificate_that_is_over_is_a_fault_and_a_list_that_is_over_a_warning() {
     let told = told(&faults.faults).join("\n");
     assert!(told.contains("no client would accept the front door"), "{told}");
     assert!(told.contains("the trust anchor "), "{told}");
+}
+
+#[test]
+fn every_setting_is_shown_without_a_configuration() {
+    let ask = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        let done =
+            command.args(["config", "settings", "--config", "/nowhere"]).args(arguments).output().unwrap();
+        assert_eq!(done.status.code(), Some(0));
+        text(&done.stdout)
+    };
+    let table = ask(&[]);
+    let line = table.lines().find(|line| line.starts_with("front.index_seconds ")).unwrap();
+    for part in [" 900 ", " seconds ", " 0 to 604800 ", "A member's index ", "0: never"] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    let all: serde_json::Value = serde_json::from_str(&ask(&["--json"])).unwrap();
+    let all = all.as_array().unwrap();
+    assert_eq!(all.len() + 1, table.lines().count());
+    let sort = all.iter().find(|setting| setting["key"] == "front.sort_bytes").unwrap();
+    assert_eq!((sort["default"].as_u64(), sort["unit"].as_str()), (Some(2 << 20), Some("bytes")));
+    assert!(sort["meaning"].as_str().unwrap().contains("Must be below `output_bytes`"), "{sort}");
+    // what is shown can be written
+    let good = GOOD.split("intervals:").next().unwrap();
+    for setting in all.iter().filter(|setting| setting["key"] != "discovery.resolver") {
+        let (lines, _) = written(&format!("{}: {}", setting["key"].as_str().unwrap(), setting["default"]));
+        assert_eq!(faults(&format!("{good}{lines}")), Vec::<String>::new(), "{setting}");
+    }
+}
+
+#[test]
+fn the_example_is_good_and_its_comments_are_the_defaults() {
+    let example = include_str!("../../deploy/example/portcullis.yaml");
+    assert_eq!(faults(example), Vec::<String>::new());
+    let is_setting = |line: &str| line == "# front:" || line.starts_with("#   ") && line.contains("  # ");
+    let with: String = example
+        .lines()
+        .map(|line| if is_setting(line) { line.replacen("# ", "", 1) } else { line.to_owned() } + "\n")
+        .collect();
+    let read = |text: &str| file::parse(text, Path::new("/etc/portcullis"), None);
+    let (config, told) = read(&with);
+    assert_eq!(told, []);
+    assert_eq!(config, read(example).0);
+    assert!(with.contains("\nfront:\n  shards: 0 "), "{with}");
 }
 
 fn open_to(path: &Path, mode: u32) {

@@ -11,6 +11,7 @@ use portcullis::store::record::GateRecord;
 use portcullis::store::sqlite::store::SqliteStore;
 
 use crate::app_stage::{Stage, argument};
+use crate::store_conformance::{audit, member};
 
 const AGREEMENTS: &str = "\
 kind: Release
@@ -47,6 +48,9 @@ fn stage() -> Stage {
     let config = stage.config();
     let store = SqliteStore::open(&config.data_dir, &config.store).unwrap();
     let now = Clock::system().now();
+    for code in ["RXB", "RXC", "RXA"] {
+        store.save_member(&member(code), None, &audit("member.request")).unwrap();
+    }
     for (member, state, reason) in
         [("RXA", "open", "every control is met"), ("RXB", "closed", "krbtgt is too old")]
     {
@@ -84,6 +88,13 @@ fn json(stage: &Stage, arguments: &[&str]) -> (i32, serde_json::Value) {
     let value = serde_json::from_str(&text)
         .unwrap_or_else(|_| panic!("{arguments:?}: {text}{}", String::from_utf8_lossy(&done.stderr)));
     (done.status.code().unwrap(), value)
+}
+
+/// What an officer reads, and the exit code.
+fn told(stage: &Stage, arguments: &[&str]) -> (i32, String) {
+    let done = explain(stage, arguments);
+    let text = [done.stdout, done.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    (done.status.code().unwrap(), text)
 }
 
 fn words(value: &serde_json::Value) -> BTreeSet<String> {
@@ -160,6 +171,84 @@ fn why_not() {
     let (code, _) = json(&stage, &["national", "--requester", "application", "--name", "other"]);
     assert_eq!(code, 1);
     // what cannot be asked
-    assert_eq!(explain(&stage, &["RXA", "--requester", "person"]).status.code(), Some(1));
+    let (code, text) = told(&stage, &["RXA", "--requester", "person"]);
+    assert_eq!((code, text.contains("say which with --member")), (1, true), "{text}");
     assert_eq!(explain(&stage, &["much too long", "--requester", "person"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_member_that_is_not_there_is_told_beside_those_that_are() {
+    let stage = stage();
+    for arguments in [
+        ["RXZ", "--requester", "person", "--member", "RXA"],
+        ["RXA", "--requester", "person", "--member", "RXZ"],
+        ["national", "--requester", "connector", "--member", "rxz"],
+    ] {
+        let (code, text) = told(&stage, &arguments);
+        assert_eq!(code, 1, "{arguments:?}: {text}");
+        assert!(text.contains("there is no member RXZ; known are: RXA, RXB, RXC"), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn the_national_directory_has_its_name_in_any_letters() {
+    let stage = stage();
+    for name in ["national", "NATIONAL", "National"] {
+        let (code, said) = json(&stage, &[name, "--requester", "person", "--member", "RXA"]);
+        assert_eq!((code, &said["target"]), (0, &serde_json::json!("national")), "{name}: {said}");
+        assert_eq!(said["gates"].as_array().unwrap().len(), 1, "{name}: {said}");
+    }
+    // and no member can have it
+    let member = member("NATIONAL");
+    let store = SqliteStore::open(&stage.config().data_dir, &stage.config().store).unwrap();
+    let by = portcullis::enrol::run::By { actor: "tester", reason: "r", now: Clock::system().now() };
+    let refused = portcullis::enrol::run::request(&store, member, &by).unwrap_err().to_string();
+    assert!(refused.contains("NATIONAL is the name of the national directory"), "{refused}");
+}
+
+#[test]
+fn what_does_not_go_with_the_kind_of_requester_is_refused() {
+    let stage = stage();
+    for (arguments, expected) in [
+        (
+            &["RXA", "--requester", "person", "--member", "RXA", "--name", "mail"][..],
+            "--name goes with an application",
+        ),
+        (
+            &["RXA", "--requester", "connector", "--member", "RXA", "--name", "mail"],
+            "--name goes with an application",
+        ),
+        (&["RXA", "--requester", "person", "--name", "mail"], "say which with --member"),
+        (
+            &["national", "--requester", "application", "--name", "mail", "--member", "RXA"],
+            "--member goes with a person or a connector",
+        ),
+        (&["national", "--requester", "application"], "say which with --name"),
+    ] {
+        let (code, text) = told(&stage, arguments);
+        assert_eq!(code, 1, "{arguments:?}: {text}");
+        assert!(text.contains(expected), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn an_application_belongs_to_the_member_that_the_configuration_says() {
+    let stage = stage();
+    let config = std::fs::read_to_string(stage.path("portcullis.yaml")).unwrap();
+    let application =
+        format!("applications: [{{ name: mail, sha256: '{}', member: RXB }}]\n", "ab".repeat(32));
+    stage.write("portcullis.yaml", &(config + &application));
+    // its own member's gate counts
+    let (code, said) = json(&stage, &["national", "--requester", "application", "--name", "mail"]);
+    assert_eq!((code, said["outcome"]["kind"].as_str()), (1, Some("own_gate_closed")), "{said}");
+    assert_eq!(said["gates"][0]["member"], "RXB");
+}
+
+#[test]
+fn what_the_requester_is_told_is_quoted_when_there_is_something() {
+    let stage = stage();
+    let (_, text) = told(&stage, &["RXB", "--requester", "person", "--member", "RXA"]);
+    assert!(text.contains("refused (target_gate_closed): the requester is told 32\n"), "{text}");
+    let (_, text) = told(&stage, &["national", "--requester", "application", "--name", "other"]);
+    assert!(text.contains("is told 50, `no release agreement covers this request`\n"), "{text}");
 }

@@ -32,6 +32,7 @@ class Samba:
     """Settings of Samba's client for one side: where it finds the host, and as whom it goes there."""
 
     def __init__(self, folder, side, direct):
+        self.folder = folder
         self.host = side.tls_name if direct else ADDRESS
         self.environment = {**os.environ, "KRB5CCNAME": os.path.join(folder, "ccache")}
         conf = os.path.join(folder, "smb.conf")
@@ -50,7 +51,8 @@ class Samba:
             self.who = ["-U", "%"]
 
     def run(self, *command):
-        ran = subprocess.run(command, env=self.environment, capture_output=True, timeout=60, check=False)
+        # smbtorture makes a folder where it is started, and leaves it there when it is killed
+        ran = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, timeout=60, check=False)
         return ran.returncode, ran.stdout.decode("utf-8", "replace"), ran.stderr.decode("utf-8", "replace")
 
     def torture(self, test):
