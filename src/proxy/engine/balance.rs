@@ -37,14 +37,15 @@ impl Latency {
     }
 }
 
-/// Servers of a mount that are not to be asked.
+/// Some of a mount's servers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Barred(u32);
+pub struct Places(u32);
 
-impl Barred {
-    pub const NONE: Barred = Barred(0);
+impl Places {
+    pub const NONE: Places = Places(0);
+    pub const ALL: Places = Places(u32::MAX);
 
-    pub fn bar(&mut self, place: usize) {
+    pub fn add(&mut self, place: usize) {
         if place < SERVERS {
             self.0 |= 1 << place;
         }
@@ -60,10 +61,10 @@ impl Barred {
     }
 }
 
-impl From<Option<usize>> for Barred {
-    fn from(place: Option<usize>) -> Barred {
-        let mut barred = Barred::default();
-        place.into_iter().for_each(|place| barred.bar(place));
+impl From<Option<usize>> for Places {
+    fn from(place: Option<usize>) -> Places {
+        let mut barred = Places::default();
+        place.into_iter().for_each(|place| barred.add(place));
         barred
     }
 }
@@ -96,7 +97,7 @@ impl Load {
 
 /// The place of the server that gets the next question: none that is `barred`, None when no other is healthy. `chance` gives
 /// a number below its argument.
-pub fn pick(loads: &[Load], barred: Barred, mut chance: impl FnMut(u64) -> u64) -> Option<usize> {
+pub fn pick(loads: &[Load], barred: Places, mut chance: impl FnMut(u64) -> u64) -> Option<usize> {
     let may = |place: usize, load: &Load| load.healthy && !barred.has(place);
     let nearest = loads.iter().enumerate().filter(|(place, l)| may(*place, l)).map(|(_, l)| l.rank).min()?;
     let near = || loads.iter().enumerate().filter(|(place, l)| may(*place, l) && l.rank == nearest);
@@ -165,8 +166,8 @@ mod tests {
         loads[0].healthy = false;
         assert_eq!(shares(&loads, None), [0, 10_000, 0]);
         loads[1].healthy = false;
-        assert_eq!(pick(&loads, Barred::NONE, chance()), None);
-        assert_eq!(pick(&[], Barred::default(), chance()), None);
+        assert_eq!(pick(&loads, Places::NONE, chance()), None);
+        assert_eq!(pick(&[], Places::default(), chance()), None);
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use crate::ldap::message::ResultCode;
 use crate::policy::terms::Target;
 use crate::proxy::engine::answer::Answer;
-use crate::proxy::engine::balance::{self, Barred, Load};
+use crate::proxy::engine::balance::{self, Load, Places};
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::key::SLOTS;
 use crate::proxy::engine::output::SLOW;
+use crate::proxy::engine::turns::{Pace, Paces};
 use crate::proxy::engine::upstream::{Favourite, Mount, Stage};
 use crate::proxy::engine::wish::Wish;
 
@@ -23,8 +24,8 @@ pub enum Choice {
 /// The connections to one server, or to all of a mount.
 #[derive(Default)]
 struct Lane {
-    /// For a question of a requester whose questions are slow there.
-    slow: bool,
+    /// What is to be expected of the question.
+    paces: Paces,
     /// One with room, and how much.
     room: Option<(usize, u32)>,
     /// The one with the fewest questions of those without room.
@@ -42,8 +43,9 @@ type Rank = (bool, u32);
 
 impl Engine {
     /// Where the next question to `target` goes. The servers that are `barred` must not be asked.
-    /// `slow`: it is of a requester whose questions are slow there, and gets a connection for itself if there is one.
-    pub(super) fn choose(&mut self, target: &Target, barred: Barred, slow: bool) -> Choice {
+    /// One that is not known to be `Quick` rather gets a connection that nothing else waits for; a `Slow` one waits until
+    /// there is one.
+    pub(super) fn choose(&mut self, target: &Target, barred: Places, paces: Paces) -> Choice {
         let (now, limit) = (self.now, self.settings.mount_in_flight);
         if !self.snapshot.mounts.contains_key(target) {
             return Choice::Nowhere;
@@ -61,10 +63,10 @@ impl Engine {
         match mount.servers.len() {
             servers if barred.is_all(servers) => Choice::Nowhere,
             1 => {
-                let lane = self.lane(mount, None, slow);
+                let lane = self.lane(mount, None, paces);
                 self.choose_alone(target, &lane)
             }
-            _ => self.choose_among(target, barred, slow),
+            _ => self.choose_among(target, barred, paces),
         }
     }
 
@@ -78,41 +80,41 @@ impl Engine {
         match (lane.fullest, lane.beside) {
             (Some((key, _)), _) => Choice::Send(key),
             // What waits behind a long result waits for longer than a connection takes.
-            (None, Some(_)) if dialled || self.is_coming(target, Barred::NONE, patience) => Choice::Wait,
+            (None, Some(_)) if dialled || self.is_coming(target, Places::NONE, patience) => Choice::Wait,
             (None, Some((key, _))) => Choice::Send(key),
             (None, None) if lane.coming || dialled => Choice::Wait,
-            (None, None) => self.take_over(target, Barred::NONE),
+            (None, None) => self.take_over(target, Places::NONE),
         }
     }
 
     /// The lighter of two servers that chance names; while it is being connected to, whoever is ready.
-    fn choose_among(&mut self, target: &Target, barred: Barred, slow: bool) -> Choice {
-        if !slow && let Some(key) = self.favourite(target, barred) {
+    fn choose_among(&mut self, target: &Target, barred: Places, paces: Paces) -> Choice {
+        if let Some(key) = self.favourite(target, barred, paces) {
             return Choice::Send(key);
         }
         let patience = self.settings.dial_hedge_milliseconds * 1_000;
         if let Some(place) = self.pick(target, barred) {
             let Some(mount) = self.mounts.get(target) else { return Choice::Nowhere };
-            let lane = self.lane(mount, Some(place), slow);
+            let lane = self.lane(mount, Some(place), paces);
             if let Some((key, left)) = lane.room {
                 let favourite = Favourite { at: self.now, place, left };
-                if let Some(mount) = self.mounts.get_mut(target).filter(|_| !slow) {
+                if let Some(mount) = self.mounts.get_mut(target).filter(|_| paces.at(place) == Pace::Quick) {
                     mount.favourite = favourite;
                 }
                 return Choice::Send(key);
             }
             // Who waits already waits for one connection, not for one to each server.
-            if self.anyone(target, barred, slow).is_some() || !self.is_coming(target, barred, patience) {
+            if self.anyone(target, barred, paces).is_some() || !self.is_coming(target, barred, patience) {
                 self.dial_into(target, place, &lane);
             }
         }
-        if let Some((key, held_up)) = self.anyone(target, barred, slow)
+        if let Some((key, held_up)) = self.anyone(target, barred, paces)
             && !(held_up && self.is_coming(target, barred, patience))
         {
             return Choice::Send(key);
         }
         if self.is_coming(target, barred, patience)
-            || self.dial_another(target, barred, slow)
+            || self.dial_another(target, barred, paces)
             || self.is_coming(target, barred, u64::MAX)
         {
             return Choice::Wait;
@@ -121,19 +123,20 @@ impl Engine {
     }
 
     /// All questions of a turn go one way, as far as it has room, so that they leave in one write.
-    fn favourite(&mut self, target: &Target, barred: Barred) -> Option<usize> {
+    fn favourite(&mut self, target: &Target, barred: Places, paces: Paces) -> Option<usize> {
         let mount = self.mounts.get(target)?;
         let favourite = mount.favourite;
-        if favourite.at != self.now || favourite.left <= 1 || barred.has(favourite.place) {
+        let quick = paces.at(favourite.place) == Pace::Quick && !barred.has(favourite.place);
+        if favourite.at != self.now || favourite.left <= 1 || !quick {
             return None;
         }
-        let (key, _) = self.lane(mount, Some(favourite.place), false).room?;
+        let (key, _) = self.lane(mount, Some(favourite.place), Paces::QUICK).room?;
         let mount = self.mounts.get_mut(target)?;
         mount.favourite.left -= 1;
         Some(key)
     }
 
-    fn pick(&mut self, target: &Target, barred: Barred) -> Option<usize> {
+    fn pick(&mut self, target: &Target, barred: Places) -> Option<usize> {
         let mut loads = std::mem::take(&mut self.loads);
         self.weigh(target, &mut loads);
         let picked = balance::pick(&loads, barred, |bound| self.jitter(bound));
@@ -164,11 +167,11 @@ impl Engine {
         }
     }
 
-    /// What the connections to the server at `server`, or to all, can take of questions that are `slow` or not.
-    fn lane(&self, mount: &Mount, server: Option<usize>, slow: bool) -> Lane {
+    /// What the connections to the server at `server`, or to all, can take of questions of these `paces`.
+    fn lane(&self, mount: &Mount, server: Option<usize>, paces: Paces) -> Lane {
         let depth = self.settings.upstream_depth;
         let bounds = self.turn_bounds();
-        let mut lane = Lane { slow, ..Lane::default() };
+        let mut lane = Lane { paces, ..Lane::default() };
         for key in &mount.upstreams {
             let Some(upstream) = self.upstreams.get(*key) else { continue };
             let other = server.is_some_and(|place| place != upstream.place);
@@ -182,9 +185,8 @@ impl Engine {
             }
             let slow_after = mount.turns.slow_after(upstream.place, &bounds, self.now);
             let held_up = upstream.is_held_up(slow_after, self.now) || mount.turns.is_kept_busy(*key);
-            let live = upstream.live();
-            // What is slow gets a connection that nothing else waits for.
-            let room = if slow { u32::from(live == 0) } else { depth.saturating_sub(live) };
+            let (live, pace) = (upstream.live(), paces.at(upstream.place));
+            let room = if pace == Pace::Quick { depth.saturating_sub(live) } else { u32::from(live == 0) };
             if room > 0 && !held_up {
                 lane.room = Some((*key, room));
                 return lane;
@@ -192,8 +194,8 @@ impl Engine {
             lane.count += usize::from(!held_up);
             lane.held_up += usize::from(held_up);
             let free = (live as usize) < SLOTS && upstream.paused.is_none();
-            let best = if held_up || slow { &mut lane.beside } else { &mut lane.fullest };
-            let rank = (slow && !held_up, live);
+            let best = if held_up || pace == Pace::Slow { &mut lane.beside } else { &mut lane.fullest };
+            let rank = (pace == Pace::Slow && !held_up, live);
             if free && best.is_none_or(|(_, least)| rank < least) {
                 *best = Some((*key, rank));
             }
@@ -206,7 +208,7 @@ impl Engine {
         let most = self.settings.upstreams;
         let all = most + self.settings.upstreams_for_long_results;
         let server = self.mounts.get(target).and_then(|mount| mount.servers.get(place));
-        let may = (lane.slow || lane.count < most)
+        let may = (lane.paces.at(place) == Pace::Slow || lane.count < most)
             && lane.count + lane.held_up < all
             && !lane.coming
             && server.is_some_and(|server| server.breaker().may_dial(self.now));
@@ -217,7 +219,7 @@ impl Engine {
     }
 
     /// Dials the nearest other server that may be dialled; chance decides between equals.
-    fn dial_another(&mut self, target: &Target, barred: Barred, slow: bool) -> bool {
+    fn dial_another(&mut self, target: &Target, barred: Places, paces: Paces) -> bool {
         let count = self.mounts.get(target).map_or(0, |mount| mount.servers.len());
         let start = self.jitter(count as u64) as usize;
         let rank = |engine: &Engine, place: usize| {
@@ -229,7 +231,7 @@ impl Engine {
         places.retain(|place| !barred.has(*place));
         places.sort_by_key(|place| rank(self, *place));
         places.into_iter().any(|place| {
-            let lane = self.mounts.get(target).map(|mount| self.lane(mount, Some(place), slow));
+            let lane = self.mounts.get(target).map(|mount| self.lane(mount, Some(place), paces));
             lane.is_some_and(|lane| self.dial_into(target, place, &lane))
         })
     }
@@ -238,7 +240,7 @@ impl Engine {
     /// does.
     pub(super) fn dial_beside(&mut self, target: &Target) -> bool {
         let count = self.mounts.get(target).map_or(0, |mount| mount.servers.len());
-        let picked = self.pick(target, Barred::NONE);
+        let picked = self.pick(target, Places::NONE);
         let may = |engine: &Engine, place: &usize| {
             let server = engine.mounts.get(target).and_then(|mount| mount.servers.get(*place));
             server.is_some_and(|server| server.breaker().may_dial(engine.now))
@@ -251,7 +253,7 @@ impl Engine {
     }
 
     /// Whether a connection is being made, for less than `patience` microseconds yet.
-    fn is_coming(&self, target: &Target, barred: Barred, patience: u64) -> bool {
+    fn is_coming(&self, target: &Target, barred: Places, patience: u64) -> bool {
         let Some(mount) = self.mounts.get(target) else { return false };
         mount.upstreams.iter().filter_map(|key| self.upstreams.get(*key)).any(|upstream| {
             matches!(upstream.stage, Stage::Dialling | Stage::Binding)
@@ -262,9 +264,9 @@ impl Engine {
     }
 
     /// The best connection that takes anything: of a healthy server rather than of one that is not, then one on which
-    /// nothing is held up, or for a `slow` question nothing is at all, then near, then with few questions. With whether the
+    /// nothing is held up, or for a question that is not `Quick` nothing is at all, then near, then with few questions. With whether the
     /// question would be held up there.
-    fn anyone(&self, target: &Target, barred: Barred, slow: bool) -> Option<(usize, bool)> {
+    fn anyone(&self, target: &Target, barred: Places, paces: Paces) -> Option<(usize, bool)> {
         let mount = self.mounts.get(target)?;
         let endpoint = mount.servers.endpoint()?;
         let bounds = self.turn_bounds();
@@ -280,15 +282,16 @@ impl Engine {
             let rank = endpoint.servers.get(upstream.place)?.preference.rank;
             let slow_after = mount.turns.slow_after(upstream.place, &bounds, self.now);
             let held_up = upstream.is_held_up(slow_after, self.now) || mount.turns.is_kept_busy(*key);
-            let waits = if slow { upstream.live() > 0 } else { held_up };
-            Some((sick, waits, slow && !held_up, rank, upstream.live(), *key))
+            let pace = paces.at(upstream.place);
+            let waits = if pace == Pace::Slow { upstream.live() > 0 } else { held_up };
+            Some((sick, waits, pace == Pace::Slow && !held_up, rank, upstream.live(), *key))
         };
         mount.upstreams.iter().filter_map(order).min().map(|(_, waits, .., key)| (key, waits))
     }
 
     /// Every connection is held by a reader that does not read: the one that did so for longest ends, when it had its
     /// time.
-    fn take_over(&mut self, target: &Target, barred: Barred) -> Choice {
+    fn take_over(&mut self, target: &Target, barred: Places) -> Choice {
         let Some(mount) = self.mounts.get(target) else { return Choice::Nowhere };
         let held = mount.upstreams.iter().filter_map(|key| {
             let upstream = self.upstreams.get(*key)?;

@@ -7,10 +7,11 @@ use crate::ldap::codec;
 use crate::ldap::control::Control;
 use crate::ldap::message::{Authentication, Bind, Message, Operation, ResultCode};
 use crate::policy::terms::Target;
-use crate::proxy::engine::balance::{Barred, SERVERS};
+use crate::proxy::engine::balance::{Places, SERVERS};
 use crate::proxy::engine::choose::Choice;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::operation::{At, Leg};
+use crate::proxy::engine::turns::Pace;
 use crate::proxy::engine::upstream::{Favourite, Stage, Upstream, Waiting};
 use crate::proxy::engine::wish::Wish;
 
@@ -35,9 +36,9 @@ impl Engine {
         let Some(mut barred) = self.barred_for(target, &mut leg) else {
             return self.in_line(target, leg, request);
         };
-        let busy = barred != Barred::NONE;
-        avoid.into_iter().for_each(|place| barred.bar(place));
-        match self.choose(target, barred, leg.slow) {
+        let busy = barred != Places::NONE;
+        avoid.into_iter().for_each(|place| barred.add(place));
+        match self.choose(target, barred, leg.paces) {
             Choice::Send(upstream) => {
                 self.take_turn(upstream, &mut leg);
                 self.send(upstream, leg, request, &[]).ok_or(ResultCode::UNAVAILABLE)
@@ -161,8 +162,9 @@ impl Engine {
                 self.look_again(target, leg, request);
                 continue;
             }
-            let taken =
-                leg.slow && leg.page.is_none() && self.upstreams.get(key).is_some_and(|u| u.live() > 0);
+            let is_slow = |upstream: &Upstream| leg.paces.at(upstream.place) == Pace::Slow;
+            let upstream = self.upstreams.get(key).filter(|_| leg.page.is_none());
+            let taken = upstream.is_some_and(|upstream| upstream.live() > 0 && is_slow(upstream));
             if taken || !self.take_turn(key, &mut leg) {
                 self.look_again(target, leg, request);
                 continue;

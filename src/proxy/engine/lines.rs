@@ -2,7 +2,7 @@
 
 use crate::ldap::message::ResultCode;
 use crate::policy::terms::Target;
-use crate::proxy::engine::balance::Barred;
+use crate::proxy::engine::balance::Places;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::operation::{At, Leg};
 use crate::proxy::engine::turns::Bounds;
@@ -22,16 +22,16 @@ impl Engine {
 
     /// The servers of a directory that are not to be asked a question, because they have as many of its requester as they
     /// may; None when it has to wait for its turn.
-    pub(super) fn barred_for(&mut self, target: &Target, leg: &mut Leg) -> Option<Barred> {
+    pub(super) fn barred_for(&mut self, target: &Target, leg: &mut Leg) -> Option<Places> {
         leg.turn = None;
         let now = self.now;
-        let Some(operation) = self.operations.get(leg.operation) else { return Some(Barred::NONE) };
+        let Some(operation) = self.operations.get(leg.operation) else { return Some(Places::NONE) };
         let requester = &operation.requester.id;
         // A directory that is not mounted is not asked: whoever chooses will see that.
-        let Some(mount) = self.mounts.get_mut(target) else { return Some(Barred::NONE) };
+        let Some(mount) = self.mounts.get_mut(target) else { return Some(Places::NONE) };
         let servers = mount.servers.len();
         let barred = mount.turns.barred(requester, servers, now);
-        leg.slow = mount.turns.is_slow(requester, now);
+        leg.paces = mount.turns.paces(requester, now);
         let waits = !leg.called && mount.turns.waits(requester);
         (servers == 0 || !(waits || barred.is_all(servers))).then_some(barred)
     }
@@ -100,10 +100,10 @@ impl Engine {
         };
         // Where a server is ill, the others are waited for; where all are, nobody waits.
         let servers = mount.servers.len();
-        let mut ill = Barred::NONE;
+        let mut ill = Places::NONE;
         let broken = mount.servers.iter().enumerate().filter(|(_, server)| !server.breaker().is_closed());
-        broken.for_each(|(place, _)| ill.bar(place));
-        let ill = if ill.is_all(servers) { Barred::NONE } else { ill };
+        broken.for_each(|(place, _)| ill.add(place));
+        let ill = if ill.is_all(servers) { Places::NONE } else { ill };
         mount.turns.next((servers, ill), self.now, only)
     }
 
@@ -132,6 +132,19 @@ impl Engine {
         }
         self.pool.give(request);
         self.pool.give(leg.request);
+    }
+
+    /// Notes which questions are slow before they are answered.
+    pub(super) fn note_late(&mut self) {
+        let (bounds, now) = (self.turn_bounds(), self.now);
+        for (_, upstream) in self.upstreams.iter().filter(|(_, upstream)| upstream.live() > 0) {
+            let Some(mount) = self.mounts.get_mut(&upstream.mount) else { continue };
+            for leg in upstream.legs() {
+                if let Some(turn) = &leg.turn {
+                    mount.turns.is_late(turn, now.saturating_sub(leg.sent), &bounds, now);
+                }
+            }
+        }
     }
 
     /// Takes questions out of the lines whose operation has ended, and forgets requesters who ask no more.

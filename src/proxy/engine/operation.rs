@@ -8,7 +8,7 @@ use crate::namespace::projection::{Projection, Selection};
 use crate::proxy::engine::answer::Answer;
 use crate::proxy::engine::extras::{Beyond, Extras};
 use crate::proxy::engine::ranges::Ranges;
-use crate::proxy::engine::turns::Turn;
+use crate::proxy::engine::turns::{Paces, Turn};
 use crate::release::permit::Permit;
 use crate::release::requester::Operation as Kind;
 use crate::release::requester::Requester;
@@ -187,8 +187,10 @@ pub struct Leg {
     pub shared: Option<Box<Shared>>,
     /// The right to be at the directory.
     pub turn: Option<Turn>,
-    /// Its requester's questions are slow there.
-    pub slow: bool,
+    /// What is to be expected of it.
+    pub paces: Paces,
+    /// It was not expected to be quick where it is.
+    pub is_slow: bool,
     /// It has waited for its turn, which has come.
     pub called: bool,
 }
@@ -233,7 +235,8 @@ impl Leg {
             ranges: Ranges::default(),
             shared: None,
             turn: None,
-            slow: false,
+            paces: Paces::default(),
+            is_slow: false,
             called: false,
         }
     }

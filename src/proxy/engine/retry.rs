@@ -3,11 +3,12 @@
 
 use crate::ldap::message::ResultCode;
 use crate::policy::terms::Target;
-use crate::proxy::engine::balance::Barred;
+use crate::proxy::engine::balance::Places;
 use crate::proxy::engine::choose::Choice;
 use crate::proxy::engine::core::Engine;
 use crate::proxy::engine::operation::Leg;
 use crate::proxy::engine::ranges::Ranges;
+use crate::proxy::engine::turns::Paces;
 
 impl Engine {
     /// Asks another server than the one at `place` what that one did not answer. Only while nothing of its answer went
@@ -56,8 +57,9 @@ impl Engine {
         if self.mounts.get(target).is_none_or(|mount| mount.waiting.is_empty()) {
             return;
         }
-        let slow = self.mounts.get(target).and_then(|m| m.waiting.front()).is_some_and(|w| w.leg.slow);
-        match self.choose(target, Barred::NONE, slow) {
+        let first = self.mounts.get(target).and_then(|mount| mount.waiting.front());
+        let paces = first.map_or(Paces::QUICK, |waiting| waiting.leg.paces);
+        match self.choose(target, Places::NONE, paces) {
             Choice::Send(key) => self.send_waiting(target, key),
             Choice::Wait | Choice::Full => {}
             Choice::Nowhere => {

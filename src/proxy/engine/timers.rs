@@ -22,6 +22,7 @@ impl Engine {
         self.scan_walks();
         self.scan_health();
         self.tend_all_waiting();
+        self.note_late();
         self.serve_lines();
         self.tidy_lines();
         self.release_held_up();

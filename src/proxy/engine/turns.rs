@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use crate::proxy::engine::balance::Barred;
+use crate::proxy::engine::balance::Places;
 use crate::proxy::engine::key::UpstreamId;
 
 /// A question is slow that takes so many times as long as the quickest.
@@ -34,6 +34,38 @@ pub struct Bounds {
     pub slow_microseconds: u64,
 }
 
+/// What is to be expected of a requester's next question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pace {
+    /// It has asked quick ones lately, and no slow one.
+    Quick,
+    /// It has asked nothing lately.
+    #[default]
+    Unknown,
+    /// It has asked slow ones lately, or does now.
+    Slow,
+}
+
+/// The pace of a requester at each server of a directory.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Paces {
+    quick: Places,
+    slow: Places,
+}
+
+impl Paces {
+    /// Quick at every server.
+    pub const QUICK: Paces = Paces { quick: Places::ALL, slow: Places::NONE };
+
+    pub fn at(self, server: usize) -> Pace {
+        match (self.slow.has(server), self.quick.has(server)) {
+            (true, _) => Pace::Slow,
+            (false, true) => Pace::Quick,
+            (false, false) => Pace::Unknown,
+        }
+    }
+}
+
 /// The right to have one question at a server. It ends where it is dropped.
 #[derive(Debug)]
 pub struct Turn {
@@ -50,6 +82,7 @@ struct Window {
     /// Turns that there may be.
     size: u32,
     slow_at: Option<u64>,
+    quick_at: Option<u64>,
     shrunk: u64,
     grows: u64,
 }
@@ -61,6 +94,7 @@ impl Window {
             // Of whom nothing is known, that may ask slow questions.
             size: bounds.slow.min(bounds.most),
             slow_at: None,
+            quick_at: None,
             shrunk: 0,
             grows: 0,
         }
@@ -78,6 +112,15 @@ impl Window {
         self.slow_at.is_some_and(|at| now.saturating_sub(at) < within)
     }
 
+    fn pace(&self, now: u64) -> Pace {
+        let lately = |at: Option<u64>| at.is_some_and(|at| now.saturating_sub(at) < CALM_MICROSECONDS);
+        match (self.was_slow(now, SLOW_FOR_MICROSECONDS), lately(self.quick_at)) {
+            (true, _) => Pace::Slow,
+            (false, true) => Pace::Quick,
+            (false, false) => Pace::Unknown,
+        }
+    }
+
     fn slow(&mut self, microseconds: u64, least: u32, now: u64) {
         // Questions that were on their way together are slow together: that counts once.
         if now.saturating_sub(microseconds) >= self.shrunk {
@@ -90,6 +133,7 @@ impl Window {
 
     /// A question was quick; only whoever uses what it has gets more.
     fn quick(&mut self, pressed: bool, bounds: &Bounds, pause: u64, now: u64) {
+        self.quick_at = Some(now);
         if (pressed || !self.has_room()) && now >= self.grows {
             self.size = (self.size + 1).min(bounds.most);
             if self.was_slow(now, CALM_MICROSECONDS) {
@@ -154,13 +198,13 @@ impl<W> Default for Turns<W> {
 
 impl<W> Turns<W> {
     /// The servers, of so many, that have as many questions of `requester` as they may.
-    pub fn barred(&mut self, requester: &str, servers: usize, now: u64) -> Barred {
+    pub fn barred(&mut self, requester: &str, servers: usize, now: u64) -> Places {
         if !self.kept.is_empty() {
             self.let_go(now);
         }
-        let mut barred = Barred::NONE;
+        let mut barred = Places::NONE;
         if let Some(share) = self.share(requester) {
-            (0..servers).filter(|server| !share.has_room(*server)).for_each(|server| barred.bar(server));
+            (0..servers).filter(|server| !share.has_room(*server)).for_each(|server| barred.add(server));
         }
         barred
     }
@@ -199,7 +243,7 @@ impl<W> Turns<W> {
     /// names: one of each requester, round and round.
     pub fn next(
         &mut self,
-        (servers, barred): (usize, Barred),
+        (servers, barred): (usize, Places),
         now: u64,
         only: impl Fn(&W) -> Option<usize>,
     ) -> Option<W> {
@@ -276,12 +320,28 @@ impl<W> Turns<W> {
         self.kept.retain(|kept| kept.upstream != upstream);
     }
 
-    /// Whether the questions of `requester` are slow here.
-    pub fn is_slow(&self, requester: &str, now: u64) -> bool {
-        let share = self.share(requester);
-        share.is_some_and(|share| {
-            share.windows.iter().any(|window| window.was_slow(now, SLOW_FOR_MICROSECONDS))
-        })
+    /// What is to be expected of the next question of `requester`.
+    pub fn paces(&self, requester: &str, now: u64) -> Paces {
+        let mut paces = Paces::default();
+        for (server, window) in
+            self.share(requester).iter().flat_map(|share| share.windows.iter().enumerate())
+        {
+            match window.pace(now) {
+                Pace::Quick => paces.quick.add(server),
+                Pace::Slow => paces.slow.add(server),
+                Pace::Unknown => {}
+            }
+        }
+        paces
+    }
+
+    /// A question has no answer after so long: it is slow already.
+    pub fn is_late(&mut self, turn: &Turn, microseconds: u64, bounds: &Bounds, now: u64) {
+        let slow = microseconds > self.slow_after(turn.server, bounds, now);
+        let share = self.shares.get_mut(turn.place).filter(|_| slow);
+        if let Some(window) = share.and_then(|share| share.windows.get_mut(turn.server)) {
+            window.slow(microseconds, bounds.slow, now);
+        }
     }
 
     /// What takes longer than this is slow at a server.
@@ -367,8 +427,8 @@ mod tests {
     use super::*;
 
     const BOUNDS: Bounds = Bounds { most: 64, slow: 4, waiting: 100, slow_microseconds: 50_000 };
-    const ONE: (usize, Barred) = (1, Barred::NONE);
-    const TWO: (usize, Barred) = (2, Barred::NONE);
+    const ONE: (usize, Places) = (1, Places::NONE);
+    const TWO: (usize, Places) = (2, Places::NONE);
     const LIST: u64 = 200_000;
     const LOOKUP: u64 = 500;
 
@@ -395,7 +455,8 @@ mod tests {
         answer(&mut turns, "slow", 5, LIST, &mut now);
         let held = all(&mut turns, "slow", now);
         assert_eq!(held.len(), 4);
-        assert!(turns.is_slow("slow", now));
+        let pace = |requester: &str| turns.paces(requester, now).at(0);
+        assert_eq!((pace("slow"), pace("quick"), pace("nobody")), (Pace::Slow, Pace::Quick, Pace::Unknown));
         assert!(turns.barred("slow", 2, now).has(0) && !turns.barred("slow", 2, now).has(1));
         assert_eq!(all(&mut turns, "quick", now).len(), 64, "others are not held against it");
         drop(held);
@@ -472,9 +533,9 @@ mod tests {
         assert_eq!(all(&mut turns, "a", now).len(), 10);
         let (mut turns, now) = begin();
         turns.lost(7);
-        assert_eq!(turns.barred("a", 1, now), Barred::NONE);
+        assert_eq!(turns.barred("a", 1, now), Places::NONE);
         let (mut turns, now) = begin();
-        assert_eq!(turns.barred("a", 1, now + GIVEN_UP_MICROSECONDS), Barred::NONE);
+        assert_eq!(turns.barred("a", 1, now + GIVEN_UP_MICROSECONDS), Places::NONE);
         let (mut turns, now) = begin();
         for slot in 0..17 {
             turns.came_late(7, id(slot), &BOUNDS, now + u64::from(slot + 1) * LIST);

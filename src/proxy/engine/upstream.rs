@@ -11,7 +11,7 @@ use crate::proxy::engine::key::{SLOTS, UpstreamId};
 use crate::proxy::engine::operation::Leg;
 use crate::proxy::engine::recent::Recent;
 use crate::proxy::engine::server::Servers;
-use crate::proxy::engine::turns::Turns;
+use crate::proxy::engine::turns::{Pace, Turns};
 use crate::proxy::metrics::MemberMetrics;
 use crate::proxy::snapshot::Endpoint;
 use crate::release::view::View;
@@ -78,7 +78,7 @@ pub struct Upstream {
     /// Questions in a row that it answered with `busy` or `unavailable`.
     pub strikes: u32,
     pub latency: Latency,
-    /// Live questions of requesters whose questions are slow.
+    /// Live questions of requesters who are not known to ask quick ones.
     slow: u32,
     slots: Vec<Slot>,
     free: Vec<u16>,
@@ -138,7 +138,9 @@ impl Upstream {
         let id = UpstreamId { slot, generation: place.generation }.next();
         place.generation = id.generation;
         self.long |= leg.entries >= LONG;
-        self.slow += u32::from(leg.slow);
+        let mut leg = leg;
+        leg.is_slow = leg.paces.at(self.place) != Pace::Quick;
+        self.slow += u32::from(leg.is_slow);
         place.leg = Some(leg);
         self.live += 1;
         Ok(id)
@@ -185,7 +187,7 @@ impl Upstream {
         let leg = place.leg.take()?;
         let id = UpstreamId { slot, generation: place.generation };
         self.live = self.live.saturating_sub(1);
-        self.slow = self.slow.saturating_sub(u32::from(leg.slow));
+        self.slow = self.slow.saturating_sub(u32::from(leg.is_slow));
         self.free.push(slot);
         if leg.entries >= LONG {
             let long = self.legs().any(|leg| leg.entries >= LONG);
@@ -209,8 +211,8 @@ impl Upstream {
         self.long || self.paused.is_some()
     }
 
-    /// Whether a question would wait there behind what takes long: a long result, a question of a requester whose questions
-    /// are slow, or anything that the directory has been silent about for `slow_after` microseconds.
+    /// Whether a question would wait there behind what takes long: a long result, a question of a requester who is
+    /// not known to ask quick ones, or anything that the directory has been silent about for `slow_after` microseconds.
     pub fn is_held_up(&self, slow_after: u64, now: u64) -> bool {
         let silent = |since: u64| now.saturating_sub(since) > slow_after;
         self.is_streaming() || self.slow > 0 || self.silent_since.is_some_and(silent)

@@ -132,8 +132,11 @@ fn whoever_shares_a_connection_with_a_slow_reader_moves() {
     let mut rig = Rig::build(&wide(), Some(1_000), Settings::default(), &[0], &["RXA"]);
     let (greedy, other) = (rig.client(), rig.client());
     rig.turn(1_000);
-    rig.ask(greedy, 2, "RXA");
+    rig.ask(other, 9, "RXA");
     let first = rig.connect();
+    rig.answer(first);
+    rig.heard(other);
+    rig.ask(greedy, 2, "RXA");
     let question = rig.questions(first)[0];
     rig.ask(other, 2, "RXA");
     assert_eq!(rig.questions(first).len(), 1, "both are on one connection");
