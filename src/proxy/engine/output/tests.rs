@@ -129,7 +129,8 @@ fn twenty_clients_that_read_nothing() {
 /// A reader that stops while others wait on the same connection: their questions move to another one where they can.
 #[test]
 fn whoever_shares_a_connection_with_a_slow_reader_moves() {
-    let mut rig = Rig::build(&wide(), Some(1_000), Settings::default(), &[0], &["RXA"]);
+    let settings = Settings { shared_questions: 0, ..Settings::default() };
+    let mut rig = Rig::build(&wide(), Some(1_000), settings, &[0], &["RXA"]);
     let (greedy, other) = (rig.client(), rig.client());
     rig.turn(1_000);
     rig.ask(other, 9, "RXA");
