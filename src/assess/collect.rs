@@ -11,6 +11,9 @@ use tokio::time::{Instant, timeout_at};
 use crate::ambient::clock::Clock;
 use crate::assess::gathered::Gathered;
 use crate::assess::plan::{PlannedSearch, plan};
+use crate::assess::probes::access::probe as access;
+use crate::assess::probes::access::sight::Sightings;
+use crate::assess::probes::directory::Insight;
 use crate::assess::probes::logon::{Session, log_on};
 use crate::assess::probes::{
     canary, directory, discovery, encryption, ldap, privileged, rights, smartcard, tls,
@@ -42,29 +45,13 @@ pub async fn collect(
     let controllers = reachable.iter().map(|c| format!("{}:{}", c.host, c.port)).collect();
     match crate::tls::client::client_config(&target.anchors, None) {
         Ok(config) => {
-            let ways = Ways { target, reachable: &reachable, config: &config, settings, clock };
+            let access = wants_access(requirements);
+            let ways = Ways { target, reachable: &reachable, config: &config, settings, clock, access };
             gathered.absorb(pass(&ways, &searches, bound, at).await);
         }
         Err(error) => gathered.absorb(unread(&searches, &error.to_string())),
     }
-    for name in &requirements.probes {
-        if let Fact::NotCollected(_) = gathered.facts.get(name) {
-            let known = gathered.facts.records.get(name.split('.').next().unwrap_or(name));
-            let reason = match known {
-                Some(_) => "no probe finds it",
-                None => "the probe was not run",
-            };
-            if !name.ends_with(".complete") {
-                gathered
-                    .facts
-                    .records
-                    .entry(record_of(name))
-                    .or_default()
-                    .entry(short(name))
-                    .or_insert_with(|| Fact::NotCollected(reason.to_owned()));
-            }
-        }
-    }
+    note_what_nothing_found(requirements, &mut gathered);
     Evidence {
         schema: SCHEMA,
         member: target.member.clone(),
@@ -79,6 +66,24 @@ pub async fn collect(
         signature: String::new(),
     }
     .sealed()
+}
+
+/// Every fact that some control uses is in the evidence, if only to say that it was not collected.
+fn note_what_nothing_found(requirements: &Requirements, gathered: &mut Gathered) {
+    for name in &requirements.probes {
+        let Fact::NotCollected(_) = gathered.facts.get(name) else { continue };
+        let record = record_of(name);
+        // records of a collection say it themselves
+        if name.ends_with(".complete") || access::finds(name) {
+            continue;
+        }
+        let reason = match gathered.facts.records.contains_key(&record) {
+            true => "no probe finds it",
+            false => "the probe was not run",
+        };
+        let facts = gathered.facts.records.entry(record).or_default();
+        facts.entry(short(name)).or_insert_with(|| Fact::NotCollected(reason.to_owned()));
+    }
 }
 
 fn record_of(name: &str) -> String {
@@ -97,6 +102,15 @@ struct Ways<'a> {
     config: &'a Arc<ClientConfig>,
     settings: &'a Settings,
     clock: &'a Clock,
+    /// Whether something asks who else holds which rights.
+    access: bool,
+}
+
+/// Whether a fact is used that only the descriptors of others tell.
+fn wants_access(requirements: &Requirements) -> bool {
+    let worked_out = |name: &String| matches!(name.as_str(), "published" | "open_enrolment" | "enrolled_by");
+    requirements.probes.iter().any(|name| access::finds(name))
+        || requirements.reads.iter().flat_map(|read| &read.computed).any(worked_out)
 }
 
 /// When a pass ends, and how long that is from its start.
@@ -127,7 +141,7 @@ impl Bound {
 }
 
 async fn pass(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: OffsetDateTime) -> Gathered {
-    let Ways { target, reachable, config, settings, clock } = *ways;
+    let Ways { target, reachable, config, settings, clock, .. } = *ways;
     let tls_names: Vec<&str> = tls::NAMES.into_iter().chain(tls::CERTIFICATE_FACTS).collect();
     // the probes without a logon wait on the network, not on each other
     let (tls_facts, ldap_facts, card_facts, reading) = tokio::join!(
@@ -149,7 +163,7 @@ async fn pass(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
 
 /// Everything that needs our own account.
 async fn read(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: OffsetDateTime) -> Gathered {
-    let Ways { target, reachable, config, settings, clock } = *ways;
+    let Ways { target, reachable, config, settings, clock, .. } = *ways;
     let mut session = match bound.of(log_on(target, reachable, config, settings)).await {
         Some(Ok(session)) => session,
         Some(Err(reason)) => return without_session(ways, searches, bound, &reason).await,
@@ -160,9 +174,10 @@ async fn read(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
     let mut gathered = bound.probe("kerberos", &encryption::NAMES, kerberos).await;
     let canary = canary::probe(&mut session, target, clock);
     gathered.absorb(bound.probe("canary", &["canary.readable"], canary).await);
-    let rights = rights::probe(&mut session, settings, clock);
+    let mut sightings = Sightings::default();
+    let rights = rights::probe(&mut session, settings, clock, ways.access.then_some(&mut sightings));
     gathered.absorb(bound.probe("rights", &rights::NAMES, rights).await);
-    gathered.absorb(searched(&mut session, ways, searches, bound, at).await);
+    gathered.absorb(searched(&mut session, ways, searches, bound, at, sightings).await);
     // a controller that hangs by now is left without a word
     let _ = bound.of(session.directory.unbind()).await;
     gathered
@@ -174,10 +189,12 @@ async fn searched(
     searches: &[PlannedSearch],
     bound: Bound,
     at: OffsetDateTime,
+    sightings: Sightings,
 ) -> Gathered {
     let Ways { settings, clock, .. } = *ways;
     let mut gathered = Gathered::default();
-    let wanted = searches.iter().flat_map(|s| &s.reads).any(|read| read.computed.contains("privileged"));
+    let named = searches.iter().flat_map(|s| &s.reads).any(|read| read.computed.contains("privileged"));
+    let wanted = named || ways.access;
     let privileged = match wanted {
         false => Err("nothing asks who is privileged".to_owned()),
         true => bound
@@ -185,7 +202,16 @@ async fn searched(
             .await
             .unwrap_or_else(|| Err(bound.reason("search for privileged accounts"))),
     };
-    match bound.of(directory::probe(session, searches, &privileged, settings, clock, at)).await {
+    let mut templates = Err("nothing asks who may enrol".to_owned());
+    if ways.access {
+        let looked = bound.of(access::probe(session, settings, clock, &privileged, sightings, at)).await;
+        let (facts, found) =
+            looked.unwrap_or_else(|| access::failed(&bound.reason("search for the rights of others")));
+        gathered.absorb(facts);
+        templates = found;
+    }
+    let insight = Insight { privileged, templates };
+    match bound.of(directory::probe(session, searches, &insight, settings, clock, at)).await {
         Some(found) => gathered.absorb(found),
         None => gathered.absorb(directory::without_connection(searches, &bound.reason("reading"))),
     }
@@ -210,6 +236,7 @@ async fn without_session(
 fn unread(searches: &[PlannedSearch], reason: &str) -> Gathered {
     let mut gathered = directory::without_connection(searches, reason);
     gathered.absorb(rights::without_connection(reason));
+    gathered.absorb(access::failed(reason).0);
     gathered.set("canary.readable", Fact::Failed(reason.to_owned()));
     gathered
 }

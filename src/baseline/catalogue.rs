@@ -35,6 +35,100 @@ pub const SIGNATURES: &[&str] = &[
     "other",
 ];
 
+/// Kinds of key of certificates.
+pub const KEYS: &[&str] = &["rsa", "ec", "ed25519", "ed448", "dsa", "gost", "other"];
+
+/// Where the directory keeps certificates of authorities.
+pub const CERTIFICATE_STORES: &[&str] = &["logon", "root", "intermediate", "enrolment", "other"];
+
+/// Rights that an entry of an access control list can give, by name.
+pub const RIGHTS: &[&str] = &[
+    "add-self",
+    "all-extended-rights",
+    "all-validated-writes",
+    "autoenrol",
+    "change-permissions",
+    "create-child",
+    "delete",
+    "delete-child",
+    "delete-tree",
+    "enrol",
+    "full-control",
+    "install-replica",
+    "migrate-sid-history",
+    "replicate-changes",
+    "replicate-changes-all",
+    "replicate-filtered-set",
+    "reset-password",
+    "take-ownership",
+    "write-account-control",
+    "write-all-properties",
+    "write-allowed-to-act",
+    "write-allowed-to-delegate",
+    "write-alternative-identities",
+    "write-key-credentials",
+    "write-managed-password-readers",
+    "write-member",
+    "write-policy-link",
+    "write-property",
+    "write-script-path",
+    "write-service-names",
+];
+
+/// Kinds of object whose access control list is looked at.
+pub const AREAS: &[&str] = &[
+    "admin-sd-holder",
+    "configuration",
+    "controller",
+    "controller-policy",
+    "controllers-unit",
+    "dns",
+    "domain",
+    "enrolment-service",
+    "krbtgt",
+    "pki",
+    "place",
+    "policy",
+    "privileged-account",
+    "privileged-group",
+    "root-keys",
+    "schema",
+    "sites",
+    "template",
+];
+
+/// What a holder of rights is to the domain.
+pub const PRINCIPALS: &[&str] = &[
+    "administrators",
+    "everybody",
+    "foreign",
+    "operators",
+    "ordinary",
+    "privileged",
+    "system",
+    "unresolved",
+];
+
+/// Groups that rule the domain.
+pub const RULING_GROUPS: &[&str] = &[
+    "account-operators",
+    "administrators",
+    "backup-operators",
+    "cert-publishers",
+    "dns-admins",
+    "domain-admins",
+    "domain-controllers",
+    "enterprise-admins",
+    "enterprise-key-admins",
+    "group-policy-creators",
+    "key-admins",
+    "print-operators",
+    "read-only-controllers",
+    "replicators",
+    "schema-admins",
+    "server-operators",
+];
+
 /// Where a fact comes from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Origin {
@@ -81,11 +175,7 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
         ("tls.self_signed", Type::Boolean, "some controller's certificate is signed by itself"),
         ("tls.key_bits", Type::Integer, "the smallest key of a controller's certificate, in bits"),
         ("tls.chain_problem", Type::Text, "why a chain is not trusted"),
-        (
-            "tls.key_algorithm",
-            Type::Word(words(&["rsa", "ec", "ed25519", "ed448", "dsa", "gost", "other"])),
-            "kind of that key",
-        ),
+        ("tls.key_algorithm", Type::Word(words(KEYS)), "kind of that key"),
         (
             "tls.signature_algorithm",
             Type::Word(words(SIGNATURES)),
@@ -127,14 +217,87 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
     ]
 }
 
+/// Short name, type and title of a fact.
+type Described = (&'static str, Type, &'static str);
+
+/// Facts of the records of collections that the program's own probes make.
+fn probe_collections() -> Vec<(&'static str, Vec<Described>)> {
+    let word = |names: &[&str]| Type::Word(words(names));
+    let object = || {
+        vec![
+            ("dn", Type::Dn, "the object"),
+            ("name", Type::Text, "the name that reports show"),
+            ("object", Type::Text, "the object's own name"),
+            ("area", word(AREAS), "what the object is to the domain"),
+        ]
+    };
+    let mut rights = object();
+    rights.extend([
+        ("principal", Type::Sid, "who holds the rights"),
+        ("principal_name", Type::Text, "its name"),
+        ("principal_kind", word(PRINCIPALS), "what it is to the domain"),
+        ("principal_privileged", Type::Boolean, "it rules the domain by what it is or by membership"),
+        ("rights", Type::Set(Element::Word(words(RIGHTS))), "what it may do"),
+        ("applies_to", word(&["object", "below"]), "the object itself, or only what lies below it"),
+    ]);
+    let mut owners = object();
+    owners.extend([
+        ("owner", Type::Sid, "who owns the object and may change its rights"),
+        ("owner_name", Type::Text, "its name"),
+        ("owner_kind", word(PRINCIPALS), "what it is to the domain"),
+        ("owner_privileged", Type::Boolean, "it rules the domain by what it is or by membership"),
+    ]);
+    let members = vec![
+        ("dn", Type::Dn, "the member, in lower case"),
+        ("name", Type::Text, "the name that reports show"),
+        ("kind", word(&["account", "foreign", "group"]), "what the member is"),
+        (
+            "groups",
+            Type::Set(Element::Word(words(RULING_GROUPS))),
+            "ruling groups that it is in, however nested",
+        ),
+        ("direct", Type::Boolean, "it is in one of them without a group between"),
+    ];
+    let certificates = vec![
+        ("dn", Type::Dn, "the object that holds the certificate"),
+        ("name", Type::Text, "the certificate's subject"),
+        ("store", word(CERTIFICATE_STORES), "what the directory trusts it for"),
+        ("key_algorithm", word(KEYS), "kind of its key"),
+        ("key_bits", Type::Integer, "size of its key"),
+        ("signature_algorithm", word(SIGNATURES), "how it is signed"),
+        ("self_signed", Type::Boolean, "it is signed by itself"),
+        ("authority", Type::Boolean, "it may sign other certificates"),
+        ("not_after", Type::Instant, "when it ends"),
+        ("remaining", Type::Duration, "how long it still lasts"),
+    ];
+    vec![
+        ("access_rights", rights),
+        ("owners", owners),
+        ("privileged_principals", members),
+        ("ca_certificates", certificates),
+    ]
+}
+
 /// Facts that the collector works out for the records of a declared collection.
 fn computed(collection: &str) -> Vec<(&'static str, Type, &'static str)> {
     let mut out = vec![
         ("dn", Type::Text, "the distinguished name"),
         ("name", Type::Text, "the name that reports show"),
     ];
-    if collection == "users" {
-        out.push(("privileged", Type::Boolean, "a member, however nested, of a group that rules the domain"));
+    match collection {
+        "users" | "computers" | "groups" | "service_accounts" => {
+            out.push((
+                "privileged",
+                Type::Boolean,
+                "a member, however nested, of a group that rules the domain",
+            ));
+        }
+        "templates" => out.extend([
+            ("published", Type::Boolean, "some enrolment service offers it"),
+            ("open_enrolment", Type::Boolean, "somebody who is not privileged may enrol"),
+            ("enrolled_by", Type::Set(Element::Text), "who may enrol and is not privileged"),
+        ]),
+        _ => {}
     }
     out
 }
@@ -147,10 +310,26 @@ impl Catalogue {
             let known = Known { kind, origin: Origin::Probe, title: title.to_owned() };
             out.records.insert(name.to_owned(), known);
         }
+        for (name, facts) in probe_collections() {
+            let of = |(short, kind, title): Described| {
+                (short.to_owned(), Known { kind, origin: Origin::Probe, title: title.to_owned() })
+            };
+            out.collect(name, facts.into_iter().map(of).collect());
+        }
         for declaration in set.facts.values() {
             out.declare(declaration);
         }
         out
+    }
+
+    fn collect(&mut self, name: &str, facts: BTreeMap<String, Known>) {
+        let complete = Known {
+            kind: Type::Boolean,
+            origin: Origin::Computed,
+            title: format!("every record of `{name}` was read"),
+        };
+        self.records.insert(format!("{name}.complete"), complete);
+        self.collections.insert(name.to_owned(), facts);
     }
 
     fn declare(&mut self, declaration: &FactsDeclaration) {
@@ -175,20 +354,17 @@ impl Catalogue {
                     let known = Known { kind, origin: Origin::Computed, title: title.to_owned() };
                     facts.entry(short.to_owned()).or_insert(known);
                 }
-                let complete = Known {
-                    kind: Type::Boolean,
-                    origin: Origin::Computed,
-                    title: format!("every record of `{}` was read", declaration.name),
-                };
-                self.records.insert(format!("{}.complete", declaration.name), complete);
-                self.collections.insert(declaration.name.clone(), facts);
+                self.collect(&declaration.name, facts);
             }
         }
     }
 
     /// First parts of names that the program's own probes use; a declaration may not take them.
     pub fn probe_records() -> BTreeSet<&'static str> {
-        probes().iter().filter_map(|(name, _, _)| name.split_once('.').map(|(record, _)| record)).collect()
+        let records = probes();
+        let records =
+            records.iter().filter_map(|(name, _, _)| name.split_once('.').map(|(record, _)| record));
+        records.chain(probe_collections().iter().map(|(name, _)| *name)).collect()
     }
 }
 

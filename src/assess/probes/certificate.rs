@@ -143,7 +143,8 @@ fn verify(
         .map(|_| ())
 }
 
-fn key(certificate: &X509Certificate<'_>) -> (String, i64) {
+/// The kind of a certificate's key, and its size in bits.
+pub fn key(certificate: &X509Certificate<'_>) -> (String, i64) {
     let bits = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     match certificate.public_key().parsed() {
         Ok(PublicKey::RSA(key)) => ("rsa".to_owned(), bits(key.key_size())),
@@ -155,8 +156,8 @@ fn key(certificate: &X509Certificate<'_>) -> (String, i64) {
     }
 }
 
-/// RFC 8017 appendix C, RFC 5758, RFC 8410.
-fn signature_name(oid: &str) -> &'static str {
+/// The name of a signature algorithm, from RFC 8017 appendix C, RFC 5758 and RFC 8410.
+pub fn signature_name(oid: &str) -> &'static str {
     match oid {
         "1.2.840.113549.1.1.4" => "md5-rsa",
         "1.2.840.113549.1.1.5" => "sha1-rsa",

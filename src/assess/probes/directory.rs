@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use crate::ambient::clock::Clock;
 use crate::assess::gathered::{Gathered, Stopwatch};
 use crate::assess::plan::PlannedSearch;
+use crate::assess::probes::access::report::Templates;
 use crate::assess::probes::logon::{Contexts, Session};
 use crate::assess::probes::privileged::Privileged;
 use crate::assess::settings::Settings;
@@ -19,18 +20,40 @@ use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
 use crate::policy::documents::{SearchScope, Shape};
 
+/// What the collector works out for entries, beside what they say themselves.
+#[derive(Debug)]
+pub struct Insight {
+    pub privileged: Result<Privileged, String>,
+    pub templates: Result<Templates, String>,
+}
+
+impl Insight {
+    fn fact(&self, name: &str, dn: &str) -> Fact {
+        let failed = |reason: &String| Fact::Failed(reason.clone());
+        match name {
+            "privileged" => {
+                self.privileged.as_ref().map_or_else(failed, |known| Fact::boolean(known.contains(dn)))
+            }
+            "published" | "open_enrolment" | "enrolled_by" => {
+                self.templates.as_ref().map_or_else(failed, |known| known.fact(name, dn))
+            }
+            other => Fact::NotCollected(format!("nothing works out `{other}`")),
+        }
+    }
+}
+
 /// Runs the planned searches one after the other and fills their records and collections.
 pub async fn probe(
     session: &mut Session,
     searches: &[PlannedSearch],
-    privileged: &Result<Privileged, String>,
+    insight: &Insight,
     settings: &Settings,
     clock: &Clock,
     at: OffsetDateTime,
 ) -> Gathered {
     let mut gathered = Gathered::default();
     for search in searches {
-        run(session, search, privileged, settings, clock, at, &mut gathered).await;
+        run(session, search, insight, settings, clock, at, &mut gathered).await;
     }
     gathered
 }
@@ -47,7 +70,7 @@ pub fn without_connection(searches: &[PlannedSearch], reason: &str) -> Gathered 
 async fn run(
     session: &mut Session,
     planned: &PlannedSearch,
-    privileged: &Result<Privileged, String>,
+    insight: &Insight,
     settings: &Settings,
     clock: &Clock,
     at: OffsetDateTime,
@@ -67,7 +90,7 @@ async fn run(
                 if records.len() >= settings.records {
                     overflow = true;
                 } else {
-                    records.push(record(read, &entry, privileged, at));
+                    records.push(record(read, &entry, insight, at));
                 }
             }
         })
@@ -116,7 +139,7 @@ fn single(read: &Read, mut records: Vec<Record>, done: &SearchDone, gathered: &m
     }
 }
 
-fn record(read: &Read, entry: &Entry, privileged: &Result<Privileged, String>, at: OffsetDateTime) -> Record {
+fn record(read: &Read, entry: &Entry, insight: &Insight, at: OffsetDateTime) -> Record {
     let mut record: Record = read
         .attributes
         .iter()
@@ -135,13 +158,9 @@ fn record(read: &Read, entry: &Entry, privileged: &Result<Privileged, String>, a
         record.entry("name".to_owned()).or_insert_with(|| Fact::text(name.unwrap_or(&entry.dn)));
     }
     for name in &read.computed {
-        let fact = match (name.as_str(), privileged) {
-            ("privileged", Ok(privileged)) => Fact::boolean(privileged.contains(&entry.dn)),
-            ("privileged", Err(reason)) => Fact::Failed(reason.clone()),
-            ("dn" | "name", _) => continue,
-            (other, _) => Fact::NotCollected(format!("nothing works out `{other}`")),
-        };
-        record.insert(name.clone(), fact);
+        if !matches!(name.as_str(), "dn" | "name") {
+            record.insert(name.clone(), insight.fact(name, &entry.dn));
+        }
     }
     record
 }

@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 
 use crate::ambient::clock::Clock;
 use crate::assess::gathered::{Gathered, Stopwatch};
+use crate::assess::probes::access::sight::Sightings;
+use crate::assess::probes::access::sweep;
 use crate::assess::probes::descriptor::{
     Descriptor, GET_CHANGES, GET_CHANGES_ALL, GET_CHANGES_FILTERED, Guid,
 };
@@ -12,7 +14,7 @@ use crate::assess::probes::logon::Session;
 use crate::assess::settings::Settings;
 use crate::baseline::facts::{Fact, Provenance};
 use crate::baseline::value::Value;
-use crate::directory::request::{RawControl, Scope, Search};
+use crate::directory::request::{Scope, Search};
 use crate::ldap::filter::Filter;
 
 /// What it finds.
@@ -24,12 +26,6 @@ pub const NAMES: [&str; 6] = [
     "rights.filtered_set",
     "rights.laps_read",
 ];
-/// LDAP_SERVER_SD_FLAGS ([MS-ADTS] section 3.1.1.3.4.1.11) asking for owner, group and DACL: 7. The SACL needs a privilege
-/// that we must not have.
-const SD_FLAGS: &str = "1.2.840.113556.1.4.801";
-const SD_FLAGS_OWNER_GROUP_DACL: &[u8] = b"\x30\x03\x02\x01\x07";
-/// Places looked at; a domain has a few hundred.
-const PLACES_MAX: u64 = 20_000;
 /// Attributes that hold local administrators' passwords. Only the schema's own entries about them are read.
 const LAPS: [&str; 3] = ["ms-Mcs-AdmPwd", "msLAPS-Password", "msLAPS-EncryptedPassword"];
 
@@ -43,11 +39,16 @@ struct Found {
     domain: Option<Descriptor>,
 }
 
-/// The facts `rights.*`.
-pub async fn probe(session: &mut Session, settings: &Settings, clock: &Clock) -> Gathered {
+/// The facts `rights.*`. The same descriptors tell who else may do what: `sightings` takes note of them.
+pub async fn probe(
+    session: &mut Session,
+    settings: &Settings,
+    clock: &Clock,
+    sightings: Option<&mut Sightings>,
+) -> Gathered {
     let mut gathered = Gathered::default();
     let watch = Stopwatch::start(clock);
-    match look(session, settings).await {
+    match look(session, settings, sightings).await {
         Ok((found, entries)) => {
             record(&mut gathered, found, &session.account.sids);
             gathered.provenance.push(Provenance {
@@ -71,32 +72,33 @@ pub fn without_connection(reason: &str) -> Gathered {
     gathered
 }
 
-async fn look(session: &mut Session, settings: &Settings) -> Result<(Found, u64), String> {
+async fn look(
+    session: &mut Session,
+    settings: &Settings,
+    mut sightings: Option<&mut Sightings>,
+) -> Result<(Found, u64), String> {
     let laps = laps_attributes(session).await?;
     let who = session.account.sids.clone();
-    let domain = session.contexts.domain.clone();
+    let contexts = session.contexts.clone();
     let mut found = Found::default();
     let mut fault = None;
     let own = session.account.dn.clone();
-    // units, containers, and everything that AdminSDHolder protects
-    let filter = "(|(objectClass=domainDNS)(objectClass=organizationalUnit)(objectClass=container)\
-                  (objectClass=builtinDomain)(objectClass=groupPolicyContainer)(adminCount=1))";
-    let filter = Filter::parse(filter).map_err(|error| error.to_string())?;
-    let mut search = Search::new(&domain, Scope::Subtree, filter, &["nTSecurityDescriptor"])
-        .paged(settings.directory.page_size)
-        .control(RawControl::critical(SD_FLAGS).with_value(SD_FLAGS_OWNER_GROUP_DACL.to_vec()));
-    search.entries = Some(PLACES_MAX);
+    let search = sweep::domain_search(session, settings)?;
     let done = session
         .directory
         .search(&search, |entry| {
-            let Some(bytes) = entry.first("nTSecurityDescriptor") else {
-                found.hidden += 1;
-                return;
-            };
-            let descriptor = match Descriptor::parse(bytes) {
-                Ok(descriptor) => descriptor,
-                Err(error) => {
-                    fault = Some(error.to_string());
+            let descriptor = sweep::descriptor(&entry);
+            if let Some(sightings) = sightings.as_deref_mut() {
+                sweep::take(sightings, &contexts, &entry, &descriptor);
+            }
+            let descriptor = match descriptor {
+                Ok(Some(descriptor)) => descriptor,
+                Ok(None) => {
+                    found.hidden += 1;
+                    return;
+                }
+                Err(reason) => {
+                    fault = Some(reason);
                     return;
                 }
             };
@@ -104,12 +106,15 @@ async fn look(session: &mut Session, settings: &Settings) -> Result<(Found, u64)
                 found.writes.insert(entry.dn.clone());
             }
             found.laps |= laps.iter().any(|attribute| descriptor.lets_control(&who, attribute));
-            if entry.dn.eq_ignore_ascii_case(&domain) {
+            if entry.dn.eq_ignore_ascii_case(&contexts.domain) {
                 found.domain = Some(descriptor);
             }
         })
         .await
         .map_err(|error| error.to_string())?;
+    if let Some(sightings) = sightings {
+        sweep::close_domain(sightings, session, &done);
+    }
     match fault {
         Some(fault) => Err(fault),
         None if !done.is_complete() => {

@@ -1,0 +1,218 @@
+//! The searches that bring descriptors: the domain's, those of the configuration, and those of who is privileged and was not
+//! among them. Owner, group and list of access are asked for, never the audit list: it needs a privilege that we must not have.
+
+use std::collections::BTreeSet;
+
+use crate::assess::probes::access::area::{ATTRIBUTES, Area, DOMAIN_FILTER, in_domain, in_pki};
+use crate::assess::probes::access::sight::{Seen, Sight, Sightings, first_name};
+use crate::assess::probes::descriptor::Descriptor;
+use crate::assess::probes::logon::{Contexts, Session};
+use crate::assess::probes::privileged::Privileged;
+use crate::assess::settings::Settings;
+use crate::directory::request::{RawControl, Scope, Search, SearchDone};
+use crate::ldap::entry::Entry;
+use crate::ldap::filter::Filter;
+
+/// LDAP_SERVER_SD_FLAGS ([MS-ADTS] section 3.1.1.3.4.1.11) asking for owner, group and DACL: 7.
+const SD_FLAGS: &str = "1.2.840.113556.1.4.801";
+const SD_FLAGS_OWNER_GROUP_DACL: &[u8] = b"\x30\x03\x02\x01\x07";
+/// Objects looked at in one search; a domain has a few hundred.
+const OBJECTS_MAX: u64 = 20_000;
+/// Privileged objects that are asked for one by one.
+const SINGLES_MAX: usize = 2_000;
+/// Sweeps that must have ended for the whole to be complete.
+const SWEEPS: u32 = 3;
+
+/// What the configuration's public key infrastructure publishes, beside its descriptors.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    /// Names of templates that some enrolment service offers, in lower case.
+    pub templates: BTreeSet<String>,
+    /// Certificates of authorities as they are stored: DN and DER.
+    pub certificates: Vec<(String, Vec<u8>)>,
+}
+
+/// The search over everything in the domain whose list of access matters.
+pub fn domain_search(session: &Session, settings: &Settings) -> Result<Search, String> {
+    let filter = Filter::parse(DOMAIN_FILTER).map_err(|error| error.to_string())?;
+    Ok(descriptors(&session.contexts.domain, Scope::Subtree, filter, settings))
+}
+
+/// The search for one object's descriptor.
+pub fn single(dn: &str, settings: &Settings) -> Search {
+    descriptors(dn, Scope::Base, Filter::present("objectClass"), settings)
+}
+
+fn descriptors(base: &str, scope: Scope, filter: Filter<'static>, settings: &Settings) -> Search {
+    let mut search = Search::new(base, scope, filter, &ATTRIBUTES)
+        .control(RawControl::critical(SD_FLAGS).with_value(SD_FLAGS_OWNER_GROUP_DACL.to_vec()));
+    if scope != Scope::Base {
+        search = search.paged(settings.directory.page_size);
+    }
+    search.entries = Some(OBJECTS_MAX);
+    search
+}
+
+/// The descriptor of an entry: none when our account may not read it.
+pub fn descriptor(entry: &Entry) -> Result<Option<Descriptor>, String> {
+    let bytes = entry.first("nTSecurityDescriptor");
+    bytes.map(Descriptor::parse).transpose().map_err(|error| error.to_string())
+}
+
+/// Takes note of an entry of [`domain_search`].
+pub fn take(
+    sightings: &mut Sightings,
+    contexts: &Contexts,
+    entry: &Entry,
+    found: &Result<Option<Descriptor>, String>,
+) {
+    sightings.take(entry, in_domain(entry, contexts), found);
+}
+
+/// Ends the domain's sweep: says what is missing of it.
+pub fn close_domain(sightings: &mut Sightings, session: &Session, done: &SearchDone) {
+    let domain = session.contexts.domain.clone();
+    for (place, area) in [
+        ("", Area::Domain),
+        ("CN=AdminSDHolder,CN=System,", Area::AdminSdHolder),
+        ("OU=Domain Controllers,", Area::ControllersUnit),
+        ("CN=krbtgt,CN=Users,", Area::Krbtgt),
+        ("OU=Domain Controllers,", Area::Controller),
+    ] {
+        if !sightings.has(area) {
+            sightings.miss(&format!("{place}{domain}"), area);
+        }
+    }
+    ended(sightings, "the domain", done);
+}
+
+fn ended(sightings: &mut Sightings, what: &str, done: &SearchDone) {
+    sightings.ended += 1;
+    if done.stopped {
+        sightings.missing.push(format!("the search for descriptors of {what} was stopped at our own limit"));
+    } else if done.code != 0 {
+        let code = done.code;
+        sightings.missing.push(format!("the search for descriptors of {what} ended with result code {code}"));
+    }
+}
+
+/// Why what was sighted is not everything; none when it is.
+pub fn incomplete(sightings: &Sightings) -> Option<String> {
+    match sightings.missing.first() {
+        Some(reason) => Some(reason.clone()),
+        None if sightings.ended < SWEEPS => Some("the descriptors were not all looked at in time".to_owned()),
+        None => None,
+    }
+}
+
+/// The public key infrastructure of the forest.
+pub async fn pki(
+    session: &mut Session,
+    settings: &Settings,
+    sightings: &mut Sightings,
+) -> Result<Published, String> {
+    let base = format!("CN=Public Key Services,CN=Services,{}", session.contexts.configuration);
+    let search = descriptors(&base, Scope::Subtree, Filter::present("objectClass"), settings);
+    let mut published = Published::default();
+    let mut taken = Sightings::default();
+    let outcome = session
+        .directory
+        .search(&search, |entry| {
+            let area = in_pki(&entry);
+            taken.take(&entry, area, &descriptor(&entry));
+            if area == Area::EnrolmentService {
+                let names = entry.values("certificateTemplates").map(String::from_utf8_lossy);
+                published.templates.extend(names.map(|name| name.to_lowercase()));
+            }
+            let certificates = entry.values("cACertificate").map(|der| (entry.dn.clone(), der.to_vec()));
+            published.certificates.extend(certificates);
+        })
+        .await;
+    let done = outcome.map_err(|error| error.to_string())?;
+    sightings.objects.append(&mut taken.objects);
+    if !sightings.has(Area::Pki) {
+        sightings.miss(&base, Area::Pki);
+    }
+    ended(sightings, "the public key infrastructure", &done);
+    match done.is_complete() {
+        true => Ok(published),
+        false => Err(incomplete(sightings).unwrap_or_else(|| "the search did not end".to_owned())),
+    }
+}
+
+/// The heads of the forest's other parts, its sites, and the keys of managed passwords.
+pub async fn forest(
+    session: &mut Session,
+    settings: &Settings,
+    sightings: &mut Sightings,
+) -> Result<(), String> {
+    let configuration = session.contexts.configuration.clone();
+    let schema = session.contexts.schema.clone();
+    let keys = format!("CN=Group Key Distribution Service,CN=Services,{configuration}");
+    let any = || Filter::present("objectClass");
+    let sites =
+        Filter::parse("(|(objectClass=sitesContainer)(objectClass=site))").map_err(|e| e.to_string())?;
+    let places = [
+        (configuration.clone(), Scope::Base, any(), Area::Configuration),
+        (schema, Scope::Base, any(), Area::Schema),
+        (format!("CN=Sites,{configuration}"), Scope::Subtree, sites, Area::Sites),
+        (keys, Scope::Subtree, any(), Area::RootKeys),
+    ];
+    for (base, scope, filter, area) in places {
+        let search = descriptors(&base, scope, filter, settings);
+        let mut entries = Vec::new();
+        let outcome = session.directory.search(&search, |entry| entries.push(entry)).await;
+        let done = outcome.map_err(|error| error.to_string())?;
+        for entry in &entries {
+            sightings.take(entry, area, &descriptor(entry));
+        }
+        match (done.code, area) {
+            // a forest may never have used managed service accounts
+            (0 | 32, Area::RootKeys) => {}
+            (0, _) if !entries.is_empty() => {}
+            _ => sightings.miss(&base, area),
+        }
+        if done.stopped {
+            sightings.missing.push("the search for descriptors of the forest was stopped".to_owned());
+        }
+    }
+    sightings.ended += 1;
+    Ok(())
+}
+
+/// Privileged accounts and groups that no sweep brought: nothing protects them, and they count all the same.
+pub async fn privileged(
+    session: &mut Session,
+    settings: &Settings,
+    privileged: &Privileged,
+    sightings: &mut Sightings,
+) -> Result<(), String> {
+    let known: BTreeSet<String> = sightings.objects.iter().map(|sight| sight.dn.to_lowercase()).collect();
+    let domain = session.contexts.domain.to_lowercase();
+    let left: Vec<&str> = privileged
+        .all()
+        .filter(|dn| dn.ends_with(&domain) && !dn.contains(",cn=foreignsecurityprincipals,"))
+        .filter(|dn| !known.contains(*dn))
+        .collect();
+    if left.len() > SINGLES_MAX {
+        let reason =
+            format!("more than {SINGLES_MAX} privileged accounts are not protected by AdminSDHolder");
+        sightings.missing.push(reason);
+        return Ok(());
+    }
+    for dn in left {
+        let (entries, done) =
+            session.directory.read(&single(dn, settings)).await.map_err(|error| error.to_string())?;
+        match entries.first() {
+            Some(entry) => sightings.take(entry, Area::Protected, &descriptor(entry)),
+            None => sightings.objects.push(Sight {
+                dn: dn.to_owned(),
+                name: first_name(dn).to_owned(),
+                area: Area::Protected,
+                group: false,
+                seen: Seen::Failed(format!("its search ended with result code {}", done.code)),
+            }),
+        }
+    }
+    Ok(())
+}
