@@ -11,9 +11,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::ambient::clock::Clock;
 use crate::assess::gathered::Gathered;
 use crate::assess::plan::{PlannedSearch, plan};
+use crate::assess::probes::derived::Surroundings;
 use crate::assess::probes::logon::{Session, log_on};
 use crate::assess::probes::{
-    canary, directory, discovery, encryption, ldap, privileged, rights, smartcard, tls,
+    canary, derived, directory, discovery, encryption, ldap, privileged, rights, smartcard, tls,
 };
 use crate::assess::settings::Settings;
 use crate::assess::target::Target;
@@ -177,19 +178,42 @@ async fn searched(
 ) -> Gathered {
     let Ways { settings, clock, .. } = *ways;
     let mut gathered = Gathered::default();
-    let wanted = searches.iter().flat_map(|s| &s.reads).any(|read| read.computed.contains("privileged"));
-    let privileged = match wanted {
-        false => Err("nothing asks who is privileged".to_owned()),
-        true => bound
-            .of(privileged::closure(session, settings, clock, &mut gathered))
-            .await
-            .unwrap_or_else(|| Err(bound.reason("search for privileged accounts"))),
-    };
-    match bound.of(directory::probe(session, searches, &privileged, settings, clock, at)).await {
+    let known = surroundings(session, ways, searches, bound, &mut gathered).await;
+    match bound.of(directory::probe(session, searches, &known, settings, clock, at)).await {
         Some(found) => gathered.absorb(found),
         None => gathered.absorb(directory::without_connection(searches, &bound.reason("reading"))),
     }
     gathered
+}
+
+/// What facts that are worked out rest on; only what some control needs is asked for.
+async fn surroundings(
+    session: &mut Session,
+    ways: &Ways<'_>,
+    searches: &[PlannedSearch],
+    bound: Bound,
+    gathered: &mut Gathered,
+) -> Surroundings {
+    let Ways { target, settings, clock, .. } = *ways;
+    let wanted =
+        |short: &str| searches.iter().flat_map(|s| &s.reads).any(|read| read.computed.contains(short));
+    let privileged = match wanted("privileged") {
+        false => Err("nothing asks who is privileged".to_owned()),
+        true => bound
+            .of(privileged::closure(session, settings, clock, gathered))
+            .await
+            .unwrap_or_else(|| Err(bound.reason("search for privileged accounts"))),
+    };
+    let mut known = Surroundings::of(target, &session.contexts, privileged);
+    if wanted("delegates_to_controller") {
+        let found = bound.of(derived::controllers(session, settings)).await;
+        known.controllers = found.unwrap_or_else(|| Err(bound.reason("search for controllers' names")));
+    }
+    if wanted("published") {
+        let found = bound.of(derived::published(session, settings)).await;
+        known.published = found.unwrap_or_else(|| Err(bound.reason("search for published templates")));
+    }
+    known
 }
 
 async fn without_session(

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::baseline::certificate;
 use crate::baseline::value::{Element, Ladder, Type};
 use crate::policy::documents::{AttributeFact, Decode, FactsDeclaration, Shape};
 use crate::policy::set::PolicySet;
@@ -34,6 +35,9 @@ pub const SIGNATURES: &[&str] = &[
     "ed25519",
     "other",
 ];
+
+/// Who may write into a DNS zone.
+pub const ZONE_UPDATES: &[&str] = &["none", "unsecured", "secure"];
 
 /// Where a fact comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,6 +95,11 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
             Type::Word(words(SIGNATURES)),
             "weakest signature of a controller's certificate",
         ),
+        (
+            "tls.usages",
+            Type::Set(Element::Oid),
+            "extended key usages that every controller's certificate has",
+        ),
         ("tls.remaining", Type::Duration, "how long the first controller's certificate still lasts"),
         ("tls.not_after", Type::Instant, "when the first controller's certificate ends"),
         ("ldap.cleartext_simple_bind", Type::Boolean, "a simple bind without TLS is accepted for checking"),
@@ -127,16 +136,84 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
     ]
 }
 
-/// Facts that the collector works out for the records of a declared collection.
-fn computed(collection: &str) -> Vec<(&'static str, Type, &'static str)> {
-    let mut out = vec![
-        ("dn", Type::Text, "the distinguished name"),
-        ("name", Type::Text, "the name that reports show"),
-    ];
-    if collection == "users" {
-        out.push(("privileged", Type::Boolean, "a member, however nested, of a group that rules the domain"));
+/// A fact that the collector works out, from attributes of the entry and from what else it knows.
+struct Computed {
+    short: &'static str,
+    kind: Type,
+    title: &'static str,
+    /// The attributes that it needs.
+    needs: &'static [&'static str],
+}
+
+/// Facts that the collector works out for a declared collection or record.
+fn computed(declaration: &str) -> Vec<Computed> {
+    let fact = |short, kind, title, needs| Computed { short, kind, title, needs };
+    let privileged = || {
+        fact("privileged", Type::Boolean, "a member, however nested, of a group that rules the domain", &[])
+    };
+    let delegates = || {
+        let title = "may delegate to a service of a domain controller";
+        fact("delegates_to_controller", Type::Boolean, title, &["msDS-AllowedToDelegateTo"])
+    };
+    let registered = |title| fact("registered", Type::Boolean, title, &["cACertificate"]);
+    match declaration {
+        "users" => vec![
+            privileged(),
+            delegates(),
+            fact(
+                "history_of_own_domain",
+                Type::Boolean,
+                "the SID history holds an identifier of the account's own domain",
+                &["sIDHistory", "objectSid"],
+            ),
+            fact(
+                "logon_names",
+                Type::Set(Element::Text),
+                "principal names that log it on: userPrincipalName, and sAMAccountName at the domain",
+                &["userPrincipalName", "sAMAccountName"],
+            ),
+            fact(
+                "addresses",
+                Type::Set(Element::Text),
+                "mail addresses: mail, and proxyAddresses of SMTP",
+                &["mail", "proxyAddresses"],
+            ),
+            fact(
+                "upn_registered",
+                Type::Boolean,
+                "the suffix of userPrincipalName is registered for the member",
+                &["userPrincipalName"],
+            ),
+            fact(
+                "mail_registered",
+                Type::Boolean,
+                "the mail address lies in a domain that is registered for the member",
+                &["mail"],
+            ),
+        ],
+        "computers" => vec![privileged(), delegates()],
+        "templates" => vec![fact("published", Type::Boolean, "some enterprise CA issues by it", &["cn"])],
+        "ntauth" => vec![
+            registered("every certificate is of a card issuer that is registered for the member"),
+            fact(
+                "registered_missing",
+                Type::Set(Element::Text),
+                "card issuers that are registered for the member and are not in it",
+                &["cACertificate"],
+            ),
+        ],
+        "root_authorities" => {
+            vec![registered(
+                "the certificate is a trust anchor or card issuer that is registered for the member",
+            )]
+        }
+        _ => Vec::new(),
     }
-    out
+}
+
+/// The attributes that a fact worked out by the collector needs.
+pub fn needs(declaration: &str, short: &str) -> &'static [&'static str] {
+    computed(declaration).into_iter().find(|fact| fact.short == short).map_or(&[], |fact| fact.needs)
 }
 
 impl Catalogue {
@@ -163,6 +240,11 @@ impl Catalogue {
             };
             (short.clone(), known)
         });
+        let computed = computed(&declaration.name).into_iter().map(|fact| {
+            let known = Known { kind: fact.kind, origin: Origin::Computed, title: fact.title.to_owned() };
+            (fact.short.to_owned(), known)
+        });
+        let declared = declared.chain(computed);
         match declaration.shape {
             Shape::Record => {
                 for (short, known) in declared {
@@ -171,8 +253,10 @@ impl Catalogue {
             }
             Shape::Collection => {
                 let mut facts: BTreeMap<String, Known> = declared.collect();
-                for (short, kind, title) in computed(&declaration.name) {
-                    let known = Known { kind, origin: Origin::Computed, title: title.to_owned() };
+                for (short, title) in
+                    [("dn", "the distinguished name"), ("name", "the name that reports show")]
+                {
+                    let known = Known { kind: Type::Text, origin: Origin::Computed, title: title.into() };
                     facts.entry(short.to_owned()).or_insert(known);
                 }
                 let complete = Known {
@@ -208,6 +292,10 @@ pub fn decoded_type(decode: &Decode) -> Type {
         Decode::Strings => Type::Set(Element::Text),
         Decode::Oids => Type::Set(Element::Oid),
         Decode::Dns => Type::Set(Element::Dn),
+        Decode::Sids => Type::Set(Element::Sid),
+        Decode::KeyFingerprints => Type::Set(Element::Text),
+        Decode::CertificateFaults => Type::Set(Element::Word(words(certificate::FAULTS))),
+        Decode::ZoneUpdate => Type::Word(words(ZONE_UPDATES)),
         Decode::FunctionalLevel => Type::Version(Ladder::FunctionalLevel),
     }
 }

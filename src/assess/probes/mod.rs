@@ -2,6 +2,7 @@
 
 pub mod canary;
 pub mod certificate;
+pub mod derived;
 pub mod descriptor;
 pub mod directory;
 pub mod discovery;
