@@ -253,10 +253,11 @@ impl Catalogue {
             }
             Shape::Collection => {
                 let mut facts: BTreeMap<String, Known> = declared.collect();
-                for (short, title) in
-                    [("dn", "the distinguished name"), ("name", "the name that reports show")]
-                {
-                    let known = Known { kind: Type::Text, origin: Origin::Computed, title: title.into() };
+                for (short, kind, title) in [
+                    ("dn", Type::Dn, "the distinguished name"),
+                    ("name", Type::Text, "the name that reports show"),
+                ] {
+                    let known = Known { kind, origin: Origin::Computed, title: title.into() };
                     facts.entry(short.to_owned()).or_insert(known);
                 }
                 let complete = Known {
