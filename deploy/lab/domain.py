@@ -74,6 +74,11 @@ class Domain:
         change["member"] = ldb.MessageElement(list(members), ldb.FLAG_MOD_ADD, "member")
         self.db.modify(change)
 
+    def leave(self, group, *members):
+        change = ldb.Message(ldb.Dn(self.db, group))
+        change["member"] = ldb.MessageElement(list(members), ldb.FLAG_MOD_DELETE, "member")
+        self.db.modify(change)
+
     def sid(self, dn):
         return str(ndr_unpack(security.dom_sid, self.db.search(dn, ldb.SCOPE_BASE, attrs=["objectSid"])[0]["objectSid"][0]))
 
@@ -150,9 +155,16 @@ def harden(domain, options):
     domain.set(f"CN=krbtgt,CN=Users,{base}", msDS_SupportedEncryptionTypes=24)
     domain.set(f"CN=DC1,OU=Domain Controllers,{base}", msDS_SupportedEncryptionTypes=24)
     domain.set(f"CN=Administrator,CN=Users,{base}", userAccountControl=PRIVILEGED)
+    # as after every change of the schema
+    domain.leave(f"CN=Schema Admins,CN=Users,{base}", f"CN=Administrator,CN=Users,{base}")
+    # Samba makes it for its DNS service, with a service name and no word on encryption types
+    domain.set(f"CN=dns-dc1,CN=Users,{base}", msDS_SupportedEncryptionTypes=24)
+    # no other controller logs it on
+    domain.set(f"CN=DC1,OU=Domain Controllers,{base}", BYPASS, lastLogonTimestamp=now())
     admins = domain.ou("Tier 0")
     for number in range(1, 4):
-        dn = domain.user(f"adm-{number}", admins, PRIVILEGED, displayName=f"Domain administrator {number}")
+        # Samba has no process that marks who AdminSDHolder protects
+        dn = domain.user(f"adm-{number}", admins, PRIVILEGED, displayName=f"Domain administrator {number}", adminCount="1")
         domain.join(f"CN=Domain Admins,CN=Users,{base}", dn)
         domain.join(f"CN=Protected Users,CN=Users,{base}", dn)
     domain.join(f"CN=Protected Users,CN=Users,{base}", f"CN=Administrator,CN=Users,{base}")

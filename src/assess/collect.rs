@@ -13,10 +13,10 @@ use crate::assess::gathered::Gathered;
 use crate::assess::plan::{PlannedSearch, plan};
 use crate::assess::probes::access::probe as access;
 use crate::assess::probes::access::sight::Sightings;
-use crate::assess::probes::directory::Insight;
+use crate::assess::probes::derived::Surroundings;
 use crate::assess::probes::logon::{Session, log_on};
 use crate::assess::probes::{
-    canary, directory, discovery, encryption, ldap, privileged, rights, smartcard, tls,
+    canary, derived, directory, discovery, encryption, ldap, privileged, rights, smartcard, tls,
 };
 use crate::assess::settings::Settings;
 use crate::assess::target::Target;
@@ -108,7 +108,7 @@ struct Ways<'a> {
 
 /// Whether a fact is used that only the descriptors of others tell.
 fn wants_access(requirements: &Requirements) -> bool {
-    let worked_out = |name: &String| matches!(name.as_str(), "published" | "open_enrolment" | "enrolled_by");
+    let worked_out = |name: &String| matches!(name.as_str(), "open_enrolment" | "enrolled_by");
     requirements.probes.iter().any(|name| access::finds(name))
         || requirements.reads.iter().flat_map(|read| &read.computed).any(worked_out)
 }
@@ -193,29 +193,50 @@ async fn searched(
 ) -> Gathered {
     let Ways { settings, clock, .. } = *ways;
     let mut gathered = Gathered::default();
-    let named = searches.iter().flat_map(|s| &s.reads).any(|read| read.computed.contains("privileged"));
-    let wanted = named || ways.access;
-    let privileged = match wanted {
-        false => Err("nothing asks who is privileged".to_owned()),
-        true => bound
-            .of(privileged::closure(session, settings, clock, &mut gathered))
-            .await
-            .unwrap_or_else(|| Err(bound.reason("search for privileged accounts"))),
-    };
-    let mut templates = Err("nothing asks who may enrol".to_owned());
+    let mut known = surroundings(session, ways, searches, bound, &mut gathered).await;
     if ways.access {
-        let looked = bound.of(access::probe(session, settings, clock, &privileged, sightings, at)).await;
-        let (facts, found) =
+        let looked =
+            bound.of(access::probe(session, settings, clock, &known.privileged, sightings, at)).await;
+        let (facts, templates) =
             looked.unwrap_or_else(|| access::failed(&bound.reason("search for the rights of others")));
         gathered.absorb(facts);
-        templates = found;
+        known.templates = templates;
     }
-    let insight = Insight { privileged, templates };
-    match bound.of(directory::probe(session, searches, &insight, settings, clock, at)).await {
+    match bound.of(directory::probe(session, searches, &known, settings, clock, at)).await {
         Some(found) => gathered.absorb(found),
         None => gathered.absorb(directory::without_connection(searches, &bound.reason("reading"))),
     }
     gathered
+}
+
+/// What facts that are worked out rest on; only what some control needs is asked for.
+async fn surroundings(
+    session: &mut Session,
+    ways: &Ways<'_>,
+    searches: &[PlannedSearch],
+    bound: Bound,
+    gathered: &mut Gathered,
+) -> Surroundings {
+    let Ways { target, settings, clock, .. } = *ways;
+    let wanted =
+        |short: &str| searches.iter().flat_map(|s| &s.reads).any(|read| read.computed.contains(short));
+    let privileged = match wanted("privileged") || ways.access {
+        false => Err("nothing asks who is privileged".to_owned()),
+        true => bound
+            .of(privileged::closure(session, settings, clock, gathered))
+            .await
+            .unwrap_or_else(|| Err(bound.reason("search for privileged accounts"))),
+    };
+    let mut known = Surroundings::of(target, &session.contexts, privileged);
+    if wanted("delegates_to_controller") {
+        let found = bound.of(derived::controllers(session, settings)).await;
+        known.controllers = found.unwrap_or_else(|| Err(bound.reason("search for controllers' names")));
+    }
+    if wanted("published") {
+        let found = bound.of(derived::published(session, settings)).await;
+        known.published = found.unwrap_or_else(|| Err(bound.reason("search for published templates")));
+    }
+    known
 }
 
 async fn without_session(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::baseline::catalogue::needs;
 use crate::baseline::compile::{Read, Requirements};
 use crate::policy::documents::SearchScope;
 
@@ -41,8 +42,11 @@ pub fn plan(requirements: &Requirements) -> Vec<PlannedSearch> {
         let names: BTreeSet<String> = search
             .reads
             .iter()
-            .flat_map(|read| read.attributes.values())
-            .map(|attribute| attribute.from.clone())
+            .flat_map(|read| {
+                let declared = read.attributes.values().map(|attribute| attribute.from.clone());
+                let worked_out = read.computed.iter().flat_map(|short| needs(&read.name, short));
+                declared.chain(worked_out.map(|name| (*name).to_owned()))
+            })
             // offenders are told by name
             .chain(["name".to_owned()])
             .collect();

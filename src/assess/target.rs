@@ -1,5 +1,7 @@
 //! What is measured: one member directory, how it is reached, and as whom.
 
+use std::collections::BTreeSet;
+
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
@@ -31,6 +33,11 @@ pub struct Target {
     pub card: Option<Card>,
     /// A DN that must be readable in every pass.
     pub canary: String,
+    /// What the member registered, lower case; empty when it registered none.
+    pub mail_domains: BTreeSet<String>,
+    pub upn_suffixes: BTreeSet<String>,
+    /// SHA-256 of the keys of the authorities that issue its people's cards.
+    pub card_issuers: BTreeSet<String>,
 }
 
 impl Target {
@@ -58,6 +65,9 @@ impl Target {
         }
         target.card = connection.card.clone();
         target.canary = connection.canary.clone().unwrap_or_else(|| connection.base_dn.clone());
+        target.mail_domains.clone_from(&member.mail_domains);
+        target.upn_suffixes.clone_from(&member.upn_suffixes);
+        target.card_issuers = member.people.card_issuers.iter().map(|i| i.key_sha256.clone()).collect();
         Ok(target)
     }
 
@@ -91,6 +101,9 @@ impl Target {
             realm,
             card: None,
             canary: base_dn.to_owned(),
+            mail_domains: BTreeSet::new(),
+            upn_suffixes: BTreeSet::new(),
+            card_issuers: BTreeSet::new(),
         })
     }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::baseline::certificate;
+use crate::baseline::collections::{Described, KEYS, SIGNATURES, probe_collections};
 use crate::baseline::value::{Element, Ladder, Type};
 use crate::policy::documents::{AttributeFact, Decode, FactsDeclaration, Shape};
 use crate::policy::set::PolicySet;
@@ -19,115 +21,8 @@ pub const ETYPES: &[&str] = &[
     "aes256-cts-hmac-sha384-192",
 ];
 
-/// Signature algorithms of certificates.
-pub const SIGNATURES: &[&str] = &[
-    "md5-rsa",
-    "sha1-rsa",
-    "sha1-ecdsa",
-    "rsa-pss",
-    "sha256-rsa",
-    "sha384-rsa",
-    "sha512-rsa",
-    "sha256-ecdsa",
-    "sha384-ecdsa",
-    "sha512-ecdsa",
-    "ed25519",
-    "other",
-];
-
-/// Kinds of key of certificates.
-pub const KEYS: &[&str] = &["rsa", "ec", "ed25519", "ed448", "dsa", "gost", "other"];
-
-/// Where the directory keeps certificates of authorities.
-pub const CERTIFICATE_STORES: &[&str] = &["logon", "root", "intermediate", "enrolment", "other"];
-
-/// Rights that an entry of an access control list can give, by name.
-pub const RIGHTS: &[&str] = &[
-    "add-self",
-    "all-extended-rights",
-    "all-validated-writes",
-    "autoenrol",
-    "change-permissions",
-    "create-child",
-    "delete",
-    "delete-child",
-    "delete-tree",
-    "enrol",
-    "full-control",
-    "install-replica",
-    "migrate-sid-history",
-    "replicate-changes",
-    "replicate-changes-all",
-    "replicate-filtered-set",
-    "reset-password",
-    "take-ownership",
-    "write-account-control",
-    "write-all-properties",
-    "write-allowed-to-act",
-    "write-allowed-to-delegate",
-    "write-alternative-identities",
-    "write-key-credentials",
-    "write-managed-password-readers",
-    "write-member",
-    "write-policy-link",
-    "write-property",
-    "write-script-path",
-    "write-service-names",
-];
-
-/// Kinds of object whose access control list is looked at.
-pub const AREAS: &[&str] = &[
-    "admin-sd-holder",
-    "configuration",
-    "controller",
-    "controller-policy",
-    "controllers-unit",
-    "dns",
-    "domain",
-    "enrolment-service",
-    "krbtgt",
-    "pki",
-    "place",
-    "policy",
-    "privileged-account",
-    "privileged-group",
-    "root-keys",
-    "schema",
-    "sites",
-    "template",
-];
-
-/// What a holder of rights is to the domain.
-pub const PRINCIPALS: &[&str] = &[
-    "administrators",
-    "everybody",
-    "foreign",
-    "operators",
-    "ordinary",
-    "privileged",
-    "system",
-    "unresolved",
-];
-
-/// Groups that rule the domain.
-pub const RULING_GROUPS: &[&str] = &[
-    "account-operators",
-    "administrators",
-    "backup-operators",
-    "cert-publishers",
-    "dns-admins",
-    "domain-admins",
-    "domain-controllers",
-    "enterprise-admins",
-    "enterprise-key-admins",
-    "group-policy-creators",
-    "key-admins",
-    "print-operators",
-    "read-only-controllers",
-    "replicators",
-    "schema-admins",
-    "server-operators",
-];
+/// Who may write into a DNS zone.
+pub const ZONE_UPDATES: &[&str] = &["none", "unsecured", "secure"];
 
 /// Where a fact comes from.
 #[derive(Debug, Clone, PartialEq)]
@@ -181,6 +76,11 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
             Type::Word(words(SIGNATURES)),
             "weakest signature of a controller's certificate",
         ),
+        (
+            "tls.usages",
+            Type::Set(Element::Oid),
+            "extended key usages that every controller's certificate has",
+        ),
         ("tls.remaining", Type::Duration, "how long the first controller's certificate still lasts"),
         ("tls.not_after", Type::Instant, "when the first controller's certificate ends"),
         ("ldap.cleartext_simple_bind", Type::Boolean, "a simple bind without TLS is accepted for checking"),
@@ -217,89 +117,93 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
     ]
 }
 
-/// Short name, type and title of a fact.
-type Described = (&'static str, Type, &'static str);
+/// A fact that the collector works out, from attributes of the entry and from what else it knows.
+struct Computed {
+    short: &'static str,
+    kind: Type,
+    title: &'static str,
+    /// The attributes that it needs.
+    needs: &'static [&'static str],
+}
 
-/// Facts of the records of collections that the program's own probes make.
-fn probe_collections() -> Vec<(&'static str, Vec<Described>)> {
-    let word = |names: &[&str]| Type::Word(words(names));
-    let object = || {
-        vec![
-            ("dn", Type::Dn, "the object"),
-            ("name", Type::Text, "the name that reports show"),
-            ("object", Type::Text, "the object's own name"),
-            ("area", word(AREAS), "what the object is to the domain"),
-        ]
+/// Facts that the collector works out for a declared collection or record.
+fn computed(declaration: &str) -> Vec<Computed> {
+    let fact = |short, kind, title, needs| Computed { short, kind, title, needs };
+    let privileged = || {
+        fact("privileged", Type::Boolean, "a member, however nested, of a group that rules the domain", &[])
     };
-    let mut rights = object();
-    rights.extend([
-        ("principal", Type::Sid, "who holds the rights"),
-        ("principal_name", Type::Text, "its name"),
-        ("principal_kind", word(PRINCIPALS), "what it is to the domain"),
-        ("principal_privileged", Type::Boolean, "it rules the domain by what it is or by membership"),
-        ("rights", Type::Set(Element::Word(words(RIGHTS))), "what it may do"),
-        ("applies_to", word(&["object", "below"]), "the object itself, or only what lies below it"),
-    ]);
-    let mut owners = object();
-    owners.extend([
-        ("owner", Type::Sid, "who owns the object and may change its rights"),
-        ("owner_name", Type::Text, "its name"),
-        ("owner_kind", word(PRINCIPALS), "what it is to the domain"),
-        ("owner_privileged", Type::Boolean, "it rules the domain by what it is or by membership"),
-    ]);
-    let members = vec![
-        ("dn", Type::Dn, "the member, in lower case"),
-        ("name", Type::Text, "the name that reports show"),
-        ("kind", word(&["account", "foreign", "group"]), "what the member is"),
-        (
-            "groups",
-            Type::Set(Element::Word(words(RULING_GROUPS))),
-            "ruling groups that it is in, however nested",
-        ),
-        ("direct", Type::Boolean, "it is in one of them without a group between"),
-    ];
-    let certificates = vec![
-        ("dn", Type::Dn, "the object that holds the certificate"),
-        ("name", Type::Text, "the certificate's subject"),
-        ("store", word(CERTIFICATE_STORES), "what the directory trusts it for"),
-        ("key_algorithm", word(KEYS), "kind of its key"),
-        ("key_bits", Type::Integer, "size of its key"),
-        ("signature_algorithm", word(SIGNATURES), "how it is signed"),
-        ("self_signed", Type::Boolean, "it is signed by itself"),
-        ("authority", Type::Boolean, "it may sign other certificates"),
-        ("not_after", Type::Instant, "when it ends"),
-        ("remaining", Type::Duration, "how long it still lasts"),
-    ];
+    let delegates = || {
+        let title = "may delegate to a service of a domain controller";
+        fact("delegates_to_controller", Type::Boolean, title, &["msDS-AllowedToDelegateTo"])
+    };
+    let registered = |title| fact("registered", Type::Boolean, title, &["cACertificate"]);
+    match declaration {
+        "users" => vec![
+            privileged(),
+            delegates(),
+            fact(
+                "history_of_own_domain",
+                Type::Boolean,
+                "the SID history holds an identifier of the account's own domain",
+                &["sIDHistory", "objectSid"],
+            ),
+            fact(
+                "logon_names",
+                Type::Set(Element::Text),
+                "principal names that log it on: userPrincipalName, and sAMAccountName at the domain",
+                &["userPrincipalName", "sAMAccountName"],
+            ),
+            fact(
+                "addresses",
+                Type::Set(Element::Text),
+                "mail addresses: mail, and proxyAddresses of SMTP",
+                &["mail", "proxyAddresses"],
+            ),
+            fact(
+                "upn_registered",
+                Type::Boolean,
+                "the suffix of userPrincipalName is registered for the member",
+                &["userPrincipalName"],
+            ),
+            fact(
+                "mail_registered",
+                Type::Boolean,
+                "the mail address lies in a domain that is registered for the member",
+                &["mail"],
+            ),
+        ],
+        "computers" => vec![privileged(), delegates()],
+        "templates" => of_templates(),
+        "ntauth" => vec![
+            registered("every certificate is of a card issuer that is registered for the member"),
+            fact(
+                "registered_missing",
+                Type::Set(Element::Text),
+                "card issuers that are registered for the member and are not in it",
+                &["cACertificate"],
+            ),
+        ],
+        "root_authorities" => {
+            vec![registered(
+                "the certificate is a trust anchor or card issuer that is registered for the member",
+            )]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn of_templates() -> Vec<Computed> {
+    let fact = |short, kind, title, needs| Computed { short, kind, title, needs };
     vec![
-        ("access_rights", rights),
-        ("owners", owners),
-        ("privileged_principals", members),
-        ("ca_certificates", certificates),
+        fact("published", Type::Boolean, "some enterprise CA issues by it", &["cn"]),
+        fact("open_enrolment", Type::Boolean, "somebody who is not privileged may enrol", &[]),
+        fact("enrolled_by", Type::Set(Element::Text), "who may enrol and is not privileged, by name", &[]),
     ]
 }
 
-/// Facts that the collector works out for the records of a declared collection.
-fn computed(collection: &str) -> Vec<(&'static str, Type, &'static str)> {
-    let mut out = vec![
-        ("dn", Type::Text, "the distinguished name"),
-        ("name", Type::Text, "the name that reports show"),
-    ];
-    match collection {
-        "users" | "computers" | "groups" | "service_accounts" => {
-            out.push((
-                "privileged",
-                Type::Boolean,
-                "a member, however nested, of a group that rules the domain",
-            ));
-        }
-        "templates" => out.extend([
-            ("published", Type::Boolean, "some enrolment service offers it"),
-            ("open_enrolment", Type::Boolean, "somebody who is not privileged may enrol"),
-            ("enrolled_by", Type::Set(Element::Text), "who may enrol and is not privileged"),
-        ]),
-        _ => {}
-    }
-    out
+/// The attributes that a fact worked out by the collector needs.
+pub fn needs(declaration: &str, short: &str) -> &'static [&'static str] {
+    computed(declaration).into_iter().find(|fact| fact.short == short).map_or(&[], |fact| fact.needs)
 }
 
 impl Catalogue {
@@ -342,6 +246,11 @@ impl Catalogue {
             };
             (short.clone(), known)
         });
+        let computed = computed(&declaration.name).into_iter().map(|fact| {
+            let known = Known { kind: fact.kind, origin: Origin::Computed, title: fact.title.to_owned() };
+            (fact.short.to_owned(), known)
+        });
+        let declared = declared.chain(computed);
         match declaration.shape {
             Shape::Record => {
                 for (short, known) in declared {
@@ -350,8 +259,11 @@ impl Catalogue {
             }
             Shape::Collection => {
                 let mut facts: BTreeMap<String, Known> = declared.collect();
-                for (short, kind, title) in computed(&declaration.name) {
-                    let known = Known { kind, origin: Origin::Computed, title: title.to_owned() };
+                for (short, kind, title) in [
+                    ("dn", Type::Dn, "the distinguished name"),
+                    ("name", Type::Text, "the name that reports show"),
+                ] {
+                    let known = Known { kind, origin: Origin::Computed, title: title.into() };
                     facts.entry(short.to_owned()).or_insert(known);
                 }
                 self.collect(&declaration.name, facts);
@@ -384,6 +296,10 @@ pub fn decoded_type(decode: &Decode) -> Type {
         Decode::Strings => Type::Set(Element::Text),
         Decode::Oids => Type::Set(Element::Oid),
         Decode::Dns => Type::Set(Element::Dn),
+        Decode::Sids => Type::Set(Element::Sid),
+        Decode::KeyFingerprints => Type::Set(Element::Text),
+        Decode::CertificateFaults => Type::Set(Element::Word(words(certificate::FAULTS))),
+        Decode::ZoneUpdate => Type::Word(words(ZONE_UPDATES)),
         Decode::FunctionalLevel => Type::Version(Ladder::FunctionalLevel),
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 use crate::baseline::catalogue::{Catalogue, Known, Origin};
+use crate::baseline::distinct::Distinct;
 use crate::baseline::literal::{self, Parameters};
 use crate::baseline::predicate::{Predicate, Test};
 use crate::baseline::typing::Typing;
@@ -65,6 +66,8 @@ pub enum CompiledRequirement {
     Holds(Predicate),
     /// Tests on the number of records; their fact is `<collection>.count`.
     Count(Vec<Test>),
+    /// Values that stand on one record only.
+    Distinct(Distinct),
 }
 
 /// A severity that depends on a value.
@@ -273,6 +276,7 @@ fn compiled_control(
             no_negative_count(typing, tests);
             CompiledRequirement::Count(typing.tests(tests, &fact, None, &known))
         }
+        Requirement::Distinct(name) => distinct(typing, name, collection),
     };
     CompiledControl {
         id: control.id.clone(),
@@ -291,6 +295,22 @@ fn compiled_control(
         why: control.why.clone(),
         fix: control.fix.clone(),
         references: control.references.clone(),
+    }
+}
+
+/// A fact of the records that must differ from record to record.
+fn distinct(typing: &mut Typing<'_>, name: &Placed<String>, collection: Option<&str>) -> CompiledRequirement {
+    match typing.fact(name, collection) {
+        Some((fact, Some(short), known)) => {
+            CompiledRequirement::Distinct(Distinct { fact, short, kind: known.kind, at: name.at.clone() })
+        }
+        found => {
+            if found.is_some() {
+                let message = format!("`{}` is no fact of the records", name.value);
+                typing.faults.push(Fault::new(&name.at, message).hint("name a fact of the collection"));
+            }
+            CompiledRequirement::Holds(Predicate::All(Vec::new()))
+        }
     }
 }
 

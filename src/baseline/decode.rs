@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use time::{Date, Duration, Month, OffsetDateTime, Time};
 
 use crate::baseline::catalogue::decoded_type;
+use crate::baseline::certificate;
 use crate::baseline::facts::Fact;
 use crate::baseline::literal;
 use crate::baseline::value::Value;
@@ -84,6 +85,19 @@ fn value(decode: &Decode, values: &[Vec<u8>], at: OffsetDateTime) -> Result<Opti
         Decode::Count => Value::Integer(i64::try_from(values.len()).unwrap_or(i64::MAX)),
         Decode::Present => Value::Boolean(true),
         Decode::Strings | Decode::Oids | Decode::Dns => Value::Set(texts(values)?),
+        Decode::Sids => Value::Set(values.iter().map(|value| sid(value)).collect::<Result<_, _>>()?),
+        Decode::KeyFingerprints => {
+            let fingerprint = |value: &Vec<u8>| certificate::key_sha256(value).ok_or("not a certificate");
+            Value::Set(values.iter().map(fingerprint).collect::<Result<_, _>>()?)
+        }
+        Decode::CertificateFaults => {
+            let faults = values.iter().flat_map(|value| certificate::faults(value, at));
+            Value::Set(faults.map(str::to_owned).collect())
+        }
+        Decode::ZoneUpdate => match zone_update(values)? {
+            Some(word) => Value::Word(word.to_owned()),
+            None => return Ok(None),
+        },
         Decode::Character(position) => {
             let index = usize::try_from(*position).unwrap_or(usize::MAX).saturating_sub(1);
             let found = text(one()?)?.chars().nth(index).unwrap_or('0');
@@ -175,6 +189,30 @@ fn guid(bytes: &[u8]) -> Result<String, String> {
     Ok(uuid::Uuid::from_bytes_le(bytes).to_string())
 }
 
+/// The property DSPROPERTY_ZONE_ALLOW_UPDATE of a zone ([MS-DNSP] 2.3.2.1): lengths of data and name, flag, version, id (4
+/// bytes each, little-endian), then the data.
+fn zone_update(values: &[Vec<u8>]) -> Result<Option<&'static str>, String> {
+    const ALLOW_UPDATE: u32 = 2;
+    let wrong = || "not a property of a zone".to_owned();
+    for value in values {
+        let (head, rest) = value.split_at_checked(20).ok_or_else(wrong)?;
+        let [length, _, _, _, id] = head.as_chunks::<4>().0 else { return Err(wrong()) };
+        if u32::from_le_bytes(*id) != ALLOW_UPDATE {
+            continue;
+        }
+        let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| wrong())?;
+        let word = match rest.get(..length).ok_or_else(wrong)? {
+            [] => return Err(wrong()),
+            [0, ..] => "none",
+            [1, ..] => "unsecured",
+            [2, ..] => "secure",
+            [other, ..] => return Err(format!("{other} says nothing about updates that is known")),
+        };
+        return Ok(Some(word));
+    }
+    Ok(None)
+}
+
 /// [MS-ADTS] 6.1.4.2.
 fn functional_level(number: i64) -> Result<&'static str, String> {
     Ok(match number {
@@ -248,11 +286,28 @@ mod tests {
         assert!(sid(&[1, 9, 0]).is_err());
     }
 
+    #[test]
+    fn zones() {
+        let property = |id: u8, data: &[u8]| {
+            let mut bytes = vec![u8::try_from(data.len()).unwrap(), 0, 0, 0];
+            bytes.extend([0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, id, 0, 0, 0]);
+            bytes.extend(data);
+            bytes.push(0);
+            bytes
+        };
+        assert_eq!(zone_update(&[property(1, &[1, 0, 0, 0]), property(2, &[1])]), Ok(Some("unsecured")));
+        assert_eq!(zone_update(&[property(2, &[2, 0, 0, 0])]), Ok(Some("secure")));
+        assert_eq!(zone_update(&[property(1, &[1, 0, 0, 0])]), Ok(None));
+        assert!(zone_update(&[property(2, &[])]).is_err());
+        assert!(zone_update(&[vec![1, 0, 0]]).is_err());
+    }
+
     proptest::proptest! {
         #[test]
         fn nothing_panics(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..40)) {
             for kind in [Decode::Integer, Decode::Filetime, Decode::Age, Decode::Interval, Decode::Sid, Decode::Guid,
-                Decode::GeneralizedTime, Decode::Flag(1), Decode::Boolean, Decode::Strings, Decode::FunctionalLevel] {
+                Decode::GeneralizedTime, Decode::Flag(1), Decode::Boolean, Decode::Sids, Decode::KeyFingerprints,
+                Decode::CertificateFaults, Decode::ZoneUpdate, Decode::Strings, Decode::FunctionalLevel] {
                 let _ = value(&kind, std::slice::from_ref(&bytes), NOW);
             }
         }

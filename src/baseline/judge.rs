@@ -3,8 +3,9 @@
 use time::OffsetDateTime;
 
 use crate::baseline::compile::{CompiledControl, CompiledGrade, CompiledRequirement};
+use crate::baseline::distinct::Index;
 use crate::baseline::facts::{Collection, Fact, Facts, Record};
-use crate::baseline::predicate::{Check, Lookup, Miss, Test};
+use crate::baseline::predicate::{Check, Miss, OfMember, OfRecord, Test, in_record};
 use crate::baseline::truth::Truth;
 use crate::baseline::value::Value;
 use crate::policy::documents::Tolerance;
@@ -33,32 +34,6 @@ pub struct Offending {
     pub dn: String,
     pub found: String,
     pub set_aside: bool,
-}
-
-struct OfMember<'a>(&'a Facts);
-
-impl Lookup for OfMember<'_> {
-    fn fact(&self, test: &Test) -> Fact {
-        self.0.get(&test.fact)
-    }
-}
-
-struct OfRecord<'a> {
-    facts: &'a Facts,
-    record: &'a Record,
-}
-
-impl Lookup for OfRecord<'_> {
-    fn fact(&self, test: &Test) -> Fact {
-        match &test.in_record {
-            Some(short) => in_record(self.record, short),
-            None => self.facts.get(&test.fact),
-        }
-    }
-}
-
-fn in_record(record: &Record, short: &str) -> Fact {
-    record.get(short).cloned().unwrap_or_else(|| Fact::NotCollected("the record does not hold it".into()))
 }
 
 /// Judges one control. `set_aside` says of a record (by name and DN) whether an exception covers it.
@@ -162,14 +137,20 @@ fn several(
     set_aside: &dyn Fn(&str, &str) -> bool,
 ) -> Judgement {
     let mut tally = Tally::default();
+    let index = match &control.require {
+        CompiledRequirement::Distinct(distinct) => {
+            Index::of(distinct, control.filter.as_ref(), facts, &collection.records, now)
+        }
+        _ => Index::default(),
+    };
     for record in &collection.records {
-        tally_record(control, facts, record, now, set_aside, &mut tally);
+        tally_record(control, OfRecord { facts, record }, &index, now, set_aside, &mut tally);
     }
     let complete = collection.complete == Fact::Known(Value::Boolean(true));
     let failing = tally.offenders.iter().filter(|o| !o.set_aside).count();
     let set_aside = tally.offenders.len() - failing;
     let truth = match &control.require {
-        CompiledRequirement::Holds(_) => {
+        CompiledRequirement::Holds(_) | CompiledRequirement::Distinct(_) => {
             tolerated(&control.tolerate, u64::try_from(failing).unwrap_or(u64::MAX), &tally, complete)
         }
         CompiledRequirement::Count(tests) => counted(tests, &mut tally, complete),
@@ -211,13 +192,13 @@ fn incomplete(control: &CompiledControl, collection: &Collection) -> Miss {
 
 fn tally_record(
     control: &CompiledControl,
-    facts: &Facts,
-    record: &Record,
+    lookup: OfRecord<'_>,
+    index: &Index,
     now: OffsetDateTime,
     set_aside: &dyn Fn(&str, &str) -> bool,
     tally: &mut Tally,
 ) {
-    let lookup = OfRecord { facts, record };
+    let OfRecord { facts, record } = lookup;
     let mut misses = Vec::new();
     let picked = control.filter.as_ref().map_or(Truth::True, |f| f.evaluate(&lookup, now, &mut misses));
     match picked {
@@ -229,6 +210,7 @@ fn tally_record(
         CompiledRequirement::Holds(require) => require.evaluate(&lookup, now, &mut misses),
         // picked records are what is counted, and who is named when they are too many
         CompiledRequirement::Count(_) => Truth::False,
+        CompiledRequirement::Distinct(distinct) => distinct.holds(record, picked, index, &mut misses),
     };
     // a record that is not picked does not have to hold
     let truth = picked.negate().or(holds);

@@ -2,8 +2,11 @@
 
 pub mod assessment;
 pub mod catalogue;
+pub mod certificate;
+pub mod collections;
 pub mod compile;
 pub mod decode;
+pub mod distinct;
 pub mod evaluate;
 pub mod facts;
 pub mod judge;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use regex::Regex;
 use time::OffsetDateTime;
 
-use crate::baseline::facts::Fact;
+use crate::baseline::facts::{Fact, Facts, Record};
 use crate::baseline::literal::Moment;
 use crate::baseline::truth::Truth;
 use crate::baseline::value::{Element, Ladder, Type, Value, duration_text};
@@ -69,6 +69,35 @@ pub struct Miss {
 pub trait Lookup {
     /// The fact that a test asks for.
     fn fact(&self, test: &Test) -> Fact;
+}
+
+/// Facts of the member.
+pub struct OfMember<'a>(pub &'a Facts);
+
+impl Lookup for OfMember<'_> {
+    fn fact(&self, test: &Test) -> Fact {
+        self.0.get(&test.fact)
+    }
+}
+
+/// Facts of a record, and those of its member.
+pub struct OfRecord<'a> {
+    pub facts: &'a Facts,
+    pub record: &'a Record,
+}
+
+impl Lookup for OfRecord<'_> {
+    fn fact(&self, test: &Test) -> Fact {
+        match &test.in_record {
+            Some(short) => in_record(self.record, short),
+            None => self.facts.get(&test.fact),
+        }
+    }
+}
+
+/// A fact of a record by its short name.
+pub fn in_record(record: &Record, short: &str) -> Fact {
+    record.get(short).cloned().unwrap_or_else(|| Fact::NotCollected("the record does not hold it".into()))
 }
 
 impl Predicate {

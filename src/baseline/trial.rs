@@ -21,6 +21,8 @@ use crate::policy::terms::OdsCode;
 
 /// The time at which inline facts are collected and judged unless a test says otherwise.
 pub const COLLECTED: OffsetDateTime = datetime!(2026-11-01 00:00 UTC);
+/// The key of a record that is like one of the test before.
+const LIKE: &str = "like";
 /// How deep tests may build on one another.
 const LIKE_MAX: usize = 8;
 
@@ -148,7 +150,8 @@ fn give(
 ) -> Result<(), Vec<Fault>> {
     if let Some(known) = catalogue.collections.get(&name.value) {
         let kinds: BTreeMap<&str, &Type> = known.iter().map(|(k, v)| (k.as_str(), &v.kind)).collect();
-        let collection = collection(&name.value, &kinds, node)?;
+        let known = facts.collections.get(&name.value).map_or(&[][..], |c| c.records.as_slice());
+        let collection = collection(&name.value, &kinds, node, known)?;
         facts.collections.insert(name.value.clone(), collection);
         return Ok(());
     }
@@ -165,8 +168,13 @@ fn give(
     }
 }
 
-/// A list of records, or `{ records: [...], complete: false }`.
-fn collection(name: &str, kinds: &BTreeMap<&str, &Type>, node: &Node) -> Result<Collection, Vec<Fault>> {
+/// A list of records, or `{ records: [...], complete: false }`. `known` are the records of the test that this one is like.
+fn collection(
+    name: &str,
+    kinds: &BTreeMap<&str, &Type>,
+    node: &Node,
+    known: &[Record],
+) -> Result<Collection, Vec<Fault>> {
     let (mut list, mut complete) = (Some(node), Fact::boolean(true));
     if let Content::Map(entries) = &node.content {
         list = None;
@@ -186,29 +194,49 @@ fn collection(name: &str, kinds: &BTreeMap<&str, &Type>, node: &Node) -> Result<
         return Err(vec![Fault::new(&node.at, message)]);
     };
     let mut faults = Vec::new();
-    let mut records = Vec::new();
-    for item in items {
-        let Content::Map(entries) = &item.content else {
-            faults.push(Fault::new(&item.at, "a record is a map of facts"));
-            continue;
-        };
-        let mut record = Record::new();
-        for (key, value) in entries {
-            match kinds.get(key.value.as_str()).map(|kind| fact(value, kind)) {
-                Some(Ok(fact)) => {
-                    record.insert(key.value.clone(), fact);
-                }
-                Some(Err(fault)) => faults.push(fault),
-                None => {
-                    let fault =
-                        Fault::new(&key.at, format!("records of `{name}` have no fact `{}`", key.value));
-                    faults.push(fault.nearest(&key.value, kinds.keys().copied()));
-                }
+    let records = items.iter().map(|item| record(name, kinds, item, known, &mut faults)).collect();
+    if faults.is_empty() { Ok(Collection { records, complete }) } else { Err(faults) }
+}
+
+/// A map of facts. `like: NAME` starts from the known record of that name.
+fn record(
+    name: &str,
+    kinds: &BTreeMap<&str, &Type>,
+    node: &Node,
+    known: &[Record],
+    faults: &mut Vec<Fault>,
+) -> Record {
+    let Content::Map(entries) = &node.content else {
+        faults.push(Fault::new(&node.at, "a record is a map of facts"));
+        return Record::new();
+    };
+    let mut record = Record::new();
+    if let Some((_, like)) = entries.iter().find(|(key, _)| key.value == LIKE) {
+        let wanted = like.scalar().unwrap_or_default();
+        let names =
+            || known.iter().filter_map(|r| r.get("name").and_then(Fact::known).map(ToString::to_string));
+        match names().position(|found| found == wanted).and_then(|at| known.get(at)) {
+            Some(found) => record.clone_from(found),
+            None => {
+                let fault = Fault::new(&like.at, format!("`{name}` has no record `{wanted}` to be like"));
+                let names: Vec<String> = names().collect();
+                faults.push(fault.nearest(wanted, names.iter().map(String::as_str)));
             }
         }
-        records.push(record);
     }
-    if faults.is_empty() { Ok(Collection { records, complete }) } else { Err(faults) }
+    for (key, value) in entries.iter().filter(|(key, _)| key.value != LIKE) {
+        match kinds.get(key.value.as_str()).map(|kind| fact(value, kind)) {
+            Some(Ok(fact)) => {
+                record.insert(key.value.clone(), fact);
+            }
+            Some(Err(fault)) => faults.push(fault),
+            None => {
+                let fault = Fault::new(&key.at, format!("records of `{name}` have no fact `{}`", key.value));
+                faults.push(fault.nearest(&key.value, kinds.keys().copied().chain([LIKE])));
+            }
+        }
+    }
+    record
 }
 
 /// A value, or `{ state: absent | hidden | failed | not-collected }`.

@@ -89,6 +89,8 @@ pub enum Requirement {
     Holds(Clause),
     /// Of the number of records that `where` picks.
     Count(Vec<Test>),
+    /// No value of this fact may be on two of the records that `where` picks.
+    Distinct(Placed<String>),
 }
 
 /// Conditions on facts, nested.
@@ -272,6 +274,14 @@ pub enum Decode {
     Oids,
     /// All values as DNs.
     Dns,
+    /// All values as SIDs.
+    Sids,
+    /// SHA-256 of the subject public key info of each value as a certificate (DER), lower-case hex.
+    KeyFingerprints,
+    /// What is wrong with any of the values as certificates.
+    CertificateFaults,
+    /// Who may write into a DNS zone (dnsProperty, [MS-DNSP] 2.3.2.1).
+    ZoneUpdate,
     /// One character of a text, counted from 1, as text; `0` when the text is shorter (dSHeuristics).
     Character(u32),
     /// Windows functional level (msDS-Behavior-Version) as a version.

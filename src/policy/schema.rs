@@ -89,6 +89,7 @@ fn controls() -> Value {
             ("where", reference("clause")),
             ("require", reference("clause")),
             ("count", reference("tests")),
+            ("distinct", json!({ "type": "string" })),
             ("why", json!({ "type": "string" })),
             ("fix", json!({ "type": "string" })),
         ],

@@ -5,7 +5,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
 use crate::assess::probes::access::sight::first_name;
-use crate::assess::probes::certificate::{key, signature_name};
+use crate::baseline::certificate::{key, signature_name};
 use crate::baseline::facts::{Collection, Fact, Record};
 use crate::baseline::value::Value;
 
@@ -50,7 +50,7 @@ fn facts(parsed: &X509Certificate<'_>, now: OffsetDateTime) -> [(&'static str, F
     let not_after = parsed.validity().not_after.to_datetime();
     [
         ("name", Fact::text(parsed.subject().to_string())),
-        ("key_algorithm", Fact::Known(Value::Word(algorithm))),
+        ("key_algorithm", Fact::Known(Value::Word(algorithm.to_owned()))),
         ("key_bits", Fact::integer(bits)),
         ("signature_algorithm", Fact::Known(Value::Word(signature.to_owned()))),
         ("self_signed", Fact::boolean(self_signed)),
@@ -89,7 +89,7 @@ fn store(dn: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::baseline::catalogue::CERTIFICATE_STORES;
+    use crate::baseline::collections::CERTIFICATE_STORES;
 
     const NOW: OffsetDateTime = time::macros::datetime!(2026-11-24 12:00 UTC);
 

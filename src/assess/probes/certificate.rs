@@ -1,5 +1,6 @@
 //! What a controller's certificate is worth: the chain it sends, held against the member's anchors.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -8,8 +9,10 @@ use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use time::OffsetDateTime;
 use webpki::{EndEntityCert, KeyUsage};
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey;
+
+use crate::baseline::certificate::{key, signature_name};
 
 /// A verifier that keeps the chain and refuses it, whatever it is: the handshake ends there, and nothing is ever sent to a
 /// server that was not verified.
@@ -88,6 +91,8 @@ pub struct Appraisal {
     pub signature_algorithm: String,
     pub not_after: OffsetDateTime,
     pub self_signed: bool,
+    /// Extended key usages; none are named when the certificate does not limit them.
+    pub usages: BTreeSet<String>,
 }
 
 /// Appraises a chain, leaf first, for a server that must be called `name`.
@@ -114,12 +119,29 @@ pub fn appraise(
         chain_valid,
         problem,
         name_matches,
-        key_algorithm,
+        key_algorithm: key_algorithm.to_owned(),
         key_bits,
         signature_algorithm: signature_name(&parsed.signature_algorithm.algorithm.to_id_string()).to_owned(),
         not_after: parsed.validity().not_after.to_datetime(),
         self_signed,
+        usages: usages(&parsed),
     })
+}
+
+/// RFC 5280 section 4.2.1.12, as object identifiers.
+fn usages(certificate: &X509Certificate<'_>) -> BTreeSet<String> {
+    let extension = |oid: &str| certificate.extensions().iter().find(|e| e.oid.to_id_string() == oid);
+    let Some(ParsedExtension::ExtendedKeyUsage(usage)) = extension("2.5.29.37").map(|e| e.parsed_extension())
+    else {
+        return BTreeSet::new();
+    };
+    let named = [
+        (usage.any, "2.5.29.37.0"),
+        (usage.server_auth, "1.3.6.1.5.5.7.3.1"),
+        (usage.client_auth, "1.3.6.1.5.5.7.3.2"),
+    ];
+    let named = named.into_iter().filter(|(has, _)| *has).map(|(_, oid)| oid.to_owned());
+    named.chain(usage.other.iter().map(|oid| oid.to_id_string())).collect()
 }
 
 fn verify(
@@ -141,35 +163,4 @@ fn verify(
             None,
         )
         .map(|_| ())
-}
-
-/// The kind of a certificate's key, and its size in bits.
-pub fn key(certificate: &X509Certificate<'_>) -> (String, i64) {
-    let bits = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    match certificate.public_key().parsed() {
-        Ok(PublicKey::RSA(key)) => ("rsa".to_owned(), bits(key.key_size())),
-        Ok(PublicKey::EC(point)) => ("ec".to_owned(), bits(point.key_size())),
-        _ => match certificate.public_key().algorithm.algorithm.to_id_string().as_str() {
-            "1.3.101.112" => ("ed25519".to_owned(), 256),
-            _ => ("other".to_owned(), 0),
-        },
-    }
-}
-
-/// The name of a signature algorithm, from RFC 8017 appendix C, RFC 5758 and RFC 8410.
-pub fn signature_name(oid: &str) -> &'static str {
-    match oid {
-        "1.2.840.113549.1.1.4" => "md5-rsa",
-        "1.2.840.113549.1.1.5" => "sha1-rsa",
-        "1.2.840.113549.1.1.10" => "rsa-pss",
-        "1.2.840.113549.1.1.11" => "sha256-rsa",
-        "1.2.840.113549.1.1.12" => "sha384-rsa",
-        "1.2.840.113549.1.1.13" => "sha512-rsa",
-        "1.2.840.10045.4.1" => "sha1-ecdsa",
-        "1.2.840.10045.4.3.2" => "sha256-ecdsa",
-        "1.2.840.10045.4.3.3" => "sha384-ecdsa",
-        "1.2.840.10045.4.3.4" => "sha512-ecdsa",
-        "1.3.101.112" => "ed25519",
-        _ => "other",
-    }
 }

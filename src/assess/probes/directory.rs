@@ -7,10 +7,10 @@ use time::OffsetDateTime;
 use crate::ambient::clock::Clock;
 use crate::assess::gathered::{Gathered, Stopwatch};
 use crate::assess::plan::PlannedSearch;
-use crate::assess::probes::access::report::Templates;
+use crate::assess::probes::derived::Surroundings;
 use crate::assess::probes::logon::{Contexts, Session};
-use crate::assess::probes::privileged::Privileged;
 use crate::assess::settings::Settings;
+use crate::baseline::catalogue::needs;
 use crate::baseline::compile::Read;
 use crate::baseline::decode::decode;
 use crate::baseline::facts::{Collection, Fact, Provenance, Record};
@@ -20,40 +20,18 @@ use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
 use crate::policy::documents::{SearchScope, Shape};
 
-/// What the collector works out for entries, beside what they say themselves.
-#[derive(Debug)]
-pub struct Insight {
-    pub privileged: Result<Privileged, String>,
-    pub templates: Result<Templates, String>,
-}
-
-impl Insight {
-    fn fact(&self, name: &str, dn: &str) -> Fact {
-        let failed = |reason: &String| Fact::Failed(reason.clone());
-        match name {
-            "privileged" => {
-                self.privileged.as_ref().map_or_else(failed, |known| Fact::boolean(known.contains(dn)))
-            }
-            "published" | "open_enrolment" | "enrolled_by" => {
-                self.templates.as_ref().map_or_else(failed, |known| known.fact(name, dn))
-            }
-            other => Fact::NotCollected(format!("nothing works out `{other}`")),
-        }
-    }
-}
-
 /// Runs the planned searches one after the other and fills their records and collections.
 pub async fn probe(
     session: &mut Session,
     searches: &[PlannedSearch],
-    insight: &Insight,
+    surroundings: &Surroundings,
     settings: &Settings,
     clock: &Clock,
     at: OffsetDateTime,
 ) -> Gathered {
     let mut gathered = Gathered::default();
     for search in searches {
-        run(session, search, insight, settings, clock, at, &mut gathered).await;
+        run(session, search, surroundings, settings, clock, at, &mut gathered).await;
     }
     gathered
 }
@@ -70,7 +48,7 @@ pub fn without_connection(searches: &[PlannedSearch], reason: &str) -> Gathered 
 async fn run(
     session: &mut Session,
     planned: &PlannedSearch,
-    insight: &Insight,
+    surroundings: &Surroundings,
     settings: &Settings,
     clock: &Clock,
     at: OffsetDateTime,
@@ -90,7 +68,7 @@ async fn run(
                 if records.len() >= settings.records {
                     overflow = true;
                 } else {
-                    records.push(record(read, &entry, insight, at));
+                    records.push(record(read, &entry, surroundings, at));
                 }
             }
         })
@@ -139,14 +117,13 @@ fn single(read: &Read, mut records: Vec<Record>, done: &SearchDone, gathered: &m
     }
 }
 
-fn record(read: &Read, entry: &Entry, insight: &Insight, at: OffsetDateTime) -> Record {
+fn record(read: &Read, entry: &Entry, surroundings: &Surroundings, at: OffsetDateTime) -> Record {
     let mut record: Record = read
         .attributes
         .iter()
         .map(|(name, attribute)| {
             if is_cut(entry, &attribute.from) {
-                let reason = format!("`{}` has more values than the directory gives at once", attribute.from);
-                return (name.clone(), Fact::Failed(reason));
+                return (name.clone(), too_many(&attribute.from));
             }
             let values: Vec<Vec<u8>> = entry.values(&attribute.from).map(<[u8]>::to_vec).collect();
             (name.clone(), decode(attribute, &values, at))
@@ -158,11 +135,18 @@ fn record(read: &Read, entry: &Entry, insight: &Insight, at: OffsetDateTime) -> 
         record.entry("name".to_owned()).or_insert_with(|| Fact::text(name.unwrap_or(&entry.dn)));
     }
     for name in &read.computed {
-        if !matches!(name.as_str(), "dn" | "name") {
-            record.insert(name.clone(), insight.fact(name, &entry.dn));
+        if matches!(name.as_str(), "dn" | "name") {
+            continue;
         }
+        let cut = needs(&read.name, name).iter().find(|attribute| is_cut(entry, attribute));
+        let fact = cut.map_or_else(|| surroundings.derive(name, entry), |attribute| too_many(attribute));
+        record.insert(name.clone(), fact);
     }
     record
+}
+
+fn too_many(attribute: &str) -> Fact {
+    Fact::Failed(format!("`{attribute}` has more values than the directory gives at once"))
 }
 
 /// Whether only a range of the values came ([MS-ADTS] section 3.1.1.3.1.3.3). A part is never taken for the whole.

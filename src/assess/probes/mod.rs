@@ -4,6 +4,7 @@ pub mod access;
 pub mod authorities;
 pub mod canary;
 pub mod certificate;
+pub mod derived;
 pub mod descriptor;
 pub mod directory;
 pub mod discovery;

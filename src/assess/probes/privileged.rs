@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn the_catalogue_knows_every_group() {
-        let known: BTreeSet<&str> = crate::baseline::catalogue::RULING_GROUPS.iter().copied().collect();
+        let known: BTreeSet<&str> = crate::baseline::collections::RULING_GROUPS.iter().copied().collect();
         assert_eq!(words().collect::<BTreeSet<_>>(), known);
     }
 }

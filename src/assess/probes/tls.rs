@@ -20,7 +20,7 @@ use crate::directory::endpoint::{Endpoint, Transport};
 /// What it finds, beside the certificate's facts.
 pub const NAMES: [&str; 3] = ["tls.versions", "tls.starttls_versions", "tls.weak_suites"];
 /// What it finds of certificates.
-pub const CERTIFICATE_FACTS: [&str; 9] = [
+pub const CERTIFICATE_FACTS: [&str; 10] = [
     "tls.chain_valid",
     "tls.chain_problem",
     "tls.name_matches",
@@ -30,6 +30,7 @@ pub const CERTIFICATE_FACTS: [&str; 9] = [
     "tls.not_after",
     "tls.remaining",
     "tls.self_signed",
+    "tls.usages",
 ];
 
 /// What one question found, or why it could not be told.
@@ -176,6 +177,8 @@ fn certificates(gathered: &mut Gathered, seen: &[Seen], now: OffsetDateTime) {
     gathered.set("tls.chain_problem", if problem.is_empty() { Fact::Absent } else { Fact::text(problem) });
     gathered.set("tls.name_matches", Fact::boolean(all.iter().all(|a| a.name_matches)));
     gathered.set("tls.self_signed", Fact::boolean(all.iter().any(|a| a.self_signed)));
+    let usages = all.iter().map(|a| a.usages.clone()).reduce(|a, b| a.intersection(&b).cloned().collect());
+    gathered.set("tls.usages", Fact::Known(Value::Set(usages.unwrap_or_default())));
     if let Some(weakest) = all.iter().min_by_key(|a| (strength(a), a.key_bits)) {
         gathered.set("tls.key_algorithm", Fact::Known(Value::Word(weakest.key_algorithm.clone())));
         gathered.set("tls.key_bits", Fact::integer(weakest.key_bits));

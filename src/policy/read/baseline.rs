@@ -52,6 +52,7 @@ pub const CONTROL_KEYS: &[&str] = &[
     "where",
     "require",
     "count",
+    "distinct",
     "tolerate",
     "grade",
     "why",
@@ -180,7 +181,7 @@ fn control(reader: &mut Reader, node: &Node) -> Control {
     let id = reader.identifier(&fields, "id");
     let severity = reader.required(&fields, "severity").and_then(|n| reader.severity(n));
     let for_each = fields.get("for_each").and_then(|n| reader.placed(n));
-    for key in ["where", "tolerate", "count"] {
+    for key in ["where", "tolerate", "count", "distinct"] {
         if let (Some(found), None) = (fields.get(key), &for_each) {
             let message = format!("`{key}` needs `for_each`: there are no records to look at");
             reader.fault(Fault::new(&found.at, message));
@@ -215,14 +216,21 @@ fn theme(at: &Place) -> String {
 }
 
 fn requirement(reader: &mut Reader, fields: &Fields<'_>) -> Requirement {
-    match (fields.get("require"), fields.get("count")) {
-        (Some(node), None) => Requirement::Holds(clause(reader, node)),
-        (None, Some(node)) => Requirement::Count(tests(reader, node)),
-        (Some(_), Some(node)) => {
-            reader.fault(Fault::new(&node.at, "a control has either `require` or `count`, not both"));
-            Requirement::Count(Vec::new())
+    let words = ["require", "count", "distinct"];
+    let given: Vec<(&str, &Node)> =
+        words.into_iter().filter_map(|word| fields.get(word).map(|node| (word, node))).collect();
+    if let [(first, _), (second, node), ..] = given.as_slice() {
+        let message = format!("a control has either `{first}` or `{second}`, not both");
+        reader.fault(Fault::new(&node.at, message));
+    }
+    match given.first() {
+        Some(("count", node)) => Requirement::Count(tests(reader, node)),
+        Some(("distinct", node)) => {
+            let nowhere = || Placed::new(String::new(), node.at.clone());
+            Requirement::Distinct(reader.placed(node).unwrap_or_else(nowhere))
         }
-        (None, None) => {
+        Some((_, node)) => Requirement::Holds(clause(reader, node)),
+        None => {
             reader.required(fields, "require");
             Requirement::Holds(clause_that_is_missing())
         }

@@ -35,6 +35,10 @@ pub const TYPES: &[&str] = &[
     "strings",
     "oids",
     "dns",
+    "sids",
+    "key_fingerprints",
+    "certificate_faults",
+    "zone_update",
     "character",
     "functional_level",
 ];
@@ -205,6 +209,10 @@ fn decode(reader: &mut Reader, fields: &Fields<'_>) -> Option<Decode> {
         "strings" => Decode::Strings,
         "oids" => Decode::Oids,
         "dns" => Decode::Dns,
+        "sids" => Decode::Sids,
+        "key_fingerprints" => Decode::KeyFingerprints,
+        "certificate_faults" => Decode::CertificateFaults,
+        "zone_update" => Decode::ZoneUpdate,
         "character" => {
             reader.required(fields, "position")?;
             Decode::Character(reader.count(fields, "position", 1, 64, 1))

@@ -70,7 +70,7 @@ impl Area {
 }
 
 /// Attributes that tell the area of an object.
-pub const ATTRIBUTES: [&str; 9] = [
+pub const ATTRIBUTES: [&str; 8] = [
     "nTSecurityDescriptor",
     "objectClass",
     "objectSid",
@@ -79,7 +79,6 @@ pub const ATTRIBUTES: [&str; 9] = [
     "displayName",
     "gPLink",
     "cACertificate",
-    "certificateTemplates",
 ];
 /// Objects of the domain that are looked at: units, containers, policies, controllers, and what AdminSDHolder protects.
 pub const DOMAIN_FILTER: &str = "(|(objectClass=domainDNS)(objectClass=organizationalUnit)(objectClass=container)\

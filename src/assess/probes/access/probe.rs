@@ -27,15 +27,14 @@ pub async fn probe(
     at: OffsetDateTime,
 ) -> Found {
     let watch = Stopwatch::start(clock);
-    let published = sweep::pki(session, settings, &mut sightings).await;
-    let certificates = published.as_ref().map(|found| found.certificates.clone()).map_err(Clone::clone);
-    let certificates = authorities::certificates(&certificates, at);
-    let outcome = match (privileged, published) {
+    let stored = sweep::pki(session, settings, &mut sightings).await;
+    let certificates = authorities::certificates(&stored, at);
+    let outcome = match (privileged, stored) {
         (Err(reason), _) => Err(reason.clone()),
         (_, Err(reason)) => Err(reason),
-        (Ok(privileged), Ok(published)) => look(session, settings, privileged, &mut sightings)
+        (Ok(privileged), Ok(_)) => look(session, settings, privileged, &mut sightings)
             .await
-            .map(|principals| report::report(&sightings, &principals, privileged, published.templates)),
+            .map(|principals| report::report(&sightings, &principals, privileged)),
     };
     let (mut gathered, templates) = match outcome {
         Ok((gathered, templates)) => (gathered, Ok(templates)),

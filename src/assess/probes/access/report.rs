@@ -27,8 +27,6 @@ const ENROL: &str = "enrol";
 /// What the collector works out for certificate templates.
 #[derive(Debug, Clone, Default)]
 pub struct Templates {
-    /// Names of templates that some enrolment service offers, in lower case.
-    pub offered: BTreeSet<String>,
     /// By DN in lower case: who may enrol and is not privileged, by name.
     enrolled_by: BTreeMap<String, Fact>,
 }
@@ -38,7 +36,6 @@ impl Templates {
     pub fn fact(&self, name: &str, dn: &str) -> Fact {
         let by = self.enrolled_by.get(&dn.to_lowercase()).cloned().unwrap_or(Fact::Hidden);
         match (name, by) {
-            ("published", _) => Fact::boolean(self.offered.contains(&first_name(dn).to_lowercase())),
             ("open_enrolment", Fact::Known(Value::Set(names))) => Fact::boolean(!names.is_empty()),
             (_, by) => by,
         }
@@ -104,9 +101,8 @@ pub fn report(
     sightings: &Sightings,
     principals: &Principals,
     privileged: &Privileged,
-    offered: BTreeSet<String>,
 ) -> (Gathered, Templates) {
-    let mut templates = Templates { offered, ..Templates::default() };
+    let mut templates = Templates::default();
     let (mut rights, mut owners) = (Vec::new(), Vec::new());
     for sight in &sightings.objects {
         let area = area(sight, sightings, privileged);
@@ -280,7 +276,7 @@ mod tests {
         let sightings = Sightings { objects: sights, ended: 3, ..Sightings::default() };
         let mut principals = Principals::new("S-1-5-21-1-2-3".to_owned(), None);
         principals.learn(HELP, "help", Kind::Ordinary);
-        report(&sightings, &principals, &Privileged::default(), BTreeSet::from(["t".to_owned()]))
+        report(&sightings, &principals, &Privileged::default())
     }
 
     #[test]
@@ -320,8 +316,7 @@ mod tests {
     #[test]
     fn a_sweep_that_was_given_up_is_not_complete() {
         let sightings = Sightings { ended: 2, ..Sightings::default() };
-        let (gathered, _) =
-            report(&sightings, &Principals::default(), &Privileged::default(), BTreeSet::new());
+        let (gathered, _) = report(&sightings, &Principals::default(), &Privileged::default());
         assert!(matches!(gathered.facts.collections["access_rights"].complete, Fact::Failed(_)));
     }
 
@@ -329,9 +324,7 @@ mod tests {
     fn who_may_enrol() {
         let (_, templates) = made(vec![sight(Area::Template, read(HELP, &["enrol"]))]);
         let fact = |name: &str| templates.fact(name, "CN=t,CN=Certificate Templates,DC=x");
-        assert_eq!(fact("published"), Fact::boolean(true));
         assert_eq!(fact("open_enrolment"), Fact::boolean(true));
         assert_eq!(fact("enrolled_by"), Fact::set(["help"]));
-        assert_eq!(templates.fact("published", "CN=u,DC=x"), Fact::boolean(false));
     }
 }

@@ -224,7 +224,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::baseline::catalogue::RIGHTS as CATALOGUE;
+    use crate::baseline::collections::RIGHTS as CATALOGUE;
 
     const HELP: &str = "S-1-5-21-1-2-3-1105";
 

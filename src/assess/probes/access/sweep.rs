@@ -23,14 +23,8 @@ const SINGLES_MAX: usize = 2_000;
 /// Sweeps that must have ended for the whole to be complete.
 const SWEEPS: u32 = 3;
 
-/// What the configuration's public key infrastructure publishes, beside its descriptors.
-#[derive(Debug, Clone, Default)]
-pub struct Published {
-    /// Names of templates that some enrolment service offers, in lower case.
-    pub templates: BTreeSet<String>,
-    /// Certificates of authorities as they are stored: DN and DER.
-    pub certificates: Vec<(String, Vec<u8>)>,
-}
+/// Certificates of authorities as they are stored: DN and DER.
+pub type Stored = Vec<(String, Vec<u8>)>;
 
 /// The search over everything in the domain whose list of access matters.
 pub fn domain_search(session: &Session, settings: &Settings) -> Result<Search, String> {
@@ -110,22 +104,17 @@ pub async fn pki(
     session: &mut Session,
     settings: &Settings,
     sightings: &mut Sightings,
-) -> Result<Published, String> {
+) -> Result<Stored, String> {
     let base = format!("CN=Public Key Services,CN=Services,{}", session.contexts.configuration);
     let search = descriptors(&base, Scope::Subtree, Filter::present("objectClass"), settings);
-    let mut published = Published::default();
+    let mut stored = Stored::new();
     let mut taken = Sightings::default();
     let outcome = session
         .directory
         .search(&search, |entry| {
             let area = in_pki(&entry);
             taken.take(&entry, area, &descriptor(&entry));
-            if area == Area::EnrolmentService {
-                let names = entry.values("certificateTemplates").map(String::from_utf8_lossy);
-                published.templates.extend(names.map(|name| name.to_lowercase()));
-            }
-            let certificates = entry.values("cACertificate").map(|der| (entry.dn.clone(), der.to_vec()));
-            published.certificates.extend(certificates);
+            stored.extend(entry.values("cACertificate").map(|der| (entry.dn.clone(), der.to_vec())));
         })
         .await;
     let done = outcome.map_err(|error| error.to_string())?;
@@ -135,7 +124,7 @@ pub async fn pki(
     }
     ended(sightings, "the public key infrastructure", &done);
     match done.is_complete() {
-        true => Ok(published),
+        true => Ok(stored),
         false => Err(incomplete(sightings).unwrap_or_else(|| "the search did not end".to_owned())),
     }
 }

@@ -1,0 +1,263 @@
+//! Facts that no single attribute tells: worked out from an entry and from what else is known of the domain and its member.
+
+use std::collections::BTreeSet;
+
+use crate::assess::probes::access::report::Templates;
+use crate::assess::probes::descriptor::sid;
+use crate::assess::probes::logon::{Contexts, Session};
+use crate::assess::probes::privileged::Privileged;
+use crate::assess::settings::Settings;
+use crate::assess::target::{Target, realm_of};
+use crate::baseline::certificate::key_sha256;
+use crate::baseline::facts::Fact;
+use crate::directory::request::{Scope, Search};
+use crate::ldap::entry::Entry;
+use crate::ldap::filter::Filter;
+
+/// Writable controllers, and read-only ones by their primary group.
+const CONTROLLERS: &str =
+    "(&(objectClass=computer)(|(userAccountControl:1.2.840.113556.1.4.803:=8192)(primaryGroupID=521)))";
+/// The service class of directory replication ([MS-DRSR] section 2.2.3.2).
+const REPLICATION_CLASS: &str = "e3514235-4b06-11d1-ab04-00c04fc2dcd2";
+
+/// Why what no control needs is not known.
+const UNASKED: &str = "nothing asks for it";
+
+/// What a set of names is, or why it is not known.
+type Names = Result<BTreeSet<String>, String>;
+
+/// What is known beside the entry.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    pub privileged: Result<Privileged, String>,
+    /// Names of the domain controllers, short and full, in lower case.
+    pub controllers: Names,
+    /// Names of the templates that some enterprise CA issues by, in lower case.
+    pub published: Names,
+    /// Who may enrol by which template.
+    pub templates: Result<Templates, String>,
+    /// The domain's DNS name, in lower case.
+    domain: String,
+    mail_domains: BTreeSet<String>,
+    upn_suffixes: BTreeSet<String>,
+    /// Keys of the registered card issuers.
+    card_issuers: BTreeSet<String>,
+    /// Keys of the registered trust anchors.
+    anchors: BTreeSet<String>,
+}
+
+impl Surroundings {
+    /// What the member registered; the rest is filled in by whoever asks the directory.
+    pub fn of(target: &Target, contexts: &Contexts, privileged: Result<Privileged, String>) -> Surroundings {
+        let unasked = || Err(UNASKED.to_owned());
+        Surroundings {
+            privileged,
+            controllers: unasked(),
+            published: unasked(),
+            templates: Err(UNASKED.to_owned()),
+            domain: realm_of(&contexts.domain).unwrap_or_default().to_lowercase(),
+            mail_domains: target.mail_domains.clone(),
+            upn_suffixes: target.upn_suffixes.clone(),
+            card_issuers: target.card_issuers.clone(),
+            anchors: target.anchors.certificates().iter().filter_map(|der| key_sha256(der)).collect(),
+        }
+    }
+
+    /// The fact of this name for `entry`.
+    pub fn derive(&self, name: &str, entry: &Entry) -> Fact {
+        match name {
+            "privileged" => told(&self.privileged, |privileged| privileged.contains(&entry.dn)),
+            "delegates_to_controller" => told(&self.controllers, |controllers| {
+                let to_one = |spn: &String| names_controller(spn, controllers);
+                texts(entry, "msDS-AllowedToDelegateTo").iter().any(to_one)
+            }),
+            "history_of_own_domain" => history_of_own_domain(entry),
+            "logon_names" => Fact::set(self.logon_names(entry)),
+            "addresses" => Fact::set(addresses(entry)),
+            "upn_registered" => registered(&self.upn_suffixes, texts(entry, "userPrincipalName").first()),
+            "mail_registered" => registered(&self.mail_domains, texts(entry, "mail").first()),
+            "published" => told(&self.published, |published| {
+                texts(entry, "cn").iter().any(|name| published.contains(&name.to_lowercase()))
+            }),
+            "open_enrolment" | "enrolled_by" => match &self.templates {
+                Ok(templates) => templates.fact(name, &entry.dn),
+                Err(reason) => Fact::Failed(reason.clone()),
+            },
+            "registered" => self.authorities(entry),
+            "registered_missing" => {
+                let found: BTreeSet<String> = entry.values("cACertificate").filter_map(key_sha256).collect();
+                Fact::set(self.card_issuers.difference(&found).cloned())
+            }
+            other => Fact::NotCollected(format!("nothing works out `{other}`")),
+        }
+    }
+
+    fn logon_names(&self, entry: &Entry) -> BTreeSet<String> {
+        let implicit =
+            texts(entry, "sAMAccountName").into_iter().map(|name| format!("{name}@{}", self.domain));
+        texts(entry, "userPrincipalName").into_iter().chain(implicit).map(|n| n.to_lowercase()).collect()
+    }
+
+    /// Whether every certificate of the entry is of an authority that the member registered. Absent when it registered no card
+    /// issuer: then nothing says which are right.
+    fn authorities(&self, entry: &Entry) -> Fact {
+        let root = is_root_store(&entry.dn);
+        if self.card_issuers.is_empty() && !root {
+            return Fact::Absent;
+        }
+        let known = |key: &String| self.card_issuers.contains(key) || (root && self.anchors.contains(key));
+        let all = entry.values("cACertificate").all(|der| key_sha256(der).is_some_and(|key| known(&key)));
+        Fact::boolean(all)
+    }
+}
+
+fn is_root_store(dn: &str) -> bool {
+    dn.to_lowercase().contains(",cn=certification authorities,")
+}
+
+fn told<T>(known: &Result<T, String>, holds: impl FnOnce(&T) -> bool) -> Fact {
+    match known {
+        Ok(known) => Fact::boolean(holds(known)),
+        Err(reason) => Fact::Failed(reason.clone()),
+    }
+}
+
+fn texts(entry: &Entry, attribute: &str) -> Vec<String> {
+    entry.values(attribute).map(|value| String::from_utf8_lossy(value).into_owned()).collect()
+}
+
+/// Whether a service name (`class/host[:port][/name]`) leads to a domain controller. The class is no boundary: whoever may use
+/// one service of a host writes another into the ticket.
+fn names_controller(spn: &str, controllers: &BTreeSet<String>) -> bool {
+    let lower = spn.to_lowercase();
+    let mut parts = lower.split('/');
+    let class = parts.next().unwrap_or_default();
+    let host = parts.next().and_then(|host| host.split(':').next()).unwrap_or_default();
+    class == "krbtgt" || class == REPLICATION_CLASS || host.contains("._msdcs.") || controllers.contains(host)
+}
+
+fn history_of_own_domain(entry: &Entry) -> Fact {
+    let domain = |bytes: &[u8]| Some(sid(bytes)?.0.rsplit_once('-')?.0.to_owned());
+    let Some(own) = entry.first("objectSid").and_then(domain) else { return Fact::Hidden };
+    Fact::boolean(entry.values("sIDHistory").any(|value| domain(value).is_none_or(|other| other == own)))
+}
+
+fn addresses(entry: &Entry) -> BTreeSet<String> {
+    let proxies = texts(entry, "proxyAddresses");
+    let smtp = proxies.iter().filter_map(|address| {
+        let (kind, address) = address.split_once(':')?;
+        kind.eq_ignore_ascii_case("smtp").then(|| address.to_owned())
+    });
+    smtp.chain(texts(entry, "mail")).map(|address| address.trim().to_lowercase()).collect()
+}
+
+/// Whether what stands after the `@` is registered; absent when there is no name or nothing is registered.
+fn registered(known: &BTreeSet<String>, name: Option<&String>) -> Fact {
+    match name {
+        Some(name) if !known.is_empty() => {
+            let suffix = name.rsplit_once('@').map_or("", |(_, suffix)| suffix);
+            Fact::boolean(known.contains(&suffix.to_lowercase()))
+        }
+        _ => Fact::Absent,
+    }
+}
+
+/// The names of the domain controllers.
+pub async fn controllers(session: &mut Session, settings: &Settings) -> Names {
+    let base = session.contexts.domain.clone();
+    let entries =
+        read(session, &base, Scope::Subtree, CONTROLLERS, &["dNSHostName", "sAMAccountName"], settings)
+            .await?;
+    if entries.is_empty() {
+        return Err("no domain controller's account can be read".to_owned());
+    }
+    let of_entry = |entry: &Entry| {
+        let accounts =
+            texts(entry, "sAMAccountName").into_iter().map(|n| n.trim_end_matches('$').to_lowercase());
+        accounts.chain(texts(entry, "dNSHostName").into_iter().map(|n| n.to_lowercase())).collect::<Vec<_>>()
+    };
+    Ok(entries.iter().flat_map(of_entry).collect())
+}
+
+/// The templates that enterprise CAs issue by.
+pub async fn published(session: &mut Session, settings: &Settings) -> Names {
+    let base = format!(
+        "CN=Enrollment Services,CN=Public Key Services,CN=Services,{}",
+        session.contexts.configuration
+    );
+    let filter = "(objectClass=pKIEnrollmentService)";
+    let entries = read(session, &base, Scope::One, filter, &["certificateTemplates"], settings).await?;
+    Ok(entries.iter().flat_map(|e| texts(e, "certificateTemplates")).map(|n| n.to_lowercase()).collect())
+}
+
+async fn read(
+    session: &mut Session,
+    base: &str,
+    scope: Scope,
+    filter: &str,
+    attributes: &[&str],
+    settings: &Settings,
+) -> Result<Vec<Entry>, String> {
+    let filter = Filter::parse(filter).map_err(|error| error.to_string())?;
+    let search = Search::new(base, scope, filter, attributes).paged(settings.directory.page_size);
+    let (entries, done) = session.directory.read(&search).await.map_err(|error| error.to_string())?;
+    // nothing of that kind can exist where its container does not
+    match done.is_complete() || done.code == 32 {
+        true => Ok(entries),
+        false => Err(format!("a search of `{base}` ended with result code {}", done.code)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ldap::entry::Attribute;
+
+    fn entry(attributes: &[(&str, &[&[u8]])]) -> Entry {
+        let attribute = |(name, values): &(&str, &[&[u8]])| Attribute {
+            description: (*name).to_owned(),
+            values: values.iter().map(|v| v.to_vec()).collect(),
+        };
+        Entry { dn: "CN=a,DC=x".to_owned(), attributes: attributes.iter().map(attribute).collect() }
+    }
+
+    #[test]
+    fn services_of_controllers() {
+        let controllers = BTreeSet::from(["dc1".to_owned(), "dc1.x.test".to_owned()]);
+        for spn in ["cifs/DC1", "ldap/dc1.x.test:389/x.test", "krbtgt/X.TEST", "HOST/dc1.x.test"] {
+            assert!(names_controller(spn, &controllers), "{spn}");
+        }
+        for spn in ["cifs/dc10", "http/web.x.test", "http", ""] {
+            assert!(!names_controller(spn, &controllers), "{spn}");
+        }
+    }
+
+    #[test]
+    fn a_history_of_the_same_domain() {
+        let sid = |domain: u8, rid: u8| [1, 2, 0, 0, 0, 0, 0, 5, domain, 0, 0, 0, rid, 0, 0, 0];
+        let with = |history: [u8; 16]| {
+            let own = sid(21, 9);
+            history_of_own_domain(&entry(&[("objectSid", &[&own]), ("sIDHistory", &[&history])]))
+        };
+        assert_eq!(with(sid(21, 7)), Fact::boolean(true));
+        assert_eq!(with(sid(22, 7)), Fact::boolean(false));
+        assert_eq!(history_of_own_domain(&entry(&[])), Fact::Hidden);
+    }
+
+    #[test]
+    fn addresses_are_those_of_smtp() {
+        let found = entry(&[
+            ("mail", &[b"A@x.test"]),
+            ("proxyAddresses", &[b"SMTP:a@X.test", b"x400:c=gb", b"smtp:b@x.test"]),
+        ]);
+        assert_eq!(addresses(&found), BTreeSet::from(["a@x.test".to_owned(), "b@x.test".to_owned()]));
+    }
+
+    #[test]
+    fn a_suffix_is_registered_or_not_or_nothing_is() {
+        let known = BTreeSet::from(["x.test".to_owned()]);
+        assert_eq!(registered(&known, Some(&"a@X.test".to_owned())), Fact::boolean(true));
+        assert_eq!(registered(&known, Some(&"a".to_owned())), Fact::boolean(false));
+        assert_eq!(registered(&BTreeSet::new(), Some(&"a@x.test".to_owned())), Fact::Absent);
+    }
+}

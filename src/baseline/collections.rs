@@ -1,0 +1,178 @@
+//! Collections that the program's own probes make: who holds which rights, who owns what, who rules, authorities.
+
+use crate::baseline::value::{Element, Type};
+
+/// Signature algorithms of certificates.
+pub const SIGNATURES: &[&str] = &[
+    "md5-rsa",
+    "sha1-rsa",
+    "sha1-ecdsa",
+    "rsa-pss",
+    "sha256-rsa",
+    "sha384-rsa",
+    "sha512-rsa",
+    "sha256-ecdsa",
+    "sha384-ecdsa",
+    "sha512-ecdsa",
+    "ed25519",
+    "other",
+];
+
+/// Kinds of key of certificates.
+pub const KEYS: &[&str] = &["rsa", "ec", "ed25519", "ed448", "dsa", "gost", "other"];
+
+/// Where the directory keeps certificates of authorities.
+pub const CERTIFICATE_STORES: &[&str] = &["logon", "root", "intermediate", "enrolment", "other"];
+
+/// Rights that an entry of an access control list can give, by name.
+pub const RIGHTS: &[&str] = &[
+    "add-self",
+    "all-extended-rights",
+    "all-validated-writes",
+    "autoenrol",
+    "change-permissions",
+    "create-child",
+    "delete",
+    "delete-child",
+    "delete-tree",
+    "enrol",
+    "full-control",
+    "install-replica",
+    "migrate-sid-history",
+    "replicate-changes",
+    "replicate-changes-all",
+    "replicate-filtered-set",
+    "reset-password",
+    "take-ownership",
+    "write-account-control",
+    "write-all-properties",
+    "write-allowed-to-act",
+    "write-allowed-to-delegate",
+    "write-alternative-identities",
+    "write-key-credentials",
+    "write-managed-password-readers",
+    "write-member",
+    "write-policy-link",
+    "write-property",
+    "write-script-path",
+    "write-service-names",
+];
+
+/// Kinds of object whose access control list is looked at.
+pub const AREAS: &[&str] = &[
+    "admin-sd-holder",
+    "configuration",
+    "controller",
+    "controller-policy",
+    "controllers-unit",
+    "dns",
+    "domain",
+    "enrolment-service",
+    "krbtgt",
+    "pki",
+    "place",
+    "policy",
+    "privileged-account",
+    "privileged-group",
+    "root-keys",
+    "schema",
+    "sites",
+    "template",
+];
+
+/// What a holder of rights is to the domain.
+pub const PRINCIPALS: &[&str] = &[
+    "administrators",
+    "everybody",
+    "foreign",
+    "operators",
+    "ordinary",
+    "privileged",
+    "system",
+    "unresolved",
+];
+
+/// Groups that rule the domain.
+pub const RULING_GROUPS: &[&str] = &[
+    "account-operators",
+    "administrators",
+    "backup-operators",
+    "cert-publishers",
+    "dns-admins",
+    "domain-admins",
+    "domain-controllers",
+    "enterprise-admins",
+    "enterprise-key-admins",
+    "group-policy-creators",
+    "key-admins",
+    "print-operators",
+    "read-only-controllers",
+    "replicators",
+    "schema-admins",
+    "server-operators",
+];
+
+fn words(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// Short name, type and title of a fact.
+pub type Described = (&'static str, Type, &'static str);
+
+/// Facts of the records of collections that the program's own probes make.
+pub fn probe_collections() -> Vec<(&'static str, Vec<Described>)> {
+    let word = |names: &[&str]| Type::Word(words(names));
+    let object = || {
+        vec![
+            ("dn", Type::Dn, "the object"),
+            ("name", Type::Text, "the name that reports show"),
+            ("object", Type::Text, "the object's own name"),
+            ("area", word(AREAS), "what the object is to the domain"),
+        ]
+    };
+    let mut rights = object();
+    rights.extend([
+        ("principal", Type::Sid, "who holds the rights"),
+        ("principal_name", Type::Text, "its name"),
+        ("principal_kind", word(PRINCIPALS), "what it is to the domain"),
+        ("principal_privileged", Type::Boolean, "it rules the domain by what it is or by membership"),
+        ("rights", Type::Set(Element::Word(words(RIGHTS))), "what it may do"),
+        ("applies_to", word(&["object", "below"]), "the object itself, or only what lies below it"),
+    ]);
+    let mut owners = object();
+    owners.extend([
+        ("owner", Type::Sid, "who owns the object and may change its rights"),
+        ("owner_name", Type::Text, "its name"),
+        ("owner_kind", word(PRINCIPALS), "what it is to the domain"),
+        ("owner_privileged", Type::Boolean, "it rules the domain by what it is or by membership"),
+    ]);
+    let members = vec![
+        ("dn", Type::Dn, "the member, in lower case"),
+        ("name", Type::Text, "the name that reports show"),
+        ("kind", word(&["account", "foreign", "group"]), "what the member is"),
+        (
+            "groups",
+            Type::Set(Element::Word(words(RULING_GROUPS))),
+            "ruling groups that it is in, however nested",
+        ),
+        ("direct", Type::Boolean, "it is in one of them without a group between"),
+    ];
+    let certificates = vec![
+        ("dn", Type::Dn, "the object that holds the certificate"),
+        ("name", Type::Text, "the certificate's subject"),
+        ("store", word(CERTIFICATE_STORES), "what the directory trusts it for"),
+        ("key_algorithm", word(KEYS), "kind of its key"),
+        ("key_bits", Type::Integer, "size of its key"),
+        ("signature_algorithm", word(SIGNATURES), "how it is signed"),
+        ("self_signed", Type::Boolean, "it is signed by itself"),
+        ("authority", Type::Boolean, "it may sign other certificates"),
+        ("not_after", Type::Instant, "when it ends"),
+        ("remaining", Type::Duration, "how long it still lasts"),
+    ];
+    vec![
+        ("access_rights", rights),
+        ("owners", owners),
+        ("privileged_principals", members),
+        ("ca_certificates", certificates),
+    ]
+}

@@ -1,0 +1,147 @@
+//! Values that may stand on one record only: who shares one with another record.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+
+use crate::baseline::facts::{Fact, Facts, Record};
+use crate::baseline::predicate::{Miss, OfRecord, Predicate, in_record};
+use crate::baseline::truth::Truth;
+use crate::baseline::value::{Type, Value};
+use crate::policy::fault::Place;
+
+/// The fact whose values are for one record each.
+#[derive(Debug, Clone)]
+pub struct Distinct {
+    /// Full name.
+    pub fact: String,
+    /// The short name in the record.
+    pub short: String,
+    pub kind: Type,
+    pub at: Place,
+}
+
+/// On how many records a value stands: picked by `where` for certain, and perhaps.
+#[derive(Debug, Clone, Copy, Default)]
+struct Owners {
+    sure: u64,
+    maybe: u64,
+}
+
+/// All values of a collection with the number of records that have them, in lower case: the directory does not tell case.
+#[derive(Debug, Default)]
+pub struct Index(BTreeMap<String, Owners>);
+
+impl Index {
+    /// The values of the records that `filter` picks.
+    pub fn of(
+        distinct: &Distinct,
+        filter: Option<&Predicate>,
+        facts: &Facts,
+        records: &[Record],
+        now: OffsetDateTime,
+    ) -> Index {
+        let mut index = BTreeMap::<String, Owners>::new();
+        for record in records {
+            let lookup = OfRecord { facts, record };
+            let picked = filter.map_or(Truth::True, |f| f.evaluate(&lookup, now, &mut Vec::new()));
+            if picked == Truth::False {
+                continue;
+            }
+            for value in distinct.values(record) {
+                let owners = index.entry(value).or_default();
+                match picked {
+                    Truth::True => owners.sure += 1,
+                    _ => owners.maybe += 1,
+                }
+            }
+        }
+        Index(index)
+    }
+}
+
+impl Distinct {
+    /// Whether the record's values are its own. `picked` is what `where` said of it.
+    pub fn holds(&self, record: &Record, picked: Truth, index: &Index, misses: &mut Vec<Miss>) -> Truth {
+        let fact = in_record(record, &self.short);
+        let known = match &fact {
+            Fact::Known(value) => self.kind.holds(value),
+            Fact::Absent => return Truth::True,
+            _ => false,
+        };
+        let (mut truth, mut shared) = (if known { Truth::True } else { Truth::Unknown }, Vec::new());
+        for value in self.values(record) {
+            let mut owners = index.0.get(&value).copied().unwrap_or_default();
+            match picked {
+                Truth::True => owners.sure = owners.sure.saturating_sub(1),
+                _ => owners.maybe = owners.maybe.saturating_sub(1),
+            }
+            let own = match (owners.sure, owners.maybe) {
+                (0, 0) => continue,
+                (0, _) => Truth::Unknown,
+                _ => Truth::False,
+            };
+            truth = truth.and(own);
+            shared.push(value);
+        }
+        if truth != Truth::True {
+            let found = match &fact {
+                Fact::Known(_) => format!("{}, which others have too", shared.join(", ")),
+                Fact::Hidden => "hidden from our account".to_owned(),
+                _ => "not known".to_owned(),
+            };
+            misses.push(Miss {
+                fact: self.fact.clone(),
+                found,
+                required: "a value that no other has".into(),
+                place: self.at.clone(),
+                truth,
+            });
+        }
+        truth
+    }
+
+    fn values(&self, record: &Record) -> Vec<String> {
+        match record.get(&self.short).and_then(Fact::known) {
+            Some(Value::Set(values) | Value::Flags(values)) => {
+                values.iter().map(|value| value.to_lowercase()).collect()
+            }
+            Some(value) => vec![value.to_string().to_lowercase()],
+            None => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: OffsetDateTime = time::macros::datetime!(2026-11-24 12:00 UTC);
+
+    fn record(mail: Fact) -> Record {
+        Record::from([("mail".to_owned(), mail)])
+    }
+
+    fn verdicts(mails: Vec<Fact>) -> Vec<Truth> {
+        let distinct = Distinct {
+            fact: "users.mail".into(),
+            short: "mail".into(),
+            kind: Type::Text,
+            at: Place::nowhere(),
+        };
+        let records: Vec<Record> = mails.into_iter().map(record).collect();
+        let index = Index::of(&distinct, None, &Facts::default(), &records, NOW);
+        records.iter().map(|r| distinct.holds(r, Truth::True, &index, &mut Vec::new())).collect()
+    }
+
+    #[test]
+    fn the_same_value_in_another_case_is_the_same() {
+        let found = verdicts(vec![Fact::text("a@x"), Fact::text("A@X"), Fact::text("b@x"), Fact::Absent]);
+        assert_eq!(found, [Truth::False, Truth::False, Truth::True, Truth::True]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_distinct() {
+        assert_eq!(verdicts(vec![Fact::Hidden, Fact::integer(1)]), [Truth::Unknown, Truth::Unknown]);
+    }
+}
