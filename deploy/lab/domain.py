@@ -136,6 +136,9 @@ def common(domain, options, hardened):
     # the hospital's own joiner-mover-leaver feed, for whoever wants to change staff over LDAP
     rota = domain.user("svc-rota", services, password=options.service_password, description="Staff records feed")
     domain.set(rota, msDS_SupportedEncryptionTypes=24)
+    # password settings are for administrators' eyes unless somebody says otherwise
+    if hardened:
+        domain.aces(f"CN=Password Settings Container,CN=System,{base}", add=[f"(A;CI;RPLCRC;;;{domain.sid(account)})"])
     people_place = domain.ou("Staff")
     domain.aces(people_place, add=[f"(A;CI;GA;;;{domain.sid(rota)})"])
     portcullis = domain.ou("Portcullis")
@@ -194,13 +197,35 @@ def weaken(domain, options):
     domain.add(f"CN=ESC1,CN=Certificate Templates,{domain.keys}", objectClass="pKICertificateTemplate", **{
         "msPKI-Certificate-Name-Flag": "1", "msPKI-Enrollment-Flag": "0", "msPKI-RA-Signature": "0",
         "pKIExtendedKeyUsage": "1.3.6.1.4.1.311.20.2.2", "msPKI-Minimal-Key-Size": "1024"})
+    domain.add(f"CN=Old CA,CN=Enrollment Services,{domain.keys}", objectClass="pKIEnrollmentService", certificateTemplates="ESC1",
+               dNSHostName=f"ca.{domain.dns}", cACertificate=domain.der("x509", f"{options.pki}/ca.crt"))
     for account, flags in (("roast", NORMAL | NO_PREAUTH), ("deleg", NORMAL | ANY_DELEGATION), ("desonly", NORMAL | DES_ONLY)):
         dn = domain.user(account, f"CN=Users,{base}", password=options.user_password)
         domain.set(dn, userAccountControl=flags)
+    expose(domain)
     admins = domain.ou("IT")
     for name in ("it-helpdesk", "it-backup"):
         dn = domain.user(name, admins, NORMAL | NEVER_EXPIRES, options.user_password)
         domain.join(f"CN=Domain Admins,CN=Users,{base}", dn)
+
+
+def expose(domain):
+    """Rights that nobody ordinary should have: over the domain, its controllers, policies, keys and administrators."""
+    base, keys = domain.base, domain.keys
+    who = domain.sid(domain.user("svc-legacy", f"CN=Users,{base}", password=None))
+    domain.aces(base, add=[f"(OA;;CR;{right};;{who})" for right in REPLICATION] + [f"(A;;WD;;;{who})"])
+    domain.aces(f"CN=AdminSDHolder,CN=System,{base}", add=[f"(A;;WO;;;{who})"])
+    # write member; reset password; write msDS-AllowedToActOnBehalfOfOtherIdentity; link policies
+    domain.aces(f"CN=Domain Admins,CN=Users,{base}", add=[f"(OA;;WP;bf9679c0-0de6-11d0-a285-00aa003049e2;;{who})"])
+    domain.aces(f"CN=Administrator,CN=Users,{base}", add=[f"(OA;;CR;00299570-246d-11d0-a768-00aa006e0529;;{who})"])
+    domain.aces(f"CN=DC1,OU=Domain Controllers,{base}", add=[f"(OA;;WP;3f78c3e5-f79a-46bd-a0b8-9d18116ddc79;;{who})"])
+    domain.aces(f"OU=Domain Controllers,{base}", add=[f"(OA;;WP;f30e3bbe-9ff0-11d1-b603-0000f80367c1;;{who})"])
+    # the policy of the domain, of everybody; the one of the controllers, of one account
+    domain.aces(f"CN={{31B2F340-016D-11D2-945F-00C04FB984F9}},CN=Policies,CN=System,{base}", add=["(A;;WP;;;AU)"])
+    domain.aces(f"CN={{6AC1786C-016F-11D2-945F-00C04FB984F9}},CN=Policies,CN=System,{base}", add=[f"(A;;WP;;;{who})"])
+    domain.aces(f"CN=Sites,{domain.configuration}", add=[f"(A;;WD;;;{who})"])
+    domain.aces(keys, add=[f"(A;;CC;;;{who})"])
+    domain.aces(f"CN=ESC1,CN=Certificate Templates,{keys}", add=[f"(A;;WP;;;{who})", "(OA;;CR;0e10c968-78fb-11d2-90d4-00c04f79dc55;;AU)"])
 
 
 def staff(domain, options, hardened):

@@ -283,13 +283,13 @@ impl Catalogue {
 /// The type of what a decoder gives.
 pub fn decoded_type(decode: &Decode) -> Type {
     match decode {
-        Decode::Integer | Decode::Count => Type::Integer,
+        Decode::Integer | Decode::Count | Decode::ChangeCount(_) => Type::Integer,
         Decode::String | Decode::Character(_) => Type::Text,
         Decode::Boolean | Decode::Flag(_) | Decode::NoFlag(_) | Decode::Present => Type::Boolean,
         Decode::Flags(names) => Type::Flags(names.keys().cloned().collect()),
         Decode::Enum(names) => Type::Word(names.values().cloned().collect()),
         Decode::Filetime | Decode::GeneralizedTime => Type::Instant,
-        Decode::Age | Decode::Interval => Type::Duration,
+        Decode::Age | Decode::Interval | Decode::BinaryInterval | Decode::ChangeAge(_) => Type::Duration,
         Decode::Sid => Type::Sid,
         Decode::Guid => Type::Guid,
         Decode::Dn => Type::Dn,

@@ -100,6 +100,8 @@ pub struct Read {
     pub scope: SearchScope,
     /// RFC 4515 text.
     pub filter: Option<String>,
+    /// Complete only when our account is shown to be able to read what is below the base.
+    pub may_hide: bool,
     /// Short fact name to attribute: only those that some control uses (decode them with `baseline::decode`).
     pub attributes: BTreeMap<String, AttributeFact>,
     /// Short names of facts that the collector works out itself (`users.privileged`).
@@ -392,6 +394,7 @@ fn requirements(set: &PolicySet, catalogue: &Catalogue, used: &BTreeSet<String>)
             base: declaration.base.clone(),
             scope: declaration.scope,
             filter: declaration.filter.as_ref().map(|f| f.value.clone()),
+            may_hide: declaration.may_hide,
             attributes: BTreeMap::new(),
             computed: BTreeSet::new(),
         });

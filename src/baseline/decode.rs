@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use time::{Date, Duration, Month, OffsetDateTime, Time};
 
+use crate::baseline::binary;
 use crate::baseline::catalogue::decoded_type;
 use crate::baseline::certificate;
 use crate::baseline::facts::Fact;
@@ -98,6 +99,15 @@ fn value(decode: &Decode, values: &[Vec<u8>], at: OffsetDateTime) -> Result<Opti
             Some(word) => Value::Word(word.to_owned()),
             None => return Ok(None),
         },
+        Decode::BinaryInterval => Value::Duration(binary::period(one()?)?),
+        Decode::ChangeAge(attribute) => {
+            let change = binary::last_change(one()?, *attribute)?;
+            return Ok(change.map(|change| Value::Duration((at - change.at).whole_seconds())));
+        }
+        Decode::ChangeCount(attribute) => {
+            let change = binary::last_change(one()?, *attribute)?;
+            return Ok(change.map(|change| Value::Integer(i64::from(change.version))));
+        }
         Decode::Character(position) => {
             let index = usize::try_from(*position).unwrap_or(usize::MAX).saturating_sub(1);
             let found = text(one()?)?.chars().nth(index).unwrap_or('0');

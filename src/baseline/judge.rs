@@ -179,7 +179,8 @@ fn incomplete(control: &CompiledControl, collection: &Collection) -> Miss {
     let found = match &collection.complete {
         Fact::Known(_) => "not every record was read".to_owned(),
         Fact::Failed(reason) | Fact::NotCollected(reason) => reason.clone(),
-        Fact::Absent | Fact::Hidden => "whether every record was read is not known".to_owned(),
+        Fact::Hidden => "our account may not read all of them".to_owned(),
+        Fact::Absent => "whether every record was read is not known".to_owned(),
     };
     Miss {
         fact: format!("{}.complete", control.for_each.as_deref().unwrap_or_default()),

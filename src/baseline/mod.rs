@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub mod assessment;
+pub mod binary;
 pub mod catalogue;
 pub mod certificate;
 pub mod collections;

@@ -203,6 +203,9 @@ pub struct FactsDeclaration {
     pub scope: SearchScope,
     /// RFC 4515 text; every object when absent.
     pub filter: Option<Placed<String>>,
+    /// Objects of this kind are commonly hidden from ordinary accounts: the collection counts as complete only when the list of
+    /// access of its base shows that ours may read what is below.
+    pub may_hide: bool,
     pub attributes: BTreeMap<String, AttributeFact>,
 }
 
@@ -282,6 +285,12 @@ pub enum Decode {
     CertificateFaults,
     /// Who may write into a DNS zone (dnsProperty, [MS-DNSP] 2.3.2.1).
     ZoneUpdate,
+    /// Eight bytes with a negative count of 100 ns ([MS-CRTD] section 2.22) as a duration.
+    BinaryInterval,
+    /// The time since the attribute with this identifier last changed, from `replPropertyMetaData`.
+    ChangeAge(u32),
+    /// How often the attribute with this identifier was changed, from `replPropertyMetaData`.
+    ChangeCount(u32),
     /// One character of a text, counted from 1, as text; `0` when the text is shorter (dSHeuristics).
     Character(u32),
     /// Windows functional level (msDS-Behavior-Version) as a version.

@@ -56,6 +56,7 @@ fn requirements() -> Requirements {
         base: "{domain}".to_owned(),
         scope,
         filter: Some(filter.to_owned()),
+        may_hide: false,
         attributes: attributes.into_iter().map(|(n, a)| (n.to_owned(), a)).collect::<BTreeMap<_, _>>(),
         computed: computed.iter().map(|n| (*n).to_owned()).collect::<BTreeSet<_>>(),
     };

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use crate::ambient::clock::Clock;
 use crate::assess::gathered::{Gathered, Stopwatch};
 use crate::assess::plan::PlannedSearch;
+use crate::assess::probes::access::sweep;
 use crate::assess::probes::derived::Surroundings;
 use crate::assess::probes::logon::{Contexts, Session};
 use crate::assess::settings::Settings;
@@ -77,7 +78,10 @@ async fn run(
         Ok(done) => done,
         Err(error) => return fail(planned, &error.to_string(), gathered),
     };
-    let complete = completeness(&done, overflow);
+    let complete = match planned.reads.iter().any(|read| read.may_hide) {
+        true => proven(session, &search.base, completeness(&done, overflow), settings).await,
+        false => completeness(&done, overflow),
+    };
     for (read, records) in planned.reads.iter().zip(found) {
         gathered.provenance.push(Provenance {
             pages: u64::from(done.pages),
@@ -167,6 +171,23 @@ fn completeness(done: &SearchDone, overflow: bool) -> Fact {
         (code, _) => {
             Fact::Failed(format!("the search ended with result code {code}, so entries may be missing"))
         }
+    }
+}
+
+/// Of objects that are commonly hidden, none seen is none there only where what is below the base is readable for us: an ordinary
+/// account finds no password settings, and a domain has them all the same.
+async fn proven(session: &mut Session, base: &str, complete: Fact, settings: &Settings) -> Fact {
+    if complete != Fact::boolean(true) {
+        return complete;
+    }
+    let found = match session.directory.read(&sweep::single(base, settings)).await {
+        Ok((entries, _)) => entries.first().map_or(Ok(None), sweep::descriptor),
+        Err(error) => Err(error.to_string()),
+    };
+    match found {
+        Ok(Some(descriptor)) if descriptor.lets_read_below(&session.account.sids) => complete,
+        Ok(_) => Fact::Hidden,
+        Err(reason) => Fact::Failed(reason),
     }
 }
 

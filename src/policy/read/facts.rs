@@ -10,10 +10,10 @@ use crate::policy::source::Node;
 /// The keys of one declaration.
 pub const FACTS_KEYS: &[&str] = &["name", "title", "read", "attributes"];
 /// The keys of `read`.
-pub const READ_KEYS: &[&str] = &["base", "scope", "filter", "collection"];
+pub const READ_KEYS: &[&str] = &["base", "scope", "filter", "collection", "may_hide"];
 /// The keys of one attribute.
 pub const ATTRIBUTE_KEYS: &[&str] =
-    &["from", "type", "flag", "flags", "values", "position", "default", "mandatory", "title"];
+    &["from", "type", "flag", "flags", "values", "position", "attribute", "default", "mandatory", "title"];
 /// The words for `type`.
 pub const TYPES: &[&str] = &[
     "integer",
@@ -39,6 +39,9 @@ pub const TYPES: &[&str] = &[
     "key_fingerprints",
     "certificate_faults",
     "zone_update",
+    "binary_interval",
+    "change_age",
+    "change_count",
     "character",
     "functional_level",
 ];
@@ -76,7 +79,7 @@ fn declaration(reader: &mut Reader, node: &Node) -> FactsDeclaration {
     let fields = reader.fields(node, "a declaration of facts", FACTS_KEYS);
     let name = fact_name(reader, reader_name(&fields));
     let at = fields.get("name").map_or_else(|| node.at.clone(), |n| n.at.clone());
-    let (mut base, mut scope, mut filter, mut shape) = (String::new(), None, None, None);
+    let (mut base, mut scope, mut filter, mut shape, mut may_hide) = (String::new(), None, None, None, None);
     if let Some(read) = reader.required(&fields, "read") {
         let read = reader.fields(read, "`read`", READ_KEYS);
         if let Some(node) = reader.required(&read, "base") {
@@ -88,6 +91,7 @@ fn declaration(reader: &mut Reader, node: &Node) -> FactsDeclaration {
         scope = reader.required(&read, "scope").and_then(|n| reader.word(n, &words, "scope"));
         filter = read.get("filter").and_then(|n| reader.placed(n));
         shape = read.get("collection").and_then(|n| reader.boolean(n));
+        may_hide = read.get("may_hide").and_then(|n| reader.boolean(n));
     }
     let scope = scope.unwrap_or(SearchScope::Base);
     let many = shape.unwrap_or(scope != SearchScope::Base);
@@ -101,7 +105,9 @@ fn declaration(reader: &mut Reader, node: &Node) -> FactsDeclaration {
         }
     }
     let shape = if many { Shape::Collection } else { Shape::Record };
-    FactsDeclaration { at, name: name.unwrap_or_default(), shape, base, scope, filter, attributes }
+    let name = name.unwrap_or_default();
+    let may_hide = may_hide.unwrap_or(false);
+    FactsDeclaration { at, name, shape, base, scope, filter, may_hide, attributes }
 }
 
 fn reader_name<'n>(fields: &Fields<'n>) -> Option<&'n Node> {
@@ -179,11 +185,17 @@ fn decode(reader: &mut Reader, fields: &Fields<'_>) -> Option<Decode> {
     let node = reader.required(fields, "type")?;
     let kinds: Vec<(&str, usize)> = TYPES.iter().enumerate().map(|(i, name)| (*name, i)).collect();
     let kind = reader.word(node, &kinds, "type of an attribute").and_then(|i| TYPES.get(i).copied())?;
-    for (key, owner) in [("flag", "flag"), ("flags", "flags"), ("values", "enum"), ("position", "character")]
-    {
+    for (key, owner) in [
+        ("flag", "flag"),
+        ("flags", "flags"),
+        ("values", "enum"),
+        ("position", "character"),
+        ("attribute", "change_age"),
+    ] {
         if let Some(extra) = fields.get(key)
             && kind != owner
             && (owner, kind) != ("flag", "no_flag")
+            && (owner, kind) != ("change_age", "change_count")
         {
             let message = format!("`{key}` belongs to `type: {owner}`, not to `type: {kind}`");
             reader.fault(Fault::new(&extra.at, message));
@@ -213,12 +225,26 @@ fn decode(reader: &mut Reader, fields: &Fields<'_>) -> Option<Decode> {
         "key_fingerprints" => Decode::KeyFingerprints,
         "certificate_faults" => Decode::CertificateFaults,
         "zone_update" => Decode::ZoneUpdate,
+        "binary_interval" => Decode::BinaryInterval,
+        "change_age" => Decode::ChangeAge(attribute_id(reader, fields)?),
+        "change_count" => Decode::ChangeCount(attribute_id(reader, fields)?),
         "character" => {
             reader.required(fields, "position")?;
             Decode::Character(reader.count(fields, "position", 1, 64, 1))
         }
         _ => Decode::FunctionalLevel,
     })
+}
+
+/// The identifier that replication knows an attribute by (ATTRTYP, [MS-DRSR] section 5.14).
+fn attribute_id(reader: &mut Reader, fields: &Fields<'_>) -> Option<u32> {
+    let node = reader.required(fields, "attribute")?;
+    let text = reader.text(node)?;
+    reader.keep(
+        &node.at,
+        integer(&text).and_then(|n| u32::try_from(n).ok()).ok_or(format!("`{text}` identifies no attribute")),
+        "write it in hexadecimal, for example 0x9005a for unicodePwd",
+    )
 }
 
 fn mask(reader: &mut Reader, fields: &Fields<'_>) -> Option<u32> {
