@@ -100,13 +100,9 @@ fn value(decode: &Decode, values: &[Vec<u8>], at: OffsetDateTime) -> Result<Opti
             None => return Ok(None),
         },
         Decode::BinaryInterval => Value::Duration(binary::period(one()?)?),
-        Decode::ChangeAge(attribute) => {
-            let change = binary::last_change(one()?, *attribute)?;
-            return Ok(change.map(|change| Value::Duration((at - change.at).whole_seconds())));
-        }
-        Decode::ChangeCount(attribute) => {
-            let change = binary::last_change(one()?, *attribute)?;
-            return Ok(change.map(|change| Value::Integer(i64::from(change.version))));
+        Decode::ChangeAge(attribute) | Decode::ChangeCount(attribute) => {
+            let counts = matches!(decode, Decode::ChangeCount(_));
+            return Ok(binary::last_change(one()?, *attribute)?.map(|change| changed(change, counts, at)));
         }
         Decode::Character(position) => {
             let index = usize::try_from(*position).unwrap_or(usize::MAX).saturating_sub(1);
@@ -115,6 +111,14 @@ fn value(decode: &Decode, values: &[Vec<u8>], at: OffsetDateTime) -> Result<Opti
         }
         Decode::FunctionalLevel => Value::Version(functional_level(number()?)?.to_owned()),
     }))
+}
+
+/// How often it changed, or how long ago.
+fn changed(change: binary::Change, counts: bool, at: OffsetDateTime) -> Value {
+    match counts {
+        true => Value::Integer(i64::from(change.version)),
+        false => Value::Duration((at - change.at).whole_seconds()),
+    }
 }
 
 fn text(bytes: &[u8]) -> Result<String, String> {

@@ -117,7 +117,12 @@ fn body(
         writeln!(out, "  {} of {} offend:", finding.offenders.len(), finding.judged)?;
         for offender in finding.offenders.iter().take(OFFENDERS) {
             let place = if offender.dn.is_empty() { &offender.name } else { &offender.dn };
-            writeln!(out, "    {} ({})", printable(place), printable(&offender.found))?;
+            // a right is somebody's over the object: the name says whose
+            let name = match place.contains(offender.name.as_str()) {
+                true => String::new(),
+                false => format!(": {}", printable(&offender.name)),
+            };
+            writeln!(out, "    {}{name} ({})", printable(place), printable(&offender.found))?;
         }
         if finding.offenders.len() > OFFENDERS {
             writeln!(out, "    and {} more", finding.offenders.len() - OFFENDERS)?;

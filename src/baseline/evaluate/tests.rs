@@ -226,3 +226,82 @@ proptest! {
         prop_assert_eq!(first.to_json(), again.to_json());
     }
 }
+
+const RIGHTS: &str = r#"
+kind: Baseline
+id: x
+title: X
+owner: o
+revision: 1
+stage: enforce
+include: [x.yaml]
+grants: { lookup: { deny_on: critical }, sync: { deny_on: [critical, high] } }
+evidence_valid_for: 24h
+---
+kind: Controls
+controls:
+  - { id: rights, title: T, severity: critical, for_each: access_rights, where: { area: domain, principal_privileged: false },
+      require: { rights: { contains_none: [replicate-changes-all] } }, why: w, fix: f }
+  - { id: owners, title: T, severity: high, for_each: owners, require: { owner_privileged: true }, why: w, fix: f }
+"#;
+
+fn of_rights(rights: Fact, privileged: Fact, complete: Fact) -> Facts {
+    let word = |text: &str| Fact::Known(crate::baseline::value::Value::Word(text.to_owned()));
+    let record = Record::from([
+        ("dn".to_owned(), Fact::Known(crate::baseline::value::Value::Dn("DC=x".to_owned()))),
+        ("name".to_owned(), Fact::text("help on x")),
+        ("area".to_owned(), word("domain")),
+        ("principal_privileged".to_owned(), privileged),
+        ("rights".to_owned(), rights),
+    ]);
+    let mut facts = Facts::default();
+    facts.collections.insert("access_rights".to_owned(), Collection { records: vec![record], complete });
+    facts
+}
+
+fn rights_verdict(facts: Facts) -> (Verdict, String) {
+    let (set, faults) = PolicySet::from_sources(&[Source::inline("x.yaml", RIGHTS)]);
+    assert_eq!(faults, []);
+    let compiled = Compiled::compile(&set, "x", None).unwrap();
+    let evidence = Evidence {
+        schema: SCHEMA,
+        member: member(),
+        collected_at: NOW,
+        collector: "test".to_owned(),
+        controllers: Vec::new(),
+        facts,
+        provenance: Vec::new(),
+        attestations: Vec::new(),
+        previous: None,
+        hash: String::new(),
+        signature: String::new(),
+    }
+    .sealed();
+    let first = evaluate(&compiled, &evidence, &[], NOW);
+    let again = Evidence::from_json(&evidence.to_json()).unwrap();
+    assert_eq!(again.to_json(), evidence.to_json());
+    assert_eq!(evaluate(&compiled, &again, &[], NOW).to_json(), first.to_json());
+    // owners were never collected, whatever became of the rights
+    assert_eq!(first.finding("owners").unwrap().verdict, Verdict::Unknown);
+    let finding = first.finding("rights").unwrap();
+    (finding.verdict, finding.explanation.first().map_or_else(String::new, |reason| reason.found.clone()))
+}
+
+#[test]
+fn recorded_rights_give_the_same_bytes_and_never_pass_unread() {
+    let yes = || Fact::boolean(true);
+    let no = || Fact::boolean(false);
+    let of = |rights, privileged, complete| rights_verdict(of_rights(rights, privileged, complete));
+    let bad = || Fact::set(["replicate-changes-all"]);
+    let good = || Fact::set(["replicate-changes"]);
+    assert_eq!(of(good(), no(), yes()).0, Verdict::Pass);
+    assert_eq!(of(bad(), no(), yes()).0, Verdict::Fail);
+    assert_eq!(of(bad(), yes(), yes()).0, Verdict::Pass);
+    assert_eq!(of(Fact::Hidden, Fact::Hidden, yes()).0, Verdict::Unknown);
+    let failed = Fact::Failed("the security descriptor is malformed".to_owned());
+    assert_eq!(of(failed.clone(), failed, yes()).0, Verdict::Unknown);
+    let cut = Fact::Failed("stopped at 20000".to_owned());
+    assert_eq!(of(good(), no(), cut.clone()), (Verdict::Unknown, "stopped at 20000".to_owned()));
+    // what was seen fails it, however much was not
+    assert_eq!(of(bad(), no(), cut).0, Verdict::Fail);
+}
