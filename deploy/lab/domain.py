@@ -220,8 +220,8 @@ def expose(domain):
     domain.aces(f"CN=Administrator,CN=Users,{base}", add=[f"(OA;;CR;00299570-246d-11d0-a768-00aa006e0529;;{who})"])
     domain.aces(f"CN=DC1,OU=Domain Controllers,{base}", add=[f"(OA;;WP;3f78c3e5-f79a-46bd-a0b8-9d18116ddc79;;{who})"])
     domain.aces(f"OU=Domain Controllers,{base}", add=[f"(OA;;WP;f30e3bbe-9ff0-11d1-b603-0000f80367c1;;{who})"])
-    # the policy of the domain, of everybody; the one of the controllers, of one account
-    domain.aces(f"CN={{31B2F340-016D-11D2-945F-00C04FB984F9}},CN=Policies,CN=System,{base}", add=["(A;;WP;;;AU)"])
+    # the policy of the domain, of all guests (our own account is none); the one of the controllers, of one account
+    domain.aces(f"CN={{31B2F340-016D-11D2-945F-00C04FB984F9}},CN=Policies,CN=System,{base}", add=["(A;;WP;;;DG)"])
     domain.aces(f"CN={{6AC1786C-016F-11D2-945F-00C04FB984F9}},CN=Policies,CN=System,{base}", add=[f"(A;;WP;;;{who})"])
     domain.aces(f"CN=Sites,{domain.configuration}", add=[f"(A;;WD;;;{who})"])
     domain.aces(keys, add=[f"(A;;CC;;;{who})"])
