@@ -16,6 +16,7 @@ from samba.ndr import ndr_pack, ndr_unpack
 from samba.param import LoadParm
 from samba.samdb import SamDB
 
+import exposed
 import people
 
 NORMAL, DISABLED, NO_PASSWORD_NEEDED, NEVER_EXPIRES = 0x200, 0x2, 0x20, 0x10000
@@ -201,6 +202,7 @@ def weaken(domain, options):
     for name in ("it-helpdesk", "it-backup"):
         dn = domain.user(name, admins, NORMAL | NEVER_EXPIRES, options.user_password)
         domain.join(f"CN=Domain Admins,CN=Users,{base}", dn)
+    exposed.expose(domain, options, BYPASS)
 
 
 def staff(domain, options, hardened):
