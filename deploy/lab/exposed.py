@@ -6,7 +6,8 @@ import ldb
 from samba.dcerpc import security
 from samba.ndr import ndr_pack
 
-WORKSTATION, NO_PREAUTH, DES_ONLY = 0x1000, 0x400000, 0x200000
+NORMAL, WORKSTATION, CONTROLLER, NO_PREAUTH, DES_ONLY, ANY_DELEGATION = 0x200, 0x1000, 0x2000, 0x400000, 0x200000, 0x80000
+REVERSIBLE, NEVER_EXPIRES, NO_PASSWORD_NEEDED, PROTOCOL_TRANSITION = 0x80, 0x10000, 0x20, 0x1000000
 # as it was written in 2012
 OLD = 130000000000000000
 
@@ -18,6 +19,8 @@ def expose(domain, options, bypass):
     controllers(domain, bypass)
     certificates(domain, options)
     people(domain)
+    computers(domain, bypass)
+    administrators(domain, bypass)
 
 
 def computer(domain, name, **more):
@@ -34,14 +37,16 @@ def kerberos(domain, options):
     computer(domain, "PC-RC4", **{"msDS-SupportedEncryptionTypes": "4", "msDS-AllowedToDelegateTo": f"ldap/{dc}"})
     domain.set(computer(domain, "PC-DES"), userAccountControl=WORKSTATION | DES_ONLY)
     anyone = ndr_pack(security.descriptor.from_sddl("O:BAD:(A;;GA;;;AU)", security.dom_sid(domain.db.get_domain_sid())))
-    for dn in (f"CN=DC1,OU=Domain Controllers,{domain.base}", f"CN=krbtgt,CN=Users,{domain.base}"):
+    domain.set(f"CN=svc-web,CN=Users,{domain.base}", userAccountControl=NORMAL | PROTOCOL_TRANSITION | REVERSIBLE)
+    for dn in (f"CN=DC1,OU=Domain Controllers,{domain.base}", f"CN=krbtgt,CN=Users,{domain.base}", computer(domain, "PC-RBCD")):
         domain.set(dn, msDS_AllowedToActOnBehalfOfOtherIdentity=anyone)
 
 
 def groups(domain, bypass):
     base = domain.base
     helpdesk, backup = f"CN=it-helpdesk,OU=IT,{base}", f"CN=it-backup,OU=IT,{base}"
-    domain.set(helpdesk, userAccountControl=0x200 | 0x10000 | NO_PREAUTH, servicePrincipalName=f"http/helpdesk.{domain.dns}")
+    domain.set(helpdesk, userAccountControl=NORMAL | NEVER_EXPIRES | NO_PREAUTH,
+               servicePrincipalName=f"http/helpdesk.{domain.dns}", mail=f"helpdesk@{domain.member}.nhs.test", scriptPath="logon.cmd")
     domain.set(helpdesk, bypass, pwdLastSet=OLD)
     domain.set(backup, primaryGroupID=512)
     domain.join(f"CN=Enterprise Admins,CN=Users,{base}", helpdesk)
@@ -49,6 +54,9 @@ def groups(domain, bypass):
     domain.join(f"CN=Domain Admins,CN=Users,{base}", computer(domain, "SRV-BACKUP"))
     domain.add(f"CN=DnsAdmins,CN=Users,{base}", objectClass="group", sAMAccountName="DnsAdmins", member=helpdesk)
     domain.db.modify_ldif(f"dn: CN=Administrators,CN=Builtin,{base}\nchangetype: modify\nadd: member\nmember: <SID=S-1-5-21-9-9-9-1104>\n")
+    anonymous = f"CN=Pre-Windows 2000 Compatible Access,CN=Builtin,{base}"
+    domain.db.modify_ldif(f"dn: {anonymous}\nchangetype: modify\nadd: member\nmember: <SID=S-1-5-7>\n")
+    domain.join(f"CN=Group Policy Creator Owners,CN=Users,{base}", helpdesk)
     odd = computer(domain, "PC-USERS")
     domain.join(f"CN=Domain Users,CN=Users,{base}", odd)
     domain.set(odd, primaryGroupID=513)
@@ -65,8 +73,10 @@ def histories(domain, bypass):
 def controllers(domain, bypass):
     domain.set(f"CN=DC1,OU=Domain Controllers,{domain.base}", bypass, pwdLastSet=OLD,
                operatingSystem="Windows Server 2008 R2 Standard", operatingSystemVersion="6.1 (7601)")
-    # besides anonymous requests: no protection for operator groups, names given twice
-    domain.set(domain.heuristics, dSHeuristics="000000200100000f00021")
+    # besides anonymous requests, to the address book too: no protection for operator groups, names given twice
+    domain.set(domain.heuristics, dSHeuristics="000000210100000f00021", tombstoneLifetime=60)
+    # a controller by its flags that stands in no site
+    domain.set(computer(domain, "DC9"), bypass, userAccountControl=CONTROLLER | ANY_DELEGATION)
     page = f"CN=user-Display,CN=409,CN=DisplaySpecifiers,{domain.configuration}"
     domain.db.modify(ldb.Message.from_dict(domain.db, {"dn": page, "adminContextMenu": ["9,&Tools,\\\\files\\tools\\run.vbs"]},
                                            ldb.FLAG_MOD_ADD))
@@ -93,8 +103,25 @@ def people(domain):
     that is another account's, so that stays to the scripted tests.)"""
     place = domain.ou("Shared")
     for number in range(12):
-        domain.add(f"CN=shared-{number},{place}", objectClass="user", sAMAccountName=f"shared-{number}", userAccountControl=str(0x200 | 0x20),
+        domain.add(f"CN=shared-{number},{place}", objectClass="user", sAMAccountName=f"shared-{number}", userAccountControl=str(NORMAL | NO_PASSWORD_NEEDED),
                    mail="shared@elsewhere.example", employeeNumber="1", userPrincipalName=f"shared-{number}@elsewhere.local")
     for number in range(6):
-        domain.add(f"CN=none-{number},{place}", objectClass="user", sAMAccountName=f"none-{number}", userAccountControl=str(0x200 | 0x20),
+        domain.add(f"CN=none-{number},{place}", objectClass="user", sAMAccountName=f"none-{number}", userAccountControl=str(NORMAL | NO_PASSWORD_NEEDED),
                    mail=f"none-{number}@{domain.member}.nhs.test")
+
+
+def computers(domain, bypass):
+    domain.set(computer(domain, "PC-ANY"), userAccountControl=WORKSTATION | ANY_DELEGATION)
+    domain.set(computer(domain, "PC-OLD", operatingSystem="Windows 7 Professional"), bypass, lastLogonTimestamp=domain.now())
+    for name in ("PC-SILENT", "AZUREADSSOACC"):
+        domain.set(computer(domain, name), bypass, lastLogonTimestamp=OLD, pwdLastSet=OLD)
+
+
+def administrators(domain, bypass):
+    """More than anybody watches, two of them silent, one among the people who are published."""
+    group, place = f"CN=Domain Admins,CN=Users,{domain.base}", domain.ou("Administrators")
+    crowd = [domain.user(f"root-{number}", place, NORMAL | NO_PASSWORD_NEEDED) for number in range(52)]
+    for dn in crowd[:2]:
+        domain.set(dn, bypass, lastLogonTimestamp=OLD)
+    chief = domain.user("chief", f"OU=Staff,{domain.base}", NORMAL | NO_PASSWORD_NEEDED, mail=f"chief@{domain.member}.nhs.test")
+    domain.join(group, chief, *crowd)
