@@ -115,6 +115,8 @@ def fill(domain, options):
     common(domain, options, hardened)
     (harden if hardened else weaken)(domain, options)
     staff(domain, options, hardened)
+    if not hardened:
+        exposed.promote(domain)
     domain.db.transaction_commit()
     if hardened:
         # its own transaction: the module looks the functional level up in what is committed

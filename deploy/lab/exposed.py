@@ -118,10 +118,15 @@ def computers(domain, bypass):
 
 
 def administrators(domain, bypass):
-    """More than anybody watches, two of them silent, one among the people who are published."""
+    """More than anybody watches, two of them silent."""
     group, place = f"CN=Domain Admins,CN=Users,{domain.base}", domain.ou("Administrators")
     crowd = [domain.user(f"root-{number}", place, NORMAL | NO_PASSWORD_NEEDED) for number in range(52)]
     for dn in crowd[:2]:
         domain.set(dn, bypass, lastLogonTimestamp=OLD)
-    chief = domain.user("chief", f"OU=Staff,{domain.base}", NORMAL | NO_PASSWORD_NEEDED, mail=f"chief@{domain.member}.nhs.test")
-    domain.join(group, chief, *crowd)
+    domain.join(group, *crowd)
+
+
+def promote(domain):
+    """Somebody of the staff, who is published with all others."""
+    found = domain.db.search(f"OU=Staff,{domain.base}", ldb.SCOPE_SUBTREE, f"(sAMAccountName={domain.member}00005)", attrs=["cn"])
+    domain.join(f"CN=Domain Admins,CN=Users,{domain.base}", *(str(entry.dn) for entry in found))
