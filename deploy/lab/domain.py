@@ -1,13 +1,14 @@
 """Fill one provisioned Samba domain, or change one thing of it while it runs, straight through its database.
 
   domain.py SMB.CONF fill hardened|weak --people N --ip A --service-password P --user-password P --pki DIR
-  domain.py SMB.CONF on|off WHAT          (the "directory" lines of member.sh)
+  domain.py SMB.CONF on|off WHAT --pki DIR          (the "directory" lines of member.sh)
 
 One process for everything: samba-tool would start a Python for each of some thirty settings.
 """
 import argparse
 import subprocess
 import sys
+import time
 
 import ldb
 from samba.auth import system_session
@@ -16,6 +17,7 @@ from samba.ndr import ndr_pack, ndr_unpack
 from samba.param import LoadParm
 from samba.samdb import SamDB
 
+import exposed
 import people
 
 NORMAL, DISABLED, NO_PASSWORD_NEEDED, NEVER_EXPIRES = 0x200, 0x2, 0x20, 0x10000
@@ -98,6 +100,11 @@ class Domain:
         change["sd"] = ldb.MessageElement(new, ldb.FLAG_MOD_REPLACE, "nTSecurityDescriptor")
         self.db.modify(change, controls=controls + ["sd_flags:1:4"])
 
+    @staticmethod
+    def now():
+        """As a FILETIME."""
+        return int((time.time() + 11_644_473_600) * 10_000_000)
+
     def der(self, kind, path):
         return subprocess.run(["openssl", kind, "-in", path, "-outform", "DER"], check=True, capture_output=True).stdout
 
@@ -108,6 +115,8 @@ def fill(domain, options):
     common(domain, options, hardened)
     (harden if hardened else weaken)(domain, options)
     staff(domain, options, hardened)
+    if not hardened:
+        exposed.promote(domain)
     domain.db.transaction_commit()
     if hardened:
         # its own transaction: the module looks the functional level up in what is committed
@@ -163,7 +172,7 @@ def harden(domain, options):
     # Samba makes it for its DNS service, with a service name and no word on encryption types
     domain.set(f"CN=dns-dc1,CN=Users,{base}", msDS_SupportedEncryptionTypes=24)
     # no other controller logs it on
-    domain.set(f"CN=DC1,OU=Domain Controllers,{base}", BYPASS, lastLogonTimestamp=now())
+    domain.set(f"CN=DC1,OU=Domain Controllers,{base}", BYPASS, lastLogonTimestamp=domain.now())
     admins = domain.ou("Tier 0")
     for number in range(1, 4):
         # Samba has no process that marks who AdminSDHolder protects
@@ -202,14 +211,15 @@ def weaken(domain, options):
     for account, flags in (("roast", NORMAL | NO_PREAUTH), ("deleg", NORMAL | ANY_DELEGATION), ("desonly", NORMAL | DES_ONLY)):
         dn = domain.user(account, f"CN=Users,{base}", password=options.user_password)
         domain.set(dn, userAccountControl=flags)
-    expose(domain)
+    overreach(domain)
     admins = domain.ou("IT")
     for name in ("it-helpdesk", "it-backup"):
         dn = domain.user(name, admins, NORMAL | NEVER_EXPIRES, options.user_password)
         domain.join(f"CN=Domain Admins,CN=Users,{base}", dn)
+    exposed.expose(domain, options, BYPASS)
 
 
-def expose(domain):
+def overreach(domain):
     """Rights that nobody ordinary should have: over the domain, its controllers, policies, keys and administrators."""
     base, keys = domain.base, domain.keys
     who = domain.sid(domain.user("svc-legacy", f"CN=Users,{base}", password=None))
@@ -270,6 +280,18 @@ def grant_replication(domain, on):
     domain.aces(domain.base, add=aces if on else [], remove=[] if on else aces)
 
 
+def hide_account(domain, on):
+    """Our account may not read one account's state (the property set User Account Restrictions): it is left out silently."""
+    ace = f"(OD;;RP;4c164200-20c0-11d0-a768-00aa006e0529;;{domain.sid('CN=svc-portcullis,OU=Service Accounts,' + domain.base)})"
+    domain.aces(f"CN=svc-rota,OU=Service Accounts,{domain.base}", add=[ace] if on else [], remove=[] if on else [ace])
+
+
+def foreign_authority(domain, on, pki):
+    """Somebody else's authority, and one that has run out, in place of the one that issues the cards."""
+    foreign = [domain.der("x509", f"{pki}/../rogue/ca.crt"), domain.der("x509", f"{pki}/dc-{domain.member}-expired.crt")]
+    domain.set(f"CN=NTAuthCertificates,{domain.keys}", cACertificate=foreign if on else domain.der("x509", f"{pki}/ca.crt"))
+
+
 def scratch_account(domain, on, name, flags):
     dn = f"CN={name},OU=Service Accounts,{domain.base}"
     if on:
@@ -279,7 +301,7 @@ def scratch_account(domain, on, name, flags):
         domain.db.delete(dn)
 
 
-def change(domain, on, what):
+def change(domain, on, what, pki):
     base = domain.base
     users = f"CN=Users,{base}"
     actions = {
@@ -292,16 +314,13 @@ def change(domain, on, what):
         "unconstrained-delegation": lambda: scratch_account(domain, on, "svc-report", NORMAL | ANY_DELEGATION),
         "anonymous-read": lambda: domain.set(domain.heuristics, dSHeuristics="0000002" if on else None),
         "guest": lambda: domain.set(f"CN=Guest,{users}", userAccountControl=66080 if on else 66082),
-        "old-krbtgt": lambda: domain.set(f"CN=krbtgt,{users}", BYPASS, pwdLastSet=130000000000000000 if on else now()),
+        "old-krbtgt": lambda: domain.set(f"CN=krbtgt,{users}", BYPASS, pwdLastSet=130000000000000000 if on else domain.now()),
         "replication-right": lambda: grant_replication(domain, on),
         "no-deleted-objects": lambda: grant_deleted(domain, not on),
+        "hidden-account": lambda: hide_account(domain, on),
+        "foreign-authority": lambda: foreign_authority(domain, on, pki),
     }
     actions[what]()
-
-
-def now():
-    import time
-    return int((time.time() + 11_644_473_600) * 10_000_000)
 
 
 def main():
@@ -314,13 +333,15 @@ def main():
     for name in ("--ip", "--service-password", "--user-password", "--pki"):
         filling.add_argument(name, required=True)
     for name in ("on", "off"):
-        verbs.add_parser(name).add_argument("what")
+        changing = verbs.add_parser(name)
+        changing.add_argument("what")
+        changing.add_argument("--pki", required=True)
     options = arguments.parse_args()
     domain = Domain(options.conf)
     if options.verb == "fill":
         fill(domain, options)
     else:
-        change(domain, options.verb == "on", options.what)
+        change(domain, options.verb == "on", options.what, options.pki)
 
 
 if __name__ == "__main__":

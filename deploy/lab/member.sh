@@ -119,6 +119,8 @@ guest                        directory  Guest is enabled
 old-krbtgt                   directory  the krbtgt key is ten years old
 replication-right            directory  svc-portcullis may replicate secrets
 no-deleted-objects           directory  svc-portcullis is not told of deletions any more
+hidden-account               directory  svc-portcullis is not told the state of one account
+foreign-authority            directory  an authority that nobody registered logs people on
 hang                         process    the controller stops answering, connections stay open
 offline                      process    the controller is switched off
 LIST
@@ -129,7 +131,7 @@ member_kind() { worsenings | awk -v what="$1" '$1 == what { print $2 }'; }
 member_apply() { # member_apply WHAT on|off ; the list in $D/worse is already as it shall be
   case $(member_kind "$1"):$1:$2 in
     server:*) member_stop; member_configure; member_start ;;
-    directory:*) member_python "$2" "$1" ;;
+    directory:*) member_python "$2" "$1" --pki "$PKI/good" ;;
     process:hang:on) recorded "$D/run/lab.pid" && kill -STOP -- "-$PID" ;;
     process:hang:off) if recorded "$D/run/lab.pid"; then kill -CONT -- "-$PID"; fi ;;
     process:offline:on) member_stop ;;

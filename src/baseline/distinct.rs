@@ -69,7 +69,7 @@ impl Distinct {
             Fact::Absent => return Truth::True,
             _ => false,
         };
-        let (mut truth, mut shared) = (if known { Truth::True } else { Truth::Unknown }, Vec::new());
+        let (mut truth, mut others) = (if known { Truth::True } else { Truth::Unknown }, 0);
         for value in self.values(record) {
             let mut owners = index.0.get(&value).copied().unwrap_or_default();
             match picked {
@@ -82,11 +82,12 @@ impl Distinct {
                 _ => Truth::False,
             };
             truth = truth.and(own);
-            shared.push(value);
+            others = others.max(owners.sure + owners.maybe);
         }
         if truth != Truth::True {
             let found = match &fact {
-                Fact::Known(_) => format!("{}, which others have too", shared.join(", ")),
+                // the value itself may be a person's address: who reads this has the account's name to look it up
+                Fact::Known(_) if known => format!("the same on {others} more"),
                 Fact::Hidden => "hidden from our account".to_owned(),
                 _ => "not known".to_owned(),
             };

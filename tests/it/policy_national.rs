@@ -1,5 +1,6 @@
 //! The shipped policies check, and their own tests hold.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use portcullis::baseline::compile::{self, Compiled};
@@ -44,4 +45,16 @@ fn every_control_says_why_and_how_to_fix_it() {
         assert!(control.why.trim().len() > 20, "{}", control.id);
         assert!(control.fix.trim().len() > 20, "{}", control.id);
     }
+}
+
+#[test]
+fn the_table_of_coverage_has_every_control_and_no_other() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/national/COVERAGE.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let rows = text.lines().filter(|line| line.matches('|').count() == 6);
+    let listed: BTreeSet<&str> =
+        rows.filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let set = national();
+    let controls: BTreeSet<&str> = set.controls.keys().map(String::as_str).collect();
+    assert_eq!(listed, controls);
 }
