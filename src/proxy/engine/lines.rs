@@ -85,7 +85,8 @@ impl Engine {
                 let Some(waiting) = self.next_in_line(&target) else { break };
                 self.go_ahead(&target, waiting);
             }
-            if self.mounts.get(&target).is_some_and(|mount| mount.turns.has_line()) {
+            let waits = self.mounts.get(&target).is_some_and(|mount| mount.turns.has_line());
+            if waits && !self.lined.contains(&target) {
                 self.lined.push(target);
             }
         }
