@@ -202,7 +202,7 @@ impl Engine {
     }
 
     /// Why one part of an operation may not go on; None when it may. Of several directories one that closes is missing
-    /// from the answer, and the answer must say so.
+    /// from the answer, and the answer must say so; what lies with the requester itself it is told.
     pub(super) fn reviewed(
         &self,
         requester: &Requester,
@@ -212,7 +212,9 @@ impl Engine {
     ) -> Option<Answer> {
         let target = part.permit.target();
         match decide::decide(requester, kind, target, &self.gates, &self.snapshot.agreements, self.wall) {
-            Err(refusal) if !whole_tree => Some(Answer::new(ResultCode(refusal.code), refusal.text)),
+            Err(refusal) if !whole_tree || refusal.kind.is_own() => {
+                Some(Answer::new(ResultCode(refusal.code), refusal.text))
+            }
             Err(_) => Some(Answer::new(ResultCode::UNAVAILABLE, "a directory went away during the search")),
             // What is released changed: what was sent already and what would follow do not belong together.
             Ok(permit)
