@@ -93,6 +93,7 @@ impl Engine {
             part.charged = false;
             self.usage.give_back(&asking.requester.id, &part.permit);
         }
+        self.metrics.busy.with_label_values(&["agreement"]).inc();
         let answer = Answer::new(ResultCode::BUSY, TOO_MANY);
         self.refuse(asking, Some(&target), &Refused { answer, why: "rate" });
         false

@@ -144,6 +144,7 @@ impl Engine {
                 "bind first: show a client certificate and use SASL EXTERNAL",
             ),
             Some(_) if in_flight >= self.settings.in_flight as usize => {
+                self.metrics.busy.with_label_values(&["connection"]).inc();
                 Answer::new(ResultCode::BUSY, "too many operations in flight on this connection")
             }
             Some(_) if self.draining => Answer::new(ResultCode::UNAVAILABLE, "the gateway is going down"),

@@ -23,6 +23,7 @@ impl Engine {
         self.scan_health();
         self.tend_all_waiting();
         self.release_held_up();
+        self.count_held();
         let pending = |u: &Upstream| u.stage != Stage::Ready || u.probed.is_some();
         let busy = !self.operations.is_empty() || self.upstreams.iter().any(|(_, u)| pending(u));
         let busy = busy || binding;

@@ -47,6 +47,7 @@ impl Engine {
             |operation: &Operation| operation.extras.as_deref().is_some_and(|extras| extras.walk.is_some());
         let running = self.operations.iter().filter(|(_, operation)| walks(operation)).count();
         if running + self.walks.parked.len() >= self.settings.walks {
+            self.metrics.busy.with_label_values(&["paged_searches"]).inc();
             return Err(Answer::new(ResultCode::BUSY, TOO_MANY));
         }
         let most = self.settings.walk_entries;

@@ -28,6 +28,7 @@ use crate::tls::identity::ClientIdentity;
 
 mod controls;
 mod cookies;
+mod counts;
 mod directories;
 mod own_gate;
 mod ranges;
