@@ -81,7 +81,8 @@ pub struct Settings {
     pub waiting: usize,
     /// How often a question is asked again of another server of its directory when one did not answer it. 0: never.
     pub retries: u32,
-    /// A server that cannot be connected to within this does not keep another one from being dialled.
+    /// A server that cannot be connected to within this does not keep another one from being dialled. One that has no other
+    /// beside it, and could not be connected to the last time, is not waited for longer than this.
     pub dial_hedge_milliseconds: u64,
     /// Questions are open and no byte came for this long: the connection is suspect and is asked for the root entry.
     pub silence_milliseconds: u64,
@@ -93,6 +94,9 @@ pub struct Settings {
     pub back_off_milliseconds: u64,
     /// The longest pause after faults of a server. Must not be less than `back_off_milliseconds`.
     pub back_off_max_milliseconds: u64,
+    /// The same while no other server of the directory works: nobody is better off when it is found late that it is back. A
+    /// server that refused our account is left alone for as long as any, because each try counts against the account.
+    pub back_off_alone_milliseconds: u64,
     /// Entries wait for their final result up to this many bytes, so that both go out in one write. 0: none
     /// waits.
     pub hold_bytes: usize,
@@ -219,6 +223,7 @@ impl Default for Settings {
             probe_milliseconds: 2_000,
             back_off_milliseconds: 200,
             back_off_max_milliseconds: 15_000,
+            back_off_alone_milliseconds: 1_000,
             hold_bytes: 16 * 1024,
             bulk_pause_microseconds: 100,
             hold_up_milliseconds: 250,
@@ -301,6 +306,7 @@ impl Settings {
             .within("probe_milliseconds", self.probe_milliseconds, 100..=DAY)
             .within("back_off_milliseconds", self.back_off_milliseconds, 10..=DAY)
             .within("back_off_max_milliseconds", self.back_off_max_milliseconds, 10..=DAY)
+            .within("back_off_alone_milliseconds", self.back_off_alone_milliseconds, 10..=DAY)
             .not_below(
                 "back_off_max_milliseconds",
                 self.back_off_max_milliseconds,

@@ -41,7 +41,7 @@ impl Engine {
             let Some(permit) = permits.iter().find(|permit| *permit.target() == leg.target) else { continue };
             if let Some(text) = permit.filter_fault(&asking.search.filter) {
                 let answer = Answer::new(ResultCode::UNWILLING_TO_PERFORM, text);
-                return self.refuse(asking, &leg.target, &Refused { answer, why: "filter" });
+                return self.refuse(asking, Some(&leg.target), &Refused { answer, why: "filter" });
             }
             parts.push(Part::new(permit));
         }
@@ -93,8 +93,9 @@ impl Engine {
             part.charged = false;
             self.usage.give_back(&asking.requester.id, &part.permit);
         }
+        self.metrics.busy.with_label_values(&["agreement"]).inc();
         let answer = Answer::new(ResultCode::BUSY, TOO_MANY);
-        self.refuse(asking, &target, &Refused { answer, why: "rate" });
+        self.refuse(asking, Some(&target), &Refused { answer, why: "rate" });
         false
     }
 

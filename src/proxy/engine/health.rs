@@ -125,17 +125,17 @@ impl Engine {
             .any(|other: &Upstream| !std::ptr::eq(other, upstream) && other.heard > since)
     }
 
-    /// Servers that were left alone for long enough are tried once each, before a question has to do it. Only where
-    /// others do the work meanwhile, and only while the mount is in use.
+    /// Servers that were left alone for long enough are tried once each, before a question has to do it, and only while the
+    /// mount is in use.
     fn try_again(&mut self) {
         let in_use = self.settings.upstream_idle_milliseconds * 1_000;
         let mut due: Vec<(Target, usize)> = Vec::new();
         for (target, mount) in &self.mounts {
-            if mount.servers.len() < 2 || self.now.saturating_sub(mount.asked) >= in_use {
+            if self.now.saturating_sub(mount.asked) >= in_use {
                 continue;
             }
             let servers = mount.servers.iter().enumerate();
-            let places = servers.filter(|(_, server)| server.breaker().is_due(self.now));
+            let places = servers.filter(|(_, server)| server.breaker().is_due(self.now) && !server.refused);
             due.extend(places.map(|(place, _)| (target.clone(), place)));
         }
         for (target, place) in due {
@@ -249,13 +249,25 @@ impl Engine {
     pub(super) fn leave_alone(&mut self, target: &Target, place: usize) {
         let server = self.mounts.get(target).and_then(|mount| mount.servers.get(place));
         let failures = server.map_or(0, |server| server.breaker().failures());
-        let (first, most) = (self.settings.back_off_milliseconds, self.settings.back_off_max_milliseconds);
+        let first = self.settings.back_off_milliseconds;
+        let most = match self.is_last(target, place) {
+            true => self.settings.back_off_alone_milliseconds.min(self.settings.back_off_max_milliseconds),
+            false => self.settings.back_off_max_milliseconds,
+        };
         let longest = longest_pause(failures, first * 1_000, most * 1_000);
         let pause = longest / 2 + self.jitter(longest / 2 + 1);
         let now = self.now;
         if let Some(server) = self.mounts.get_mut(target).and_then(|mount| mount.servers.get_mut(place)) {
             server.open(now, pause);
         }
+    }
+
+    /// Whether no other server of the mount works, so that the directory is away for as long as this one is left alone.
+    fn is_last(&self, target: &Target, place: usize) -> bool {
+        let Some(mount) = self.mounts.get(target) else { return false };
+        let mut others = mount.servers.iter().enumerate().filter(|(at, _)| *at != place);
+        mount.servers.get(place).is_some_and(|server| !server.refused)
+            && others.all(|(_, server)| !server.breaker().is_closed())
     }
 }
 

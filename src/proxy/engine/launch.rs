@@ -246,7 +246,7 @@ impl Engine {
         let Some(upstream) = self.upstreams.get(key) else { return };
         let (target, place, retired) = (upstream.mount.clone(), upstream.place, upstream.retired);
         let was_ready = upstream.stage == Stage::Ready;
-        tracing::warn!(directory = %target, server = place, reason, "a connection to a directory behind was lost");
+        self.log_lost(&target, place, reason);
         if let Some(mount) = self.mounts.get(&target) {
             mount.metrics.fault(reason);
             if !was_ready {
@@ -259,6 +259,8 @@ impl Engine {
             // The account is one: more attempts elsewhere could lock it.
             let count = self.mounts.get(&target).map_or(0, |mount| mount.servers.len());
             for place in 0..count {
+                let server = self.mounts.get_mut(&target).and_then(|mount| mount.servers.get_mut(place));
+                server.into_iter().for_each(|server| server.refused = true);
                 self.leave_alone(&target, place);
             }
         } else {
@@ -266,6 +268,17 @@ impl Engine {
         }
         self.close_upstream(key);
         self.tend_waiting(&target);
+    }
+
+    /// A server that is away for long is tried again and again: not every try is news.
+    fn log_lost(&self, target: &Target, place: usize, reason: &'static str) {
+        const LOST: &str = "a connection to a directory behind was lost";
+        let server = self.mounts.get(target).and_then(|mount| mount.servers.get(place));
+        let failures = server.map_or(0, |server| server.breaker().failures());
+        match failures == 0 || failures.is_power_of_two() {
+            true => tracing::warn!(directory = %target, server = place, reason, failures, "{LOST}"),
+            false => tracing::debug!(directory = %target, server = place, reason, failures, "{LOST}"),
+        }
     }
 
     /// Closes a connection; questions that were still on it are asked elsewhere, or answered as unavailable.

@@ -28,7 +28,9 @@ use crate::tls::identity::ClientIdentity;
 
 mod controls;
 mod cookies;
+mod counts;
 mod directories;
+mod own_gate;
 mod ranges;
 mod sharing;
 mod sorts;
@@ -73,6 +75,7 @@ fn snapshot(members: &[&str], page_size: Option<u32>, agreement: &str) -> Arc<Sn
     let mut requesters = Requesters::new(b"key");
     requesters.add_application("aa", "test", None);
     requesters.add_application("bb", "other", None);
+    requesters.add_application("cc", "ours", Some(&rxa()));
     let target = |member: &str| Target::Member(member.parse().unwrap());
     let mounted = |member: &str| {
         let (unit, local) = (format!("ou={member},o=federation"), local(member));
@@ -348,6 +351,11 @@ impl Rig {
         let bind = self.asked(upstream);
         assert!(short(&bind[0]).contains("gateway@rxa.test"), "{bind:?}");
         self.tell(upstream, BIND_ID, Wire::BindResponse(BindOutcome::default()));
+    }
+
+    /// The servers of all connections that are there or asked for.
+    pub fn server_names(&self) -> Vec<&str> {
+        self.dialled.iter().map(|upstream| self.servers[upstream].as_str()).collect()
     }
 
     /// The server that a connection was last asked for to.
