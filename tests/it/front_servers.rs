@@ -85,7 +85,8 @@ fn a_controller_that_dies_is_replaced_by_the_other() {
 fn a_hung_member_is_full_and_nobody_else_notices() {
     let stage = Stage::with(
         persons(1),
-        Settings { mount_in_flight: 8, ..Settings { shards: 1, ..Settings::default() } },
+        // a requester may have more there than there is room for
+        Settings { mount_in_flight: 8, slow_questions_per_requester: 16, shards: 1, ..Settings::default() },
     );
     let hung = Directory::new(silence());
     stage.mount(&[&stage.directory], &[&hung]);

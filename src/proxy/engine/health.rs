@@ -75,7 +75,7 @@ impl Engine {
         if let Some(probed) = upstream.probed {
             // There are servers that answer what comes on one connection one after the other, probes as well: while others
             // are answered, this one is at work. But no question lives for longer than an operation.
-            let lives = self.is_heard_elsewhere(upstream, probed);
+            let lives = self.answers_elsewhere(upstream, probed);
             let most = if lives { settings.operation_milliseconds } else { settings.probe_milliseconds };
             return over(probed.max(upstream.heard), most).then_some(Finding::Hung);
         }
@@ -102,6 +102,15 @@ impl Engine {
         }
     }
 
+    /// Whether another connection to the same server is suspect, so that this one has to tell.
+    pub(super) fn is_witness(&self, key: usize) -> bool {
+        let Some(upstream) = self.upstreams.get(key) else { return false };
+        let Some(mount) = self.mounts.get(&upstream.mount) else { return false };
+        let others = mount.upstreams.iter().filter(|other| **other != key);
+        let mut others = others.filter_map(|other| self.upstreams.get(*other));
+        others.any(|other| other.place == upstream.place && !other.retired && other.suspect)
+    }
+
     /// A server hangs: nobody waits any more for connections to it that have not come for as long as a probe takes.
     fn give_up_dials(&mut self, key: usize) {
         let Some(hung) = self.upstreams.get(key) else { return };
@@ -116,13 +125,13 @@ impl Engine {
         vain.into_iter().for_each(|key| self.close_upstream(key));
     }
 
-    /// Whether the server of a connection has said anything on another one since then.
-    fn is_heard_elsewhere(&self, upstream: &Upstream, since: u64) -> bool {
+    /// Whether the server of a connection has answered anything on another one since then.
+    fn answers_elsewhere(&self, upstream: &Upstream, since: u64) -> bool {
         let Some(mount) = self.mounts.get(&upstream.mount) else { return false };
         let others = mount.upstreams.iter().filter_map(|key| self.upstreams.get(*key));
         others
             .filter(|other| other.place == upstream.place && other.stage == Stage::Ready)
-            .any(|other: &Upstream| !std::ptr::eq(other, upstream) && other.heard > since)
+            .any(|other: &Upstream| !std::ptr::eq(other, upstream) && other.answered > since)
     }
 
     /// Servers that were left alone for long enough are tried once each, before a question has to do it, and only while the
@@ -201,6 +210,7 @@ impl Engine {
         };
         upstream.probed = None;
         upstream.suspect = false;
+        upstream.answered = self.now;
         let (target, place, retired) = (upstream.mount.clone(), upstream.place, upstream.retired);
         let Some(mount) = self.mounts.get_mut(&target) else { return Ok(()) };
         if declines(code) {

@@ -131,6 +131,9 @@ impl Engine {
         upstream.active = now;
         upstream.heard = now;
         let (target, place, retired) = (upstream.mount.clone(), upstream.place, upstream.retired);
+        if self.is_witness(key) {
+            self.probe(key);
+        }
         let Some(mount) = self.mounts.get_mut(&target) else { return };
         mount.metrics.connections.inc();
         mount.metrics.dials_done.inc();

@@ -67,6 +67,8 @@ pub struct Upstream {
     pub active: u64,
     /// The last byte from it.
     pub heard: u64,
+    /// The last result, of a question or a probe: there are servers that bind and then hang.
+    pub answered: u64,
     /// The first question since the last byte from it.
     pub silent_since: Option<u64>,
     /// When our own question was sent that has no answer yet.
@@ -113,6 +115,7 @@ impl Upstream {
             paused: None,
             active: now,
             heard: now,
+            answered: 0,
             silent_since: None,
             probed: None,
             suspect: false,

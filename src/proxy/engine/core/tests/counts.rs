@@ -55,7 +55,7 @@ fn whatever_else_ends_a_question_is_counted_once() {
     let settings = Settings { mount_in_flight: 1, operation_milliseconds: 1_000, ..Settings::default() };
     let (mut rig, client) = one(settings);
     ask(&mut rig, client, search("(cn=*)"));
-    let upstream = rig.connect();
+    rig.connect();
     rig.say(client, 3, Wire::SearchRequest(search("(cn=*)")));
     assert_eq!(rig.heard(client), ["3 done busy (51)"]);
     assert_eq!(counts(&rig, "RXA"), [0, 0, 0, 1, 0, 0]);
