@@ -13,7 +13,7 @@ from ldap.controls.sss import SSSRequestControl
 PKI, GATEWAY = os.environ["LAB_PKI"], os.environ["LAB_GATEWAY"]
 RXA = "ou=RXA,o=federation"
 # of the greedy one: processes with a connection each, and lists at once on each
-CONNECTIONS, LISTS = 12, 4
+CONNECTIONS, LISTS = 8, 4
 PARKED = 60
 bad = 0
 
@@ -74,7 +74,7 @@ def beside_lists():
     for _ in greedy:
         ready.acquire(timeout=20)
     time.sleep(1)
-    taken, failed = lookups(12)
+    taken, failed = lookups(8)
     stop.set()
     for process in greedy:
         process.join(60)
