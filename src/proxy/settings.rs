@@ -210,7 +210,7 @@ const DEFAULTS: Settings = Settings {
     upstreams: 4,
     upstreams_for_long_results: 16,
     mount_in_flight: 1_024,
-    questions_per_requester: 64,
+    questions_per_requester: 256,
     slow_questions_per_requester: 4,
     slow_milliseconds: 50,
     waiting_per_requester: 256,
@@ -337,7 +337,14 @@ impl Settings {
                 "slow_questions_per_requester",
                 self.slow_questions_per_requester,
             )
+            .not_below(
+                "mount_in_flight",
+                self.mount_in_flight,
+                "questions_per_requester",
+                self.questions_per_requester,
+            )
             .within("waiting_per_requester", self.waiting_per_requester, 1..=1_000_000)
+            .not_below("waiting", self.waiting, "waiting_per_requester", self.waiting_per_requester)
             .within("waiting", self.waiting, 1..=1_000_000)
             .within("retries", self.retries, 0..=100)
     }

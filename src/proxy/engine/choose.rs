@@ -188,7 +188,7 @@ impl Engine {
                 continue;
             }
             let slow_after = mount.turns.slow_after(upstream.place, &bounds, self.now);
-            let held_up = upstream.is_held_up(slow_after, self.now) || mount.turns.is_kept_busy(*key);
+            let held_up = upstream.is_held_up(slow_after, self.now);
             let (live, pace) = (upstream.live(), paces.at(upstream.place));
             let room = if pace == Pace::Quick { depth.saturating_sub(live) } else { u32::from(live == 0) };
             if room > 0 && !held_up {
@@ -285,7 +285,7 @@ impl Engine {
             let sick = upstream.suspect || !server.breaker().is_closed();
             let rank = endpoint.servers.get(upstream.place)?.preference.rank;
             let slow_after = mount.turns.slow_after(upstream.place, &bounds, self.now);
-            let held_up = upstream.is_held_up(slow_after, self.now) || mount.turns.is_kept_busy(*key);
+            let held_up = upstream.is_held_up(slow_after, self.now);
             let pace = paces.at(upstream.place);
             let waits = if pace == Pace::Slow { upstream.live() > 0 } else { held_up };
             Some((sick, waits, pace == Pace::Slow && !held_up, rank, upstream.live(), *key))

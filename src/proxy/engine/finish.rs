@@ -167,6 +167,7 @@ impl Engine {
         self.pool.equip(&mut upstream.out);
         codec::encode(&Message::new(number, Wire::AbandonRequest(id.message_id())), &mut upstream.out);
         self.mark_upstream(upstream_key);
+        self.sound(upstream_key);
         if let Some(shared) = shared {
             self.share(&target, *shared, ResultCode::UNAVAILABLE, false);
         }

@@ -56,6 +56,10 @@ impl Engine {
                 Finding::Silent => {
                     if let Some(upstream) = self.upstreams.get_mut(key) {
                         upstream.suspect = true;
+                        // From now on the answer is awaited as that to any other probe.
+                        if std::mem::take(&mut upstream.sounding) {
+                            upstream.probed = Some(self.now);
+                        }
                     }
                     self.probe(key);
                     self.ask_beside(key);
@@ -72,6 +76,10 @@ impl Engine {
         }
         let settings = &self.settings;
         let over = |since: u64, milliseconds: u64| self.now.saturating_sub(since) >= milliseconds * 1_000;
+        if let Some(probed) = upstream.probed.filter(|_| upstream.sounding) {
+            let silent = over(probed.max(upstream.heard), settings.silence_milliseconds);
+            return silent.then_some(Finding::Silent);
+        }
         if let Some(probed) = upstream.probed {
             // There are servers that answer what comes on one connection one after the other, probes as well: while others
             // are answered, this one is at work. But no question lives for longer than an operation.
@@ -193,6 +201,43 @@ impl Engine {
         self.mark_upstream(key);
     }
 
+    /// A question was given up, and not every server stops to work on it then. Where others are answered one after the other,
+    /// the answer to a short question that is sent behind it tells when it is done.
+    pub(super) fn sound(&mut self, key: usize) {
+        let now = self.now;
+        let Some(upstream) = self.upstreams.get_mut(key).filter(|u| u.stage == Stage::Ready) else { return };
+        if !self.mounts.get(&upstream.mount).is_some_and(|mount| mount.turns.goes_on()) {
+            return;
+        }
+        upstream.given_up = Some(now);
+        if upstream.probed.is_none() {
+            upstream.sounding = true;
+            self.probe(key);
+        }
+    }
+
+    /// Something that was sent at that time is answered: what was given up before is done with, as far as can be seen.
+    pub(super) fn is_done_since(&mut self, key: usize, sent: u64) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let Some(given_up) = upstream.given_up else { return };
+        let target = upstream.mount.clone();
+        if given_up <= sent {
+            upstream.given_up = None;
+        } else if upstream.probed.is_none() {
+            self.sound_again(key);
+        }
+        if let Some(mount) = self.mounts.get_mut(&target) {
+            mount.turns.overtook(key, sent);
+        }
+    }
+
+    fn sound_again(&mut self, key: usize) {
+        if let Some(upstream) = self.upstreams.get_mut(key) {
+            upstream.sounding = true;
+        }
+        self.probe(key);
+    }
+
     /// An answer to a message id that no question has.
     pub(super) fn probed(&mut self, key: usize, id: i32, bytes: &[u8]) -> Result<(), &'static str> {
         let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
@@ -208,9 +253,12 @@ impl Engine {
             Operation::SearchDone(outcome) => outcome.code,
             _ => return Err("unexpected_operation"),
         };
-        upstream.probed = None;
+        let sent = upstream.probed.take().unwrap_or(self.now);
+        upstream.sounding = false;
         upstream.suspect = false;
         upstream.answered = self.now;
+        self.is_done_since(key, sent);
+        let Some(upstream) = self.upstreams.get(key) else { return Ok(()) };
         let (target, place, retired) = (upstream.mount.clone(), upstream.place, upstream.retired);
         let Some(mount) = self.mounts.get_mut(&target) else { return Ok(()) };
         if declines(code) {

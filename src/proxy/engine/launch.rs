@@ -249,6 +249,7 @@ impl Engine {
         let Some(upstream) = self.upstreams.get(key) else { return };
         let (target, place, retired) = (upstream.mount.clone(), upstream.place, upstream.retired);
         let was_ready = upstream.stage == Stage::Ready;
+        let worked = was_ready && upstream.proven && reason == "closed";
         self.log_lost(&target, place, reason);
         if let Some(mount) = self.mounts.get(&target) {
             mount.metrics.fault(reason);
@@ -266,11 +267,17 @@ impl Engine {
                 server.into_iter().for_each(|server| server.refused = true);
                 self.leave_alone(&target, place);
             }
-        } else {
+        } else if !(worked && self.is_alone(&target)) {
             self.leave_alone(&target, place);
         }
         self.close_upstream(key);
         self.tend_waiting(&target);
+    }
+
+    /// Whether the directory has one server, and nothing speaks against it.
+    fn is_alone(&self, target: &Target) -> bool {
+        let Some(mount) = self.mounts.get(target) else { return false };
+        mount.servers.len() == 1 && mount.servers.iter().all(|server| server.breaker().is_closed())
     }
 
     /// A server that is away for long is tried again and again: not every try is news.
@@ -308,6 +315,8 @@ impl Engine {
             }
         }
         self.wishes.push(Wish::CloseUpstream { upstream: key });
+        // The only server ended a connection that worked, as servers do: it is asked once more before anybody is told.
+        let again = was_ready && self.settings.retries > 0 && self.is_alone(&target);
         self.lose_walks(key);
         self.lose_pinned(&target, key);
         self.mounts.get_mut(&target).into_iter().for_each(|mount| mount.turns.lost(key));
@@ -315,7 +324,14 @@ impl Engine {
             if let Some(shared) = leg.shared.take() {
                 self.share(&target, *shared, ResultCode::UNAVAILABLE, false);
             }
-            if let Some(leg) = self.ask_elsewhere(&target, leg, place) {
+            let leg = match again && leg.attempts == 0 && self.can_be_asked_again(&leg) {
+                true => {
+                    self.ask_again(&target, leg, 1, None);
+                    None
+                }
+                false => self.ask_elsewhere(&target, leg, place),
+            };
+            if let Some(leg) = leg {
                 self.part_failed(leg.operation, leg.serial, leg.part);
                 self.pool.give(leg.request);
             }

@@ -208,8 +208,8 @@ impl Engine {
             && let Some(mount) = self.mounts.get_mut(target)
         {
             mount.turns.answered(turn, now.saturating_sub(leg.sent), &bounds, now);
-            mount.turns.overtook(key, leg.sent);
         }
+        self.is_done_since(key, leg.sent);
     }
 
     /// The directory's next page, or the end of its answer.
