@@ -51,6 +51,19 @@ pub fn peek(message: &[u8]) -> Result<(i32, u8), DecodeError> {
     Ok((id, body.peek().ok_or(DecodeError::Truncated)?))
 }
 
+/// The id and the operation's tag of a framed message whose outermost elements are whole: the id, the operation, and controls or
+/// nothing. What is inside them is not read: enough to answer a request that says something wrong.
+pub fn envelope(message: &[u8]) -> Result<(i32, u8), DecodeError> {
+    let mut outer = Reader::new(message);
+    let mut body = outer.nested(ber::SEQUENCE)?;
+    outer.end()?;
+    let id = read_id(body.expect(ber::INTEGER)?)?;
+    let tag = body.element()?.tag;
+    body.optional(CONTROLS)?;
+    body.end()?;
+    Ok((id, tag))
+}
+
 /// Reads one whole message. Bytes after it are refused; cut the stream with [`frame`] first.
 pub fn decode<'a>(message: &'a [u8], limits: &Limits) -> Result<Message<'a>, DecodeError> {
     let mut outer = Reader::new(message);
@@ -124,10 +137,9 @@ fn read_operation<'a>(tag: u8, contents: &'a [u8], limits: &Limits) -> Result<Op
 }
 
 fn read_bind<'a>(mut body: Reader<'a>, limits: &Limits) -> Result<Bind<'a>, DecodeError> {
-    let version = u8::try_from(body.integer(ber::INTEGER)?).map_err(|_| DecodeError::Integer)?;
-    if !(1..=127).contains(&version) {
-        return Err(DecodeError::Integer);
-    }
+    let version =
+        u8::try_from(body.integer(ber::INTEGER)?).ok().filter(|version| (1..=127).contains(version));
+    let version = version.ok_or(DecodeError::Unknown("version of LDAP"))?;
     let name = Cow::Borrowed(checked_dn(body.octets()?, limits)?);
     let choice = body.element()?;
     body.end()?;
@@ -189,14 +201,14 @@ fn read_search<'a>(mut body: Reader<'a>, limits: &Limits) -> Result<Search<'a>, 
         1 => Scope::One,
         2 => Scope::Subtree,
         3 => Scope::Children,
-        _ => return Err(DecodeError::Integer),
+        _ => return Err(DecodeError::Unknown("scope")),
     };
     let dereference = match body.integer(ber::ENUMERATED)? {
         0 => Dereference::Never,
         1 => Dereference::InSearching,
         2 => Dereference::FindingBase,
         3 => Dereference::Always,
-        _ => return Err(DecodeError::Integer),
+        _ => return Err(DecodeError::Unknown("way of dereferencing aliases")),
     };
     let size_limit = body.unsigned(ber::INTEGER)?;
     let time_limit = body.unsigned(ber::INTEGER)?;
@@ -276,7 +288,7 @@ fn read_modify<'a>(mut body: Reader<'a>, limits: &Limits) -> Result<Modify<'a>, 
             1 => ChangeKind::Delete,
             2 => ChangeKind::Replace,
             3 => ChangeKind::Increment,
-            _ => return Err(DecodeError::Integer),
+            _ => return Err(DecodeError::Unknown("kind of change")),
         };
         let attribute = values.attribute(change.nested(ber::SEQUENCE)?)?;
         change.end()?;

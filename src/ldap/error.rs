@@ -63,6 +63,12 @@ pub enum DecodeError {
     /// Parts of a substring filter are repeated, out of order or empty.
     #[error("the parts of a substring filter are out of order, repeated or empty")]
     Substrings,
+    /// A filter of a kind that LDAP does not have.
+    #[error("unknown kind of filter (tag 0x{0:02x})")]
+    Filter(u8),
+    /// A value of an enumeration, or a version, that LDAP does not have.
+    #[error("unknown {0}")]
+    Unknown(&'static str),
     /// A limit was passed.
     #[error("the message passes the limit on {0}")]
     Limit(Limit),
@@ -72,6 +78,13 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
+    /// The bytes are no elements that lie inside each other, so that nothing after the fault can be trusted (RFC 4511 section
+    /// 4.1.1: the session ends). Any other fault is one of what a well-formed request says.
+    pub fn is_structural(self) -> bool {
+        use DecodeError::{Indefinite, LengthOfLength, LongTag, Operation, Trailing, Truncated};
+        matches!(self, Truncated | Indefinite | LengthOfLength | LongTag | Trailing | Operation(_))
+    }
+
     /// The limit that was passed, if that is the reason.
     pub fn limit(self) -> Option<Limit> {
         if let DecodeError::Limit(limit) = self { Some(limit) } else { None }

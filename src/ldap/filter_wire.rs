@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::ldap::attribute;
-use crate::ldap::ber::{self, Reader};
+use crate::ldap::ber::{self, Element, Reader};
 use crate::ldap::error::{DecodeError, Limit};
 use crate::ldap::filter::{Assertion, Extensible, Filter, Substrings};
 use crate::ldap::limits::Limits;
@@ -56,11 +56,20 @@ impl State<'_> {
         match element.tag {
             AND => Ok(Filter::And(self.set(inner, below)?)),
             OR => Ok(Filter::Or(self.set(inner, below)?)),
+            NOT if inner.is_empty() => Err(DecodeError::Empty),
             NOT => {
                 let filter = self.filter(&mut inner, below)?;
                 inner.end()?;
                 Ok(Filter::Not(Box::new(filter)))
             }
+            _ => self.item(element),
+        }
+    }
+
+    /// A filter that holds no other. It stands apart so that little lies on the stack for each level above it.
+    fn item<'a>(&mut self, element: Element<'a>) -> Result<Filter<'a>, DecodeError> {
+        let inner = Reader::new(element.contents);
+        match element.tag {
             EQUALITY => Ok(Filter::Equality(read_assertion(inner, self.limits)?)),
             GREATER_OR_EQUAL => Ok(Filter::GreaterOrEqual(read_assertion(inner, self.limits)?)),
             LESS_OR_EQUAL => Ok(Filter::LessOrEqual(read_assertion(inner, self.limits)?)),
@@ -71,7 +80,7 @@ impl State<'_> {
                 Ok(Filter::Present(Cow::Borrowed(attribute)))
             }
             EXTENSIBLE => Ok(Filter::Extensible(self.extensible(inner)?)),
-            other => Err(DecodeError::Tag(other)),
+            other => Err(DecodeError::Filter(other)),
         }
     }
 

@@ -5,6 +5,8 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use crate::ldap::message::ResultCode;
+
 /// All counters; `app` registers them once, shards share them. Clones share the same counters.
 #[derive(Clone)]
 pub struct Metrics {
@@ -18,6 +20,12 @@ pub struct Metrics {
     pub binds: IntCounterVec,
     /// Operations answered without asking a directory, by outcome.
     pub answered_here: IntCounterVec,
+    /// Requests answered `busy`, by reason.
+    pub busy: IntCounterVec,
+    /// Paged searches that wait for their client to ask for the next page.
+    pub walks_waiting: IntGauge,
+    /// Sorted results that are gathered or wait for their next page.
+    pub sorts_held: IntGauge,
     /// Seconds from request to result of operations that asked a directory.
     pub seconds: Histogram,
     per_member: PerMember,
@@ -45,6 +53,8 @@ pub struct MemberMetrics {
     pub refused: IntCounter,
     pub unavailable: IntCounter,
     pub limited: IntCounter,
+    pub busy: IntCounter,
+    pub abandoned: IntCounter,
     pub seconds: Histogram,
     pub entries: IntCounter,
     pub dropped: IntCounter,
@@ -61,6 +71,35 @@ pub struct MemberMetrics {
 }
 
 impl MemberMetrics {
+    /// Counts a question that came to its end with this result: the directory's, or ours for a directory that could not be
+    /// asked.
+    pub fn answered(&self, code: ResultCode) {
+        match code {
+            ResultCode::UNAVAILABLE => self.unavailable.inc(),
+            ResultCode::BUSY => self.busy.inc(),
+            ResultCode::SIZE_LIMIT_EXCEEDED
+            | ResultCode::TIME_LIMIT_EXCEEDED
+            | ResultCode::ADMIN_LIMIT_EXCEEDED => self.limited.inc(),
+            _ => self.done.inc(),
+        }
+    }
+
+    /// Counts a question that was open when its operation ended with this result.
+    pub fn cut(&self, code: ResultCode) {
+        match code {
+            ResultCode::SIZE_LIMIT_EXCEEDED
+            | ResultCode::TIME_LIMIT_EXCEEDED
+            | ResultCode::ADMIN_LIMIT_EXCEEDED
+            // More came than can be sorted, and nothing else was wanted.
+            | ResultCode::UNAVAILABLE_CRITICAL_EXTENSION => self.limited.inc(),
+            ResultCode::BUSY => self.busy.inc(),
+            ResultCode::CANCELED => self.abandoned.inc(),
+            // A gate closed, or an agreement ended.
+            ResultCode::NO_SUCH_OBJECT | ResultCode::INSUFFICIENT_ACCESS_RIGHTS => self.refused.inc(),
+            _ => self.unavailable.inc(),
+        }
+    }
+
     /// Counts a fault of the directory's side, by a fixed word.
     pub fn fault(&self, reason: &'static str) {
         self.faults.with_label_values(&[self.label.as_str(), reason]).inc();
@@ -69,6 +108,36 @@ impl MemberMetrics {
     /// How many shards leave the server with this place in the list alone. Places are numbers, not names.
     pub fn left_alone(&self, place: usize) -> IntGauge {
         self.left_alone.with_label_values(&[self.label.as_str(), place.to_string().as_str()])
+    }
+}
+
+/// One shard's part of a gauge that all shards share.
+pub struct Share {
+    gauge: IntGauge,
+    part: i64,
+}
+
+impl Share {
+    /// Nothing yet.
+    pub fn of(gauge: &IntGauge) -> Share {
+        Share { gauge: gauge.clone(), part: 0 }
+    }
+
+    /// What the shard has now.
+    pub fn set(&mut self, part: usize) {
+        let part = i64::try_from(part).unwrap_or(i64::MAX);
+        self.gauge.add(part - self.part);
+        self.part = part;
+    }
+
+    pub fn is_nothing(&self) -> bool {
+        self.part == 0
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.gauge.sub(self.part);
     }
 }
 
@@ -99,6 +168,21 @@ impl Metrics {
                 "Operations answered without asking a directory, by operation and outcome.",
                 &["operation", "outcome"],
             )?,
+            busy: counters(
+                "portcullis_front_busy_total",
+                "Requests answered busy, by reason: too many operations on the connection, more than the agreement allows, more \
+                 paged searches than a shard keeps, more questions than a directory gets; and sorts left undone, as there are \
+                 too many.",
+                &["reason"],
+            )?,
+            walks_waiting: IntGauge::new(
+                "portcullis_front_paged_searches_waiting",
+                "Paged searches that wait for their client to ask for the next page.",
+            )?,
+            sorts_held: IntGauge::new(
+                "portcullis_front_sorted_results_held",
+                "Sorted results that are gathered or wait for their next page.",
+            )?,
             seconds: Histogram::with_opts(
                 HistogramOpts::new(
                     "portcullis_front_operation_seconds",
@@ -108,14 +192,24 @@ impl Metrics {
             )?,
             per_member: PerMember::new()?,
         };
-        let m = metrics.per_member.clone();
-        let all: [Box<dyn Collector>; 17] = [
-            Box::new(metrics.connections.clone()),
-            Box::new(metrics.accepted.clone()),
-            Box::new(metrics.closed.clone()),
-            Box::new(metrics.binds.clone()),
-            Box::new(metrics.answered_here.clone()),
-            Box::new(metrics.seconds.clone()),
+        for collector in metrics.all() {
+            registry.register(collector)?;
+        }
+        Ok(metrics)
+    }
+
+    fn all(&self) -> [Box<dyn Collector>; 20] {
+        let m = self.per_member.clone();
+        [
+            Box::new(self.connections.clone()),
+            Box::new(self.accepted.clone()),
+            Box::new(self.closed.clone()),
+            Box::new(self.binds.clone()),
+            Box::new(self.answered_here.clone()),
+            Box::new(self.busy.clone()),
+            Box::new(self.walks_waiting.clone()),
+            Box::new(self.sorts_held.clone()),
+            Box::new(self.seconds.clone()),
             Box::new(m.operations),
             Box::new(m.seconds),
             Box::new(m.entries),
@@ -127,11 +221,7 @@ impl Metrics {
             Box::new(m.shared),
             Box::new(m.probes),
             Box::new(m.left_alone),
-        ];
-        for collector in all {
-            registry.register(collector)?;
-        }
-        Ok(metrics)
+        ]
     }
 
     /// The counters of the directory that `label` names: an ODS code, or `national`.
@@ -143,6 +233,8 @@ impl Metrics {
             refused: operations("refused"),
             unavailable: operations("unavailable"),
             limited: operations("limited"),
+            busy: operations("busy"),
+            abandoned: operations("abandoned"),
             seconds: m.seconds.with_label_values(&[label]),
             entries: m.entries.with_label_values(&[label]),
             dropped: m.dropped.with_label_values(&[label]),
@@ -165,7 +257,9 @@ impl PerMember {
         Ok(PerMember {
             operations: counters(
                 "portcullis_front_operations_total",
-                "Questions to a directory behind, by member and outcome.",
+                "Questions for a directory behind, by member and outcome: done; limited (a limit of size, time or what is held \
+                 here, of anybody, cut the answer); unavailable; busy (there are too many); refused (a gate, an agreement); \
+                 abandoned (nobody wants the answer any more). Each counts once, and each page of a paged search is one.",
                 &["member", "outcome"],
             )?,
             seconds: HistogramVec::new(

@@ -81,7 +81,8 @@ pub struct Settings {
     pub waiting: usize,
     /// How often a question is asked again of another server of its directory when one did not answer it. 0: never.
     pub retries: u32,
-    /// A server that cannot be connected to within this does not keep another one from being dialled.
+    /// A server that cannot be connected to within this does not keep another one from being dialled. One that has no other
+    /// beside it, and could not be connected to the last time, is not waited for longer than this.
     pub dial_hedge_milliseconds: u64,
     /// Questions are open and no byte came for this long: the connection is suspect and is asked for the root entry.
     pub silence_milliseconds: u64,
@@ -93,6 +94,9 @@ pub struct Settings {
     pub back_off_milliseconds: u64,
     /// The longest pause after faults of a server. Must not be less than `back_off_milliseconds`.
     pub back_off_max_milliseconds: u64,
+    /// The same while no other server of the directory works: nobody is better off when it is found late that it is back. A
+    /// server that refused our account is left alone for as long as any, because each try counts against the account.
+    pub back_off_alone_milliseconds: u64,
     /// Entries wait for their final result up to this many bytes, so that both go out in one write. 0: none
     /// waits.
     pub hold_bytes: usize,
@@ -181,79 +185,83 @@ pub struct Settings {
     pub password_tries_seconds: u64,
 }
 
+/// What holds where nothing is said.
+const DEFAULTS: Settings = Settings {
+    shards: 0,
+    connections_per_address: 256,
+    connections: 10_000,
+    in_flight: 64,
+    message_bytes_before_bind: 8 * 1024,
+    message_bytes: 256 * 1024,
+    upstream_message_bytes: 8 * 1024 * 1024,
+    output_pause_bytes: 64 * 1024,
+    output_bytes: 4 * 1024 * 1024,
+    size_limit: 2_000,
+    fan_out: 64,
+    index_seconds: 900,
+    handshake_milliseconds: 10_000,
+    message_milliseconds: 30_000,
+    idle_milliseconds: 900_000,
+    write_stall_milliseconds: 30_000,
+    operation_milliseconds: 15_000,
+    dial_milliseconds: 5_000,
+    upstream_idle_milliseconds: 300_000,
+    upstream_depth: 64,
+    upstreams: 4,
+    upstreams_for_long_results: 16,
+    mount_in_flight: 1_024,
+    questions_per_requester: 256,
+    slow_questions_per_requester: 4,
+    slow_milliseconds: 50,
+    waiting_per_requester: 256,
+    waiting: 1_024,
+    retries: 2,
+    dial_hedge_milliseconds: 300,
+    silence_milliseconds: 2_000,
+    probe_idle_milliseconds: 30_000,
+    probe_milliseconds: 2_000,
+    back_off_milliseconds: 200,
+    back_off_max_milliseconds: 15_000,
+    back_off_alone_milliseconds: 1_000,
+    hold_bytes: 16 * 1024,
+    bulk_pause_microseconds: 100,
+    hold_up_milliseconds: 250,
+    walks_per_connection: 8,
+    walks: 1_024,
+    walks_per_requester: 256,
+    walk_idle_milliseconds: 120_000,
+    walk_entries: 10_000,
+    walk_bytes: 256 * 1024,
+    walks_per_upstream: 4,
+    walk_upstreams: 8,
+    sort_keys: 8,
+    sort_entries: 2_000,
+    sort_bytes: 2 * 1024 * 1024,
+    sorts: 32,
+    sorts_per_requester: 16,
+    ranged_entries: 64,
+    ranged_bytes: 2 * 1024 * 1024,
+    shared_questions: 64,
+    shared_bytes: 64 * 1024,
+    audit_chunk_bytes: 32 * 1024,
+    account_check: true,
+    account_lockout_counts: false,
+    account_kept_seconds: 300,
+    account_refused_kept_seconds: 15,
+    account_unreachable_seconds: 60,
+    account_check_milliseconds: 5_000,
+    account_checks: 1_024,
+    account_checks_per_member: 8,
+    password_bound_seconds: 28_800,
+    password_refusal_milliseconds: 1_000,
+    password_tries_per_name: 3,
+    password_tries_per_address: 20,
+    password_tries_seconds: 1_800,
+};
+
 impl Default for Settings {
     fn default() -> Self {
-        Settings {
-            shards: 0,
-            connections_per_address: 256,
-            connections: 10_000,
-            in_flight: 64,
-            message_bytes_before_bind: 8 * 1024,
-            message_bytes: 256 * 1024,
-            upstream_message_bytes: 8 * 1024 * 1024,
-            output_pause_bytes: 64 * 1024,
-            output_bytes: 4 * 1024 * 1024,
-            size_limit: 2_000,
-            fan_out: 64,
-            index_seconds: 900,
-            handshake_milliseconds: 10_000,
-            message_milliseconds: 30_000,
-            idle_milliseconds: 900_000,
-            write_stall_milliseconds: 30_000,
-            operation_milliseconds: 15_000,
-            dial_milliseconds: 5_000,
-            upstream_idle_milliseconds: 300_000,
-            upstream_depth: 64,
-            upstreams: 4,
-            upstreams_for_long_results: 16,
-            mount_in_flight: 1_024,
-            questions_per_requester: 64,
-            slow_questions_per_requester: 4,
-            slow_milliseconds: 50,
-            waiting_per_requester: 256,
-            waiting: 1_024,
-            retries: 2,
-            dial_hedge_milliseconds: 300,
-            silence_milliseconds: 2_000,
-            probe_idle_milliseconds: 30_000,
-            probe_milliseconds: 2_000,
-            back_off_milliseconds: 200,
-            back_off_max_milliseconds: 15_000,
-            hold_bytes: 16 * 1024,
-            bulk_pause_microseconds: 100,
-            hold_up_milliseconds: 250,
-            walks_per_connection: 8,
-            walks: 1_024,
-            walks_per_requester: 256,
-            walk_idle_milliseconds: 120_000,
-            walk_entries: 10_000,
-            walk_bytes: 256 * 1024,
-            walks_per_upstream: 4,
-            walk_upstreams: 8,
-            sort_keys: 8,
-            sort_entries: 2_000,
-            sort_bytes: 2 * 1024 * 1024,
-            sorts: 32,
-            sorts_per_requester: 16,
-            ranged_entries: 64,
-            ranged_bytes: 2 * 1024 * 1024,
-            shared_questions: 64,
-            shared_bytes: 64 * 1024,
-            audit_chunk_bytes: 32 * 1024,
-            account_check: true,
-            account_lockout_counts: false,
-            account_kept_seconds: 300,
-            account_refused_kept_seconds: 15,
-            account_unreachable_seconds: 60,
-            account_check_milliseconds: 5_000,
-            account_checks: 1_024,
-            account_checks_per_member: 8,
-            password_bound_seconds: 28_800,
-            password_refusal_milliseconds: 1_000,
-            password_tries_per_name: 3,
-            password_tries_per_address: 20,
-            password_tries_seconds: 1_800,
-        }
+        DEFAULTS
     }
 }
 
@@ -301,6 +309,7 @@ impl Settings {
             .within("probe_milliseconds", self.probe_milliseconds, 100..=DAY)
             .within("back_off_milliseconds", self.back_off_milliseconds, 10..=DAY)
             .within("back_off_max_milliseconds", self.back_off_max_milliseconds, 10..=DAY)
+            .within("back_off_alone_milliseconds", self.back_off_alone_milliseconds, 10..=DAY)
             .not_below(
                 "back_off_max_milliseconds",
                 self.back_off_max_milliseconds,
@@ -328,7 +337,14 @@ impl Settings {
                 "slow_questions_per_requester",
                 self.slow_questions_per_requester,
             )
+            .not_below(
+                "mount_in_flight",
+                self.mount_in_flight,
+                "questions_per_requester",
+                self.questions_per_requester,
+            )
             .within("waiting_per_requester", self.waiting_per_requester, 1..=1_000_000)
+            .not_below("waiting", self.waiting, "waiting_per_requester", self.waiting_per_requester)
             .within("waiting", self.waiting, 1..=1_000_000)
             .within("retries", self.retries, 0..=100)
     }

@@ -277,6 +277,25 @@ impl Agreements {
     }
 }
 
+/// Attributes whose values name people would name those whom the listing leaves out.
+fn name_faults(document: &Release, view: &View, faults: &mut Vec<Fault>) {
+    if !document.listing.as_deref().map(Listing::of).is_some_and(|listing| listing.leaves_out()) {
+        return;
+    }
+    for attribute in &document.attributes {
+        let names_people = view.resolve(&attribute.value).is_some_and(|visible| {
+            visible.syntax == spelling::Syntax::Name && !visible.name.eq_ignore_ascii_case("memberOf")
+        });
+        if names_people {
+            let message = format!("`{}` names people, also those whom `listing` leaves out", attribute.value);
+            faults.push(
+                Fault::new(&attribute.at, message)
+                    .hint("remove it, or release it in an agreement for those who may see everybody"),
+            );
+        }
+    }
+}
+
 fn category(written: AudienceCategory) -> Category {
     match written {
         AudienceCategory::Person => Category::Person,
@@ -338,6 +357,7 @@ fn attribute_faults(document: &Release, faults: &mut Vec<Fault>) {
                 .hint("the names of entries carry cn, so it cannot be hidden; add it"),
         );
     }
+    name_faults(document, &view, faults);
     for (tells, told, why) in spelling::TELLS {
         if !view.visible(tells) || view.visible(told) {
             continue;

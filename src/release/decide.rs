@@ -30,21 +30,37 @@ pub fn decide(
     now: OffsetDateTime,
 ) -> Result<Permit, Refusal> {
     weigh(requester, operation, target, gate, agreements, now).map_err(|kind| {
-        let (reference, reasons) = match &kind {
-            Kind::Expired => {
-                (None, vec![format!("the proof of {} ended at {}", requester.id, requester.not_after)])
-            }
-            Kind::OwnGateClosed(member) | Kind::TargetGateClosed(member) => closed(gate, member),
-            Kind::NoAgreement(_) => {
-                let why = agreements.iter().filter_map(|a| {
-                    let why = a.mismatch(requester, operation, target, now)?;
-                    Some(format!("{}: {why}", a.id()))
-                });
-                (None, why.collect())
-            }
-        };
-        Refusal::new(kind, requester.member.as_ref(), reference, reasons)
+        refusal(kind, requester, gate, || {
+            let why = agreements.iter().filter_map(|a| {
+                let why = a.mismatch(requester, operation, target, now)?;
+                Some(format!("{}: {why}", a.id()))
+            });
+            why.collect()
+        })
     })
+}
+
+/// What [`decide`] says to this requester whatever it asks about, when that lies with itself alone: its proof has ended,
+/// or its own member's gate is closed. It tells nothing of any directory, so it may be told where none is named.
+pub fn barred(requester: &Requester, gate: &Snapshot, now: OffsetDateTime) -> Option<Refusal> {
+    let kind = own_side(requester, gate, now).err()?;
+    Some(refusal(kind, requester, gate, Vec::new))
+}
+
+fn refusal(
+    kind: Kind,
+    requester: &Requester,
+    gate: &Snapshot,
+    mismatches: impl FnOnce() -> Vec<String>,
+) -> Refusal {
+    let (reference, reasons) = match &kind {
+        Kind::Expired => {
+            (None, vec![format!("the proof of {} ended at {}", requester.id, requester.not_after)])
+        }
+        Kind::OwnGateClosed(member) | Kind::TargetGateClosed(member) => closed(gate, member),
+        Kind::NoAgreement(_) => (None, mismatches()),
+    };
+    Refusal::new(kind, requester.member.as_ref(), reference, reasons)
 }
 
 /// [`decide`] for whoever does not tell why not: of many directories, which may be asked.
@@ -67,22 +83,17 @@ fn weigh(
     agreements: &Agreements,
     now: OffsetDateTime,
 ) -> Result<Permit, Kind> {
-    if now >= requester.not_after {
-        return Err(Kind::Expired);
-    }
+    own_side(requester, gate, now)?;
     let own = requester.member.as_ref();
     let mut until = requester.not_after;
     let other = match target {
         Target::Member(member) if own != Some(member) => Some(member),
         _ => None,
     };
+    if let Some(member) = other.filter(|member| !gate.is_open(member, Grant::Lookup, now)) {
+        return Err(Kind::TargetGateClosed(member.clone()));
+    }
     for member in own.into_iter().chain(other) {
-        if !gate.is_open(member, Grant::Lookup, now) {
-            return Err(match own == Some(member) {
-                true => Kind::OwnGateClosed(member.clone()),
-                false => Kind::TargetGateClosed(member.clone()),
-            });
-        }
         if let Some(end) = gate.decision(member, Grant::Lookup).and_then(|d| d.valid_until) {
             until = until.min(end);
         }
@@ -91,6 +102,17 @@ fn weigh(
     match agreement {
         Some(agreement) => Ok(Permit::new(agreement, target, until)),
         None => Err(Kind::NoAgreement(target.clone())),
+    }
+}
+
+/// What concerns the requester alone, whomever it asks about.
+fn own_side(requester: &Requester, gate: &Snapshot, now: OffsetDateTime) -> Result<(), Kind> {
+    if now >= requester.not_after {
+        return Err(Kind::Expired);
+    }
+    match &requester.member {
+        Some(own) if !gate.is_open(own, Grant::Lookup, now) => Err(Kind::OwnGateClosed(own.clone())),
+        _ => Ok(()),
     }
 }
 

@@ -55,6 +55,11 @@ impl Listing {
         }
     }
 
+    /// Whether anybody is not found by everybody.
+    pub(in crate::release) fn leaves_out(&self) -> bool {
+        !self.not_findable.is_empty() || self.has_by_address()
+    }
+
     /// Whether anybody is found by the exact address only.
     pub(in crate::release) fn has_by_address(&self) -> bool {
         !self.by_address_only.is_empty()

@@ -21,6 +21,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// It lies with the requester itself, whomever it asks about.
+    pub const fn is_own(&self) -> bool {
+        matches!(self, Kind::Expired | Kind::OwnGateClosed(_))
+    }
+
     /// A bounded label for metrics and audit records.
     pub const fn as_str(&self) -> &'static str {
         match self {

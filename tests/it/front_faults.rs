@@ -46,6 +46,28 @@ fn malformed_bytes_close_that_connection_only() {
         assert_eq!(people(&mut good), ResultCode::SUCCESS, "after {name}");
     }
     assert!(stage.counter("portcullis_front_connections_closed_total", "malformed") > 0.0);
+    assert_eq!(stage.counter("portcullis_front_connections_closed_total", "oversized"), 1.0);
+}
+
+/// A request whose envelope can be read is answered, whatever it says; the session goes on.
+#[test]
+fn a_request_that_means_nothing_is_answered_and_the_session_goes_on() {
+    let stage = Stage::new(persons(1));
+    let mut client = stage.client();
+    let good =
+        codec::to_bytes(&Message::new(90, Operation::SearchRequest(search("", Scope::Base, "(cn=*)"))));
+    let at = good.windows(2).rposition(|pair| pair == b"cn").unwrap();
+    let scope = good.windows(3).position(|three| three == [0x0a, 1, 0]).unwrap() + 2;
+    for (place, byte, says) in [(at, b')', "name"), (at - 2, 0xaf, "kind of filter"), (scope, 7, "scope")] {
+        let mut bytes = good.clone();
+        bytes[place] = byte;
+        client.raw(&bytes);
+        let answer = client.answer(90);
+        assert_eq!(answer.code, ResultCode::PROTOCOL_ERROR, "{answer:?}");
+        assert!(answer.text.contains(says), "{answer:?}");
+        assert_eq!(people(&mut client), ResultCode::SUCCESS);
+    }
+    assert_eq!(stage.counter("portcullis_front_connections_closed_total", "malformed"), 0.0);
 }
 
 #[test]

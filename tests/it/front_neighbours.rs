@@ -82,6 +82,8 @@ fn one_bad_member_of_ten_takes_nothing_from_the_others() {
         "shared_questions": 0,
         "operation_milliseconds": 5_000,
         "mount_in_flight": ROOM,
+        // a requester may have more there than there is room for
+        "slow_questions_per_requester": 2 * ROOM,
         "back_off_milliseconds": 10,
         "back_off_max_milliseconds": 20,
     });
@@ -188,6 +190,9 @@ fn t59_a_hung_controller_leaves_every_request_its_deadline() {
         "shards": 1,
         // what is counted here are questions, and many are the same
         "shared_questions": 0,
+        // nor is it about turns
+        "questions_per_requester": CLIENTS * EACH,
+        "slow_questions_per_requester": CLIENTS * EACH,
         "operation_milliseconds": OURS * 1_000,
         "silence_milliseconds": 1_000,
         "probe_milliseconds": 3_000,

@@ -5,8 +5,13 @@ use std::time::{Duration, Instant};
 
 use portcullis::ldap::message::{Operation, ResultCode, Scope};
 use portcullis::proxy::settings::Settings;
+use portcullis::proxy::snapshot::{Endpoint, Preference, Server, ServerTls};
+use portcullis::secret::text::Secret;
+use portcullis::tls::client::client_config;
+use portcullis::tls::material::Anchors;
 
 use crate::front_stage::{Client, Directory, Script, Stage, persons, search, silence};
+use crate::sync_national::{ADMIN, NAME, PASSWORD, Pki, Slapd};
 
 const PEOPLE: &str = "ou=people,ou=national,o=federation";
 const MEMBER: &str = "ou=people,ou=RXA,o=federation";
@@ -80,7 +85,8 @@ fn a_controller_that_dies_is_replaced_by_the_other() {
 fn a_hung_member_is_full_and_nobody_else_notices() {
     let stage = Stage::with(
         persons(1),
-        Settings { mount_in_flight: 8, ..Settings { shards: 1, ..Settings::default() } },
+        // a requester may have more there than there is room for
+        Settings { mount_in_flight: 8, slow_questions_per_requester: 16, shards: 1, ..Settings::default() },
     );
     let hung = Directory::new(silence());
     stage.mount(&[&stage.directory], &[&hung]);
@@ -101,4 +107,47 @@ fn a_hung_member_is_full_and_nobody_else_notices() {
         assert_eq!(people(&mut client), ResultCode::SUCCESS);
     }
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+/// A directory of one server that stood still for so long that it was tried in vain several times answers again soon
+/// after it goes on, and until then nobody waits for it for long.
+#[test]
+fn a_directory_that_stood_still_is_back_within_a_moment() {
+    let pki = Pki::new();
+    let Some(slapd) = Slapd::start("a_directory_that_stood_still_is_back_within_a_moment", &pki) else {
+        return;
+    };
+    let quick = Settings { dial_milliseconds: 700, ..settings() };
+    let stage = Stage::with(persons(1), Settings { back_off_milliseconds: 200, ..quick });
+    let anchors = Anchors::load(&slapd.folder.path().join("ca.crt")).unwrap();
+    let config = client_config(&anchors, None).unwrap();
+    stage.mount_national(Endpoint {
+        servers: vec![Server {
+            address: format!("127.0.0.1:{}", slapd.port),
+            tls: Some(ServerTls { name: NAME.try_into().unwrap(), config }),
+            preference: Preference::default(),
+        }],
+        bind_name: ADMIN.to_owned(),
+        password: Secret::new(PASSWORD.to_owned()),
+        page_size: None,
+    });
+    let mut client = stage.client();
+    for stopped in [4_000, 4_300, 4_600] {
+        assert_eq!(people(&mut client), ResultCode::SUCCESS);
+        slapd.signal("STOP");
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(stopped) {
+            // a signal takes a moment to arrive
+            let code = people(&mut client);
+            assert!(code == ResultCode::UNAVAILABLE || began.elapsed() < Duration::from_secs(1), "{code}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        slapd.signal("CONT");
+        let began = Instant::now();
+        while people(&mut client) != ResultCode::SUCCESS {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        println!("back after {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_millis(2_500), "{:?}", began.elapsed());
+    }
 }

@@ -276,6 +276,12 @@ impl Stage {
         self.handle.reload(snapshot_of(national, rxa, &self.sha256, AGREEMENTS));
     }
 
+    /// Mounts the national directory at `endpoint`, and member RXA as before.
+    pub fn mount_national(&self, endpoint: Endpoint) {
+        let rxa = endpoint_of(&[&self.directory]);
+        self.handle.reload(snapshot_at(Arc::new(endpoint), rxa, &self.sha256, AGREEMENTS));
+    }
+
     fn connect(&self, certificate: Option<&(CertificateDer<'static>, Vec<u8>)>) -> Client {
         let tcp = TcpStream::connect(self.handle.local_address()).unwrap();
         tcp.set_nodelay(true).unwrap();
@@ -361,25 +367,30 @@ fn snapshot(directory: &Directory, sha256: &str, text: &str) -> Arc<Snapshot> {
 }
 
 fn snapshot_of(national: &[&Directory], rxa_on: &[&Directory], sha256: &str, text: &str) -> Arc<Snapshot> {
+    snapshot_at(endpoint_of(national), endpoint_of(rxa_on), sha256, text)
+}
+
+fn endpoint_of(directories: &[&Directory]) -> Arc<Endpoint> {
+    let server = |directory: &&Directory| Server {
+        address: directory.address.to_string(),
+        tls: None,
+        preference: Preference::default(),
+    };
+    Arc::new(Endpoint {
+        servers: directories.iter().map(server).collect(),
+        bind_name: "cn=gateway".to_owned(),
+        password: Secret::new("test-only".to_owned()),
+        page_size: None,
+    })
+}
+
+fn snapshot_at(national: Arc<Endpoint>, rxa_at: Arc<Endpoint>, sha256: &str, text: &str) -> Arc<Snapshot> {
     let mut requesters = Requesters::new(b"test");
     requesters.add_application(sha256, "test", None);
-    let endpoint = |directories: &[&Directory]| {
-        let server = |directory: &&Directory| Server {
-            address: directory.address.to_string(),
-            tls: None,
-            preference: Preference::default(),
-        };
-        Arc::new(Endpoint {
-            servers: directories.iter().map(server).collect(),
-            bind_name: "cn=gateway".to_owned(),
-            password: Secret::new("test-only".to_owned()),
-            page_size: None,
-        })
-    };
     let mapping = |ou: &str| Arc::new(Mapping::standard(&format!("ou={ou},o=federation"), LOCAL).unwrap());
     let mounts = HashMap::from([
-        (Target::National, Mounted { mapping: mapping("national"), endpoint: endpoint(national) }),
-        (Target::Member(rxa()), Mounted { mapping: mapping("RXA"), endpoint: endpoint(rxa_on) }),
+        (Target::National, Mounted { mapping: mapping("national"), endpoint: national }),
+        (Target::Member(rxa()), Mounted { mapping: mapping("RXA"), endpoint: rxa_at }),
     ]);
     let routes = Arc::new(Routes::new(mounts.keys().cloned().map(Mount::new)));
     Arc::new(Snapshot { agreements: agreements(text), routes, mounts, requesters: Arc::new(requesters) })

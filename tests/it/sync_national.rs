@@ -64,6 +64,12 @@ fn program(name: &str) -> Option<PathBuf> {
 }
 
 impl Slapd {
+    /// Sends it a signal, `STOP` for example.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
     /// None, and a word about it, where slapd is not installed.
     pub fn start(test: &str, pki: &Pki) -> Option<Slapd> {
         let (Some(slapd), Some(slapadd)) = (program("slapd"), program("slapadd")) else {

@@ -41,7 +41,7 @@ impl Engine {
             let Some(permit) = permits.iter().find(|permit| *permit.target() == leg.target) else { continue };
             if let Some(text) = permit.filter_fault(&asking.search.filter) {
                 let answer = Answer::new(ResultCode::UNWILLING_TO_PERFORM, text);
-                return self.refuse(asking, &leg.target, &Refused { answer, why: "filter" });
+                return self.refuse(asking, Some(&leg.target), &Refused { answer, why: "filter" });
             }
             parts.push(Part::new(permit));
         }
@@ -93,8 +93,9 @@ impl Engine {
             part.charged = false;
             self.usage.give_back(&asking.requester.id, &part.permit);
         }
+        self.metrics.busy.with_label_values(&["agreement"]).inc();
         let answer = Answer::new(ResultCode::BUSY, TOO_MANY);
-        self.refuse(asking, &target, &Refused { answer, why: "rate" });
+        self.refuse(asking, Some(&target), &Refused { answer, why: "rate" });
         false
     }
 
@@ -223,21 +224,8 @@ impl Engine {
             return Prepared::Elsewhere;
         };
         let serial = operation.serial;
-        let extras = operation.extras.as_deref();
-        // Counting is ours: one more for the mount point, one more to know that there was more.
-        let mut size = operation.size_limit.saturating_add(2);
-        let mut time = operation.deadline.saturating_sub(self.now);
-        if let Some(extras) = extras {
-            if extras.sorting.is_some() {
-                let most = u32::try_from(self.settings.sort_entries).unwrap_or(u32::MAX);
-                size = size.max(most.saturating_add(2));
-            } else if extras.walk.is_some() {
-                // RFC 2696 section 3: the same request for every page, whatever is left of this one.
-                (size, time) = (0, operation.deadline.saturating_sub(operation.started));
-            }
-        }
-        let beyond = extras.and_then(|extras| extras.beyond(permit.view()));
-        let seconds = time.div_ceil(1_000_000);
+        let (size, seconds) = self.limits_behind(operation);
+        let beyond = operation.extras.as_deref().and_then(|extras| extras.beyond(permit.view()));
         let Some(mapping) = self.snapshot.mounts.get(&to.target).map(|m| Arc::clone(&m.mapping)) else {
             return Prepared::Elsewhere;
         };
@@ -257,15 +245,16 @@ impl Engine {
         };
         let types_only = search.types_only && beyond.as_ref().is_none_or(|beyond| beyond.values.is_empty());
         let selection = selection(search, view, &projection, types_only);
-        let mut also = if question.needs_recheck { questions::attributes_of(&concealed) } else { Vec::new() };
-        also.extend(beyond.iter().flat_map(|beyond| beyond.attributes()));
         let attributes = match compare {
-            None => projection.attributes_to_local(&selection, also),
-            Some(compare) => {
-                let none = projection.only([], false);
-                let asked = view.resolve(&compare.assertion.attribute).map(|visible| visible.name.as_str());
-                projection.attributes_to_local(&none, asked)
+            None => {
+                let mut also = Vec::new();
+                if question.needs_recheck {
+                    also = questions::attributes_of(&concealed);
+                }
+                also.extend(beyond.iter().flat_map(|beyond| beyond.attributes()));
+                projection.attributes_to_local(&selection, also)
             }
+            Some(compare) => compared(compare, view, &projection),
         };
         let more = check_entries.map(|filter| entries::needs(filter, &mapping)).unwrap_or_default();
         let asked_widely = question.needs_recheck || compare.is_some() || check_entries.is_some();
@@ -274,7 +263,7 @@ impl Engine {
             scope: if scope == Scope::Children { Scope::Subtree } else { scope },
             dereference: Dereference::Never,
             size_limit: if asked_widely { 0 } else { size },
-            time_limit: u32::try_from(seconds.max(1)).unwrap_or(u32::MAX),
+            time_limit: seconds,
             types_only: false,
             filter,
             attributes: with_more(attributes, &more),
@@ -292,6 +281,23 @@ impl Engine {
             beyond,
         };
         Prepared::Ask(Box::new(Leg::new(key, serial, part, shape)))
+    }
+
+    /// Entries and seconds that a directory is asked for at most. Counting is ours: one more for the mount point, one more
+    /// to know that there was more.
+    fn limits_behind(&self, operation: &Operation) -> (u32, u32) {
+        let mut size = operation.size_limit.saturating_add(2);
+        let mut time = operation.deadline.saturating_sub(self.now);
+        if let Some(extras) = operation.extras.as_deref() {
+            if extras.sorting.is_some() {
+                let most = u32::try_from(self.settings.sort_entries).unwrap_or(u32::MAX);
+                size = size.max(most.saturating_add(2));
+            } else if extras.walk.is_some() {
+                // RFC 2696 section 3: the same request for every page, whatever is left of this one.
+                (size, time) = (0, operation.deadline.saturating_sub(operation.started));
+            }
+        }
+        (size, u32::try_from(time.div_ceil(1_000_000).max(1)).unwrap_or(u32::MAX))
     }
 
     /// The mount's mapping seen through the permit's view, compiled at the first need.
@@ -356,6 +362,13 @@ fn with_more<'a>(mut list: Vec<&'a str>, more: &'a [String]) -> Vec<Cow<'a, str>
         }
     }
     list.into_iter().map(Cow::Borrowed).collect()
+}
+
+/// The one attribute that is compared, if it exists for the requester.
+fn compared<'p>(compare: &Compare<'_>, view: &View, projection: &'p Projection) -> Vec<&'p str> {
+    let none = projection.only([], false);
+    let asked = view.resolve(&compare.assertion.attribute).map(|visible| visible.name.as_str());
+    projection.attributes_to_local(&none, asked)
 }
 
 fn comparable(compare: &Compare<'_>, parts: &[Part]) -> Option<Filter<'static>> {

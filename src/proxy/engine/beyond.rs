@@ -65,6 +65,20 @@ impl Engine {
         })))
     }
 
+    /// Sorted results that are gathered or wait.
+    fn sorts_now(&self) -> usize {
+        let in_flight = self.operations.iter().filter_map(|(_, operation)| operation.extras.as_deref());
+        let parked = self.walks.parked.iter().map(|(_, parked)| parked.extras.as_ref());
+        in_flight.chain(parked).filter(|extras| extras.is_sorted()).count()
+    }
+
+    /// What is held between requests, for whoever looks at the gauges.
+    pub(super) fn count_held(&mut self) {
+        let sorts = self.sorts_now();
+        self.sorts_held.set(sorts);
+        self.walks_waiting.set(self.walks.parked.len());
+    }
+
     /// RFC 2891 section 2: what cannot be sorted is refused when the sort is critical, else comes unsorted.
     fn sorting(
         &mut self,
@@ -74,9 +88,12 @@ impl Engine {
         let controls = asking.controls;
         let Some(sort) = &controls.sort else { return Ok((None, None)) };
         let views: Vec<&View> = permits.iter().map(|permit| permit.view().as_ref()).collect();
-        let busy = SortAnswer { code: ResultCode::BUSY, attribute: None };
-        let no = sorting::impossible(sort, &views, self.settings.sort_keys)
-            .or_else(|| (!self.admit_sort(&asking.requester)).then_some(busy));
+        let no = sorting::impossible(sort, &views, self.settings.sort_keys).or_else(|| {
+            (!self.admit_sort(&asking.requester)).then(|| {
+                self.metrics.busy.with_label_values(&["sorts"]).inc();
+                SortAnswer { code: ResultCode::BUSY, attribute: None }
+            })
+        });
         match no {
             None => Ok((Some(Sorting::new(sort, controls.sort_is_critical)), None)),
             Some(no) if controls.sort_is_critical => Err((unsorted(), vec![no.control()])),
@@ -184,6 +201,9 @@ impl Engine {
         let old = std::mem::replace(&mut operation.serial, serial);
         let mut asked = Vec::new();
         for part in &mut operation.parts {
+            if let Some(mount) = self.mounts.get(part.permit.target()).filter(|_| part.is_open()) {
+                mount.metrics.cut(ResultCode::ADMIN_LIMIT_EXCEEDED);
+            }
             if let At::Sent { upstream, slot } = part.at {
                 asked.push((upstream, slot));
             }

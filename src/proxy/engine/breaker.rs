@@ -17,6 +17,8 @@ pub struct Breaker {
     state: State,
     /// Faults since the last answer.
     failures: u32,
+    /// The last trial failed.
+    in_vain: bool,
 }
 
 impl Breaker {
@@ -49,6 +51,7 @@ impl Breaker {
     /// takes connections and drops them is left alone for longer and longer.
     pub fn close(&mut self) {
         self.state = State::Closed;
+        self.in_vain = false;
     }
 
     /// The server answered: what was is forgotten.
@@ -59,6 +62,7 @@ impl Breaker {
     /// A fault: the server is left alone for `pause` from `now` on.
     pub fn open(&mut self, now: u64, pause: u64) {
         self.failures = self.failures.saturating_add(1);
+        self.in_vain |= matches!(self.state, State::HalfOpen { .. });
         self.state = State::Open { until: now.saturating_add(pause) };
     }
 
@@ -67,6 +71,11 @@ impl Breaker {
         if let State::Open { until } = &mut self.state {
             *until = 0;
         }
+    }
+
+    /// Whether the last trial failed, so that another one is not to be waited for with much hope.
+    pub fn was_tried_in_vain(&self) -> bool {
+        self.in_vain
     }
 
     /// Faults in a row.
@@ -93,8 +102,11 @@ mod tests {
         breaker.begin(1_000);
         assert!(!breaker.may_dial(151) && !breaker.is_closed(), "the trial runs");
         assert!(breaker.is_due(1_000), "a trial that was forgotten does not keep a server out for ever");
+        assert!(!breaker.was_tried_in_vain());
+        breaker.open(1_000, 50);
+        assert!(breaker.was_tried_in_vain());
         breaker.close();
-        assert!(breaker.is_closed() && breaker.failures() == 1);
+        assert!(breaker.is_closed() && breaker.failures() == 2 && !breaker.was_tried_in_vain());
         breaker.prove();
         assert_eq!(breaker.failures(), 0);
     }

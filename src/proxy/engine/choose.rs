@@ -77,12 +77,16 @@ impl Engine {
         }
         let dialled = self.dial_into(target, 0, lane);
         let patience = self.settings.dial_hedge_milliseconds * 1_000;
+        let servers = self.mounts.get(target).map(|mount| &mount.servers);
+        let in_vain =
+            servers.and_then(|s| s.get(0)).is_some_and(|server| server.breaker().was_tried_in_vain());
+        let hope = if in_vain { patience } else { u64::MAX };
         match (lane.fullest, lane.beside) {
             (Some((key, _)), _) => Choice::Send(key),
             // What waits behind a long result waits for longer than a connection takes.
             (None, Some(_)) if dialled || self.is_coming(target, Places::NONE, patience) => Choice::Wait,
             (None, Some((key, _))) => Choice::Send(key),
-            (None, None) if lane.coming || dialled => Choice::Wait,
+            (None, None) if dialled || self.is_coming(target, Places::NONE, hope) => Choice::Wait,
             (None, None) => self.take_over(target, Places::NONE),
         }
     }
@@ -184,7 +188,7 @@ impl Engine {
                 continue;
             }
             let slow_after = mount.turns.slow_after(upstream.place, &bounds, self.now);
-            let held_up = upstream.is_held_up(slow_after, self.now) || mount.turns.is_kept_busy(*key);
+            let held_up = upstream.is_held_up(slow_after, self.now);
             let (live, pace) = (upstream.live(), paces.at(upstream.place));
             let room = if pace == Pace::Quick { depth.saturating_sub(live) } else { u32::from(live == 0) };
             if room > 0 && !held_up {
@@ -281,7 +285,7 @@ impl Engine {
             let sick = upstream.suspect || !server.breaker().is_closed();
             let rank = endpoint.servers.get(upstream.place)?.preference.rank;
             let slow_after = mount.turns.slow_after(upstream.place, &bounds, self.now);
-            let held_up = upstream.is_held_up(slow_after, self.now) || mount.turns.is_kept_busy(*key);
+            let held_up = upstream.is_held_up(slow_after, self.now);
             let pace = paces.at(upstream.place);
             let waits = if pace == Pace::Slow { upstream.live() > 0 } else { held_up };
             Some((sick, waits, pace == Pace::Slow && !held_up, rank, upstream.live(), *key))

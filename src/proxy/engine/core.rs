@@ -27,7 +27,7 @@ use crate::proxy::engine::tree::Places;
 use crate::proxy::engine::upstream::{Mount, Upstream};
 use crate::proxy::engine::usage::Usage;
 use crate::proxy::engine::wish::Wish;
-use crate::proxy::metrics::Metrics;
+use crate::proxy::metrics::{Metrics, Share};
 use crate::proxy::settings::Settings;
 use crate::proxy::snapshot::Snapshot;
 use crate::tls::smartcard::Verifier;
@@ -59,6 +59,8 @@ pub struct Engine {
     pub(super) clients: Slab<Client>,
     pub(super) operations: Slab<Operation>,
     pub(super) walks: Walks,
+    pub(super) walks_waiting: Share,
+    pub(super) sorts_held: Share,
     pub(super) upstreams: Slab<Upstream>,
     pub(super) mounts: HashMap<Target, Mount>,
     /// Questions that waited for the answer to somebody else's, which is not coming.
@@ -110,6 +112,8 @@ impl Engine {
             Limits { message_bytes: settings.message_bytes_before_bind, ..Limits::before_bind() };
         let bound = Limits { message_bytes: settings.message_bytes, ..Limits::default() };
         let behind = Limits { message_bytes: settings.upstream_message_bytes, ..Limits::from_directory() };
+        let walks_waiting = Share::of(&parts.metrics.walks_waiting);
+        let sorts_held = Share::of(&parts.metrics.sorts_held);
         Engine {
             settings,
             before_bind,
@@ -126,6 +130,8 @@ impl Engine {
             clients: Slab::new(),
             operations: Slab::new(),
             walks: Walks::new(&parts.cookie_secret),
+            walks_waiting,
+            sorts_held,
             upstreams: Slab::new(),
             mounts: HashMap::new(),
             orphans: Vec::new(),

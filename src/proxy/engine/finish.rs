@@ -8,6 +8,7 @@ use crate::proxy::engine::answer::{self, Answer, Asked};
 use crate::proxy::engine::audit;
 use crate::proxy::engine::beyond::end_controls;
 use crate::proxy::engine::core::Engine;
+use crate::proxy::engine::extras::Walk;
 use crate::proxy::engine::operation::{At, Leg, Operation, Part, Question};
 use crate::proxy::engine::upstream::{Stage, Upstream};
 use crate::release::decide;
@@ -25,13 +26,6 @@ impl Engine {
         self.pool.give(leg.request);
         if let Some(mount) = self.mounts.get(target) {
             mount.metrics.seconds.observe(elapsed as f64 / 1e6);
-            match code {
-                ResultCode::UNAVAILABLE => mount.metrics.unavailable.inc(),
-                ResultCode::TIME_LIMIT_EXCEEDED | ResultCode::ADMIN_LIMIT_EXCEEDED => {
-                    mount.metrics.limited.inc()
-                }
-                _ => mount.metrics.done.inc(),
-            }
         }
         let at = if code == ResultCode::UNAVAILABLE { At::Failed } else { At::Done };
         self.settle(leg.operation, leg.serial, leg.part, at, code);
@@ -50,12 +44,26 @@ impl Engine {
         if operation.serial != serial {
             return;
         }
+        let of = operation.parts.get(part).filter(|part| !matches!(part.at, At::Done | At::Failed));
+        if let Some(mount) = of.and_then(|part| self.mounts.get(part.permit.target())) {
+            mount.metrics.answered(outcome(operation, code));
+        }
         let last = operation.settle(part, at, code);
         if operation.extras.is_some() {
             self.settled_beyond(key, last);
         } else if last {
             let answer = operation.result();
             self.end_operation(key, &answer);
+        }
+    }
+
+    /// A page of a directory ended, and there are more: a question of its own for whoever counts.
+    pub(super) fn count_page(&self, leg: &Leg) {
+        let Some(operation) = self.operations.get(leg.operation) else { return };
+        let part = operation.parts.get(leg.part);
+        if let Some(mount) = part.and_then(|part| self.mounts.get(part.permit.target())) {
+            mount.metrics.seconds.observe(self.now.saturating_sub(leg.sent) as f64 / 1e6);
+            mount.metrics.answered(outcome(operation, ResultCode::SUCCESS));
         }
     }
 
@@ -70,10 +78,7 @@ impl Engine {
     pub(super) fn end_operation(&mut self, key: usize, answer: &Answer) {
         let Some(mut operation) = self.take_out(key) else { return };
         let controls = end_controls(&operation, answer.code);
-        let asked = match operation.question {
-            Question::Search => Asked::Search,
-            Question::Compare { .. } => Asked::Compare,
-        };
+        let asked = asked(&operation);
         let client_key = operation.client;
         let id = operation.message_id;
         self.pool_out(client_key, |out| answer::put_with(out, id, asked, answer, controls));
@@ -162,6 +167,7 @@ impl Engine {
         self.pool.equip(&mut upstream.out);
         codec::encode(&Message::new(number, Wire::AbandonRequest(id.message_id())), &mut upstream.out);
         self.mark_upstream(upstream_key);
+        self.sound(upstream_key);
         if let Some(shared) = shared {
             self.share(&target, *shared, ResultCode::UNAVAILABLE, false);
         }
@@ -171,7 +177,7 @@ impl Engine {
     /// The record and the counters of an ended operation.
     pub(super) fn conclude(&mut self, operation: Operation, code: ResultCode) {
         let microseconds = self.now.saturating_sub(operation.started);
-        self.metrics.seconds.observe(microseconds as f64 / 1e6);
+        self.count_end(&operation, code, microseconds);
         for part in operation.parts.iter().filter(|part| part.charged) {
             self.usage.give_back(&operation.requester.id, &part.permit);
         }
@@ -184,6 +190,23 @@ impl Engine {
         };
         self.record(&operation.audit, &end);
         self.pool.give(operation.audit);
+    }
+
+    fn count_end(&self, operation: &Operation, code: ResultCode, microseconds: u64) {
+        if operation.parts.is_empty() {
+            let outcome = if code == ResultCode::SUCCESS { "done" } else { "refused" };
+            self.metrics.answered_here.with_label_values(&[asked(operation).as_str(), outcome]).inc();
+            return;
+        }
+        self.metrics.seconds.observe(microseconds as f64 / 1e6);
+        if code == ResultCode::BUSY {
+            self.metrics.busy.with_label_values(&["directory"]).inc();
+        }
+        for part in operation.parts.iter().filter(|part| part.is_open()) {
+            if let Some(mount) = self.mounts.get(part.permit.target()) {
+                mount.metrics.cut(code);
+            }
+        }
     }
 
     /// Holds every operation in flight against gates, agreements and time as they are now.
@@ -207,7 +230,7 @@ impl Engine {
     }
 
     /// Why one part of an operation may not go on; None when it may. Of several directories one that closes is missing
-    /// from the answer, and the answer must say so.
+    /// from the answer, and the answer must say so; what lies with the requester itself it is told.
     pub(super) fn reviewed(
         &self,
         requester: &Requester,
@@ -217,7 +240,9 @@ impl Engine {
     ) -> Option<Answer> {
         let target = part.permit.target();
         match decide::decide(requester, kind, target, &self.gates, &self.snapshot.agreements, self.wall) {
-            Err(refusal) if !whole_tree => Some(Answer::new(ResultCode(refusal.code), refusal.text)),
+            Err(refusal) if !whole_tree || refusal.kind.is_own() => {
+                Some(Answer::new(ResultCode(refusal.code), refusal.text))
+            }
             Err(_) => Some(Answer::new(ResultCode::UNAVAILABLE, "a directory went away during the search")),
             // What is released changed: what was sent already and what would follow do not belong together.
             Ok(permit)
@@ -235,11 +260,29 @@ impl Engine {
     /// Counts a hung directory with every open question of an operation that ran out of our own time.
     pub(super) fn count_hung(&mut self, key: usize) {
         let Some(operation) = self.operations.get(key) else { return };
-        for part in operation.parts.iter().filter(|part| matches!(part.at, At::Waiting | At::Sent { .. })) {
+        for part in operation.parts.iter().filter(|part| part.is_open() && part.at != At::Queued) {
             if let Some(mount) = self.mounts.get(part.permit.target()) {
                 mount.metrics.fault("no_answer");
-                mount.metrics.unavailable.inc();
             }
         }
+    }
+}
+
+fn asked(operation: &Operation) -> Asked {
+    match operation.question {
+        Question::Search => Asked::Search,
+        Question::Compare { .. } => Asked::Compare,
+    }
+}
+
+/// How a question of this operation ended for whoever counts: a paged search that reached its limit was cut there, however much
+/// its directory sent.
+fn outcome(operation: &Operation, code: ResultCode) -> ResultCode {
+    let walk = operation.extras.as_deref().and_then(|extras| extras.walk.as_ref());
+    let over =
+        |walk: &&Walk| !walk.ready.is_empty() && walk.before.saturating_add(operation.entries) >= walk.limit;
+    match walk.filter(over) {
+        Some(walk) if code == ResultCode::SUCCESS => walk.over_limit,
+        _ => code,
     }
 }

@@ -56,6 +56,10 @@ impl Engine {
                 Finding::Silent => {
                     if let Some(upstream) = self.upstreams.get_mut(key) {
                         upstream.suspect = true;
+                        // From now on the answer is awaited as that to any other probe.
+                        if std::mem::take(&mut upstream.sounding) {
+                            upstream.probed = Some(self.now);
+                        }
                     }
                     self.probe(key);
                     self.ask_beside(key);
@@ -72,10 +76,14 @@ impl Engine {
         }
         let settings = &self.settings;
         let over = |since: u64, milliseconds: u64| self.now.saturating_sub(since) >= milliseconds * 1_000;
+        if let Some(probed) = upstream.probed.filter(|_| upstream.sounding) {
+            let silent = over(probed.max(upstream.heard), settings.silence_milliseconds);
+            return silent.then_some(Finding::Silent);
+        }
         if let Some(probed) = upstream.probed {
             // There are servers that answer what comes on one connection one after the other, probes as well: while others
             // are answered, this one is at work. But no question lives for longer than an operation.
-            let lives = self.is_heard_elsewhere(upstream, probed);
+            let lives = self.answers_elsewhere(upstream, probed);
             let most = if lives { settings.operation_milliseconds } else { settings.probe_milliseconds };
             return over(probed.max(upstream.heard), most).then_some(Finding::Hung);
         }
@@ -102,6 +110,15 @@ impl Engine {
         }
     }
 
+    /// Whether another connection to the same server is suspect, so that this one has to tell.
+    pub(super) fn is_witness(&self, key: usize) -> bool {
+        let Some(upstream) = self.upstreams.get(key) else { return false };
+        let Some(mount) = self.mounts.get(&upstream.mount) else { return false };
+        let others = mount.upstreams.iter().filter(|other| **other != key);
+        let mut others = others.filter_map(|other| self.upstreams.get(*other));
+        others.any(|other| other.place == upstream.place && !other.retired && other.suspect)
+    }
+
     /// A server hangs: nobody waits any more for connections to it that have not come for as long as a probe takes.
     fn give_up_dials(&mut self, key: usize) {
         let Some(hung) = self.upstreams.get(key) else { return };
@@ -116,26 +133,26 @@ impl Engine {
         vain.into_iter().for_each(|key| self.close_upstream(key));
     }
 
-    /// Whether the server of a connection has said anything on another one since then.
-    fn is_heard_elsewhere(&self, upstream: &Upstream, since: u64) -> bool {
+    /// Whether the server of a connection has answered anything on another one since then.
+    fn answers_elsewhere(&self, upstream: &Upstream, since: u64) -> bool {
         let Some(mount) = self.mounts.get(&upstream.mount) else { return false };
         let others = mount.upstreams.iter().filter_map(|key| self.upstreams.get(*key));
         others
             .filter(|other| other.place == upstream.place && other.stage == Stage::Ready)
-            .any(|other: &Upstream| !std::ptr::eq(other, upstream) && other.heard > since)
+            .any(|other: &Upstream| !std::ptr::eq(other, upstream) && other.answered > since)
     }
 
-    /// Servers that were left alone for long enough are tried once each, before a question has to do it. Only where
-    /// others do the work meanwhile, and only while the mount is in use.
+    /// Servers that were left alone for long enough are tried once each, before a question has to do it, and only while the
+    /// mount is in use.
     fn try_again(&mut self) {
         let in_use = self.settings.upstream_idle_milliseconds * 1_000;
         let mut due: Vec<(Target, usize)> = Vec::new();
         for (target, mount) in &self.mounts {
-            if mount.servers.len() < 2 || self.now.saturating_sub(mount.asked) >= in_use {
+            if self.now.saturating_sub(mount.asked) >= in_use {
                 continue;
             }
             let servers = mount.servers.iter().enumerate();
-            let places = servers.filter(|(_, server)| server.breaker().is_due(self.now));
+            let places = servers.filter(|(_, server)| server.breaker().is_due(self.now) && !server.refused);
             due.extend(places.map(|(place, _)| (target.clone(), place)));
         }
         for (target, place) in due {
@@ -184,6 +201,43 @@ impl Engine {
         self.mark_upstream(key);
     }
 
+    /// A question was given up, and not every server stops to work on it then. Where others are answered one after the other,
+    /// the answer to a short question that is sent behind it tells when it is done.
+    pub(super) fn sound(&mut self, key: usize) {
+        let now = self.now;
+        let Some(upstream) = self.upstreams.get_mut(key).filter(|u| u.stage == Stage::Ready) else { return };
+        if !self.mounts.get(&upstream.mount).is_some_and(|mount| mount.turns.goes_on()) {
+            return;
+        }
+        upstream.given_up = Some(now);
+        if upstream.probed.is_none() {
+            upstream.sounding = true;
+            self.probe(key);
+        }
+    }
+
+    /// Something that was sent at that time is answered: what was given up before is done with, as far as can be seen.
+    pub(super) fn is_done_since(&mut self, key: usize, sent: u64) {
+        let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        let Some(given_up) = upstream.given_up else { return };
+        let target = upstream.mount.clone();
+        if given_up <= sent {
+            upstream.given_up = None;
+        } else if upstream.probed.is_none() {
+            self.sound_again(key);
+        }
+        if let Some(mount) = self.mounts.get_mut(&target) {
+            mount.turns.overtook(key, sent);
+        }
+    }
+
+    fn sound_again(&mut self, key: usize) {
+        if let Some(upstream) = self.upstreams.get_mut(key) {
+            upstream.sounding = true;
+        }
+        self.probe(key);
+    }
+
     /// An answer to a message id that no question has.
     pub(super) fn probed(&mut self, key: usize, id: i32, bytes: &[u8]) -> Result<(), &'static str> {
         let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
@@ -199,8 +253,12 @@ impl Engine {
             Operation::SearchDone(outcome) => outcome.code,
             _ => return Err("unexpected_operation"),
         };
-        upstream.probed = None;
+        let sent = upstream.probed.take().unwrap_or(self.now);
+        upstream.sounding = false;
         upstream.suspect = false;
+        upstream.answered = self.now;
+        self.is_done_since(key, sent);
+        let Some(upstream) = self.upstreams.get(key) else { return Ok(()) };
         let (target, place, retired) = (upstream.mount.clone(), upstream.place, upstream.retired);
         let Some(mount) = self.mounts.get_mut(&target) else { return Ok(()) };
         if declines(code) {
@@ -249,13 +307,25 @@ impl Engine {
     pub(super) fn leave_alone(&mut self, target: &Target, place: usize) {
         let server = self.mounts.get(target).and_then(|mount| mount.servers.get(place));
         let failures = server.map_or(0, |server| server.breaker().failures());
-        let (first, most) = (self.settings.back_off_milliseconds, self.settings.back_off_max_milliseconds);
+        let first = self.settings.back_off_milliseconds;
+        let most = match self.is_last(target, place) {
+            true => self.settings.back_off_alone_milliseconds.min(self.settings.back_off_max_milliseconds),
+            false => self.settings.back_off_max_milliseconds,
+        };
         let longest = longest_pause(failures, first * 1_000, most * 1_000);
         let pause = longest / 2 + self.jitter(longest / 2 + 1);
         let now = self.now;
         if let Some(server) = self.mounts.get_mut(target).and_then(|mount| mount.servers.get_mut(place)) {
             server.open(now, pause);
         }
+    }
+
+    /// Whether no other server of the mount works, so that the directory is away for as long as this one is left alone.
+    fn is_last(&self, target: &Target, place: usize) -> bool {
+        let Some(mount) = self.mounts.get(target) else { return false };
+        let mut others = mount.servers.iter().enumerate().filter(|(at, _)| *at != place);
+        mount.servers.get(place).is_some_and(|server| !server.refused)
+            && others.all(|(_, server)| !server.breaker().is_closed())
     }
 }
 

@@ -131,6 +131,9 @@ impl Engine {
         upstream.active = now;
         upstream.heard = now;
         let (target, place, retired) = (upstream.mount.clone(), upstream.place, upstream.retired);
+        if self.is_witness(key) {
+            self.probe(key);
+        }
         let Some(mount) = self.mounts.get_mut(&target) else { return };
         mount.metrics.connections.inc();
         mount.metrics.dials_done.inc();
@@ -246,7 +249,8 @@ impl Engine {
         let Some(upstream) = self.upstreams.get(key) else { return };
         let (target, place, retired) = (upstream.mount.clone(), upstream.place, upstream.retired);
         let was_ready = upstream.stage == Stage::Ready;
-        tracing::warn!(directory = %target, server = place, reason, "a connection to a directory behind was lost");
+        let worked = was_ready && upstream.proven && reason == "closed";
+        self.log_lost(&target, place, reason);
         if let Some(mount) = self.mounts.get(&target) {
             mount.metrics.fault(reason);
             if !was_ready {
@@ -259,13 +263,32 @@ impl Engine {
             // The account is one: more attempts elsewhere could lock it.
             let count = self.mounts.get(&target).map_or(0, |mount| mount.servers.len());
             for place in 0..count {
+                let server = self.mounts.get_mut(&target).and_then(|mount| mount.servers.get_mut(place));
+                server.into_iter().for_each(|server| server.refused = true);
                 self.leave_alone(&target, place);
             }
-        } else {
+        } else if !(worked && self.is_alone(&target)) {
             self.leave_alone(&target, place);
         }
         self.close_upstream(key);
         self.tend_waiting(&target);
+    }
+
+    /// Whether the directory has one server, and nothing speaks against it.
+    fn is_alone(&self, target: &Target) -> bool {
+        let Some(mount) = self.mounts.get(target) else { return false };
+        mount.servers.len() == 1 && mount.servers.iter().all(|server| server.breaker().is_closed())
+    }
+
+    /// A server that is away for long is tried again and again: not every try is news.
+    fn log_lost(&self, target: &Target, place: usize, reason: &'static str) {
+        const LOST: &str = "a connection to a directory behind was lost";
+        let server = self.mounts.get(target).and_then(|mount| mount.servers.get(place));
+        let failures = server.map_or(0, |server| server.breaker().failures());
+        match failures == 0 || failures.is_power_of_two() {
+            true => tracing::warn!(directory = %target, server = place, reason, failures, "{LOST}"),
+            false => tracing::debug!(directory = %target, server = place, reason, failures, "{LOST}"),
+        }
     }
 
     /// Closes a connection; questions that were still on it are asked elsewhere, or answered as unavailable.
@@ -292,6 +315,8 @@ impl Engine {
             }
         }
         self.wishes.push(Wish::CloseUpstream { upstream: key });
+        // The only server ended a connection that worked, as servers do: it is asked once more before anybody is told.
+        let again = was_ready && self.settings.retries > 0 && self.is_alone(&target);
         self.lose_walks(key);
         self.lose_pinned(&target, key);
         self.mounts.get_mut(&target).into_iter().for_each(|mount| mount.turns.lost(key));
@@ -299,7 +324,14 @@ impl Engine {
             if let Some(shared) = leg.shared.take() {
                 self.share(&target, *shared, ResultCode::UNAVAILABLE, false);
             }
-            if let Some(leg) = self.ask_elsewhere(&target, leg, place) {
+            let leg = match again && leg.attempts == 0 && self.can_be_asked_again(&leg) {
+                true => {
+                    self.ask_again(&target, leg, 1, None);
+                    None
+                }
+                false => self.ask_elsewhere(&target, leg, place),
+            };
+            if let Some(leg) = leg {
                 self.part_failed(leg.operation, leg.serial, leg.part);
                 self.pool.give(leg.request);
             }

@@ -85,7 +85,8 @@ impl Engine {
                 let Some(waiting) = self.next_in_line(&target) else { break };
                 self.go_ahead(&target, waiting);
             }
-            if self.mounts.get(&target).is_some_and(|mount| mount.turns.has_line()) {
+            let waits = self.mounts.get(&target).is_some_and(|mount| mount.turns.has_line());
+            if waits && !self.lined.contains(&target) {
                 self.lined.push(target);
             }
         }
@@ -140,7 +141,8 @@ impl Engine {
         for (_, upstream) in self.upstreams.iter().filter(|(_, upstream)| upstream.live() > 0) {
             let Some(mount) = self.mounts.get_mut(&upstream.mount) else { continue };
             for leg in upstream.legs() {
-                if let Some(turn) = &leg.turn {
+                // What streams in already is at work for us, however long it is.
+                if let Some(turn) = leg.turn.as_ref().filter(|_| leg.entries == 0) {
                     mount.turns.is_late(turn, now.saturating_sub(leg.sent), &bounds, now);
                 }
             }

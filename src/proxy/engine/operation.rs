@@ -58,6 +58,11 @@ pub struct Part {
 }
 
 impl Part {
+    /// Whether it waits for an answer.
+    pub fn is_open(&self) -> bool {
+        matches!(self.at, At::Queued | At::Waiting | At::Sent { .. })
+    }
+
     /// A part that was not asked yet.
     pub fn new(permit: &Arc<Permit>) -> Part {
         Part { permit: Arc::clone(permit), at: At::Waiting, code: ResultCode::SUCCESS, charged: false }

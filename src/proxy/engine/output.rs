@@ -135,7 +135,8 @@ impl Engine {
             return Some(HOLD_MICROSECONDS);
         }
         let busy = !self.operations.is_empty() || self.upstreams.iter().any(|(_, u)| u.stage != Stage::Ready);
-        let present = busy || !self.clients.is_empty() || !self.upstreams.is_empty();
+        let held = !self.walks_waiting.is_nothing() || !self.sorts_held.is_nothing();
+        let present = busy || held || !self.clients.is_empty() || !self.upstreams.is_empty();
         let scan = present.then(|| self.next_scan.saturating_sub(self.now).max(1_000));
         let audit = (!self.audit.is_empty()).then_some(50_000);
         match (scan, audit) {

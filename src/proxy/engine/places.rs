@@ -14,13 +14,14 @@ const TOO_MANY: &str = "too many paged searches at once; try again later";
 impl Engine {
     /// Whether `requester` may begin one more paged search; makes room for it where it can.
     pub(super) fn admit_walk(&mut self, requester: &Requester) -> Result<(), Answer> {
-        let busy = || Answer::new(ResultCode::BUSY, TOO_MANY);
         let (all, own) = self.held(requester, |extras| extras.walk.is_some());
-        if own >= self.settings.walks_per_requester {
-            return Err(busy());
+        let may = own < self.settings.walks_per_requester
+            && (all < self.settings.walks || self.make_room(requester, own, |_| true));
+        if may {
+            return Ok(());
         }
-        let free = all < self.settings.walks || self.make_room(requester, own, |_| true);
-        if free { Ok(()) } else { Err(busy()) }
+        self.metrics.busy.with_label_values(&["paged_searches"]).inc();
+        Err(Answer::new(ResultCode::BUSY, TOO_MANY))
     }
 
     /// Whether `requester` may have one more sorted result; makes room for it where it can.

@@ -42,7 +42,7 @@ impl Engine {
         let limits = if client.bound.is_some() { self.bound } else { self.before_bind };
         let controls = match controls::read(&message.controls, asked, &limits) {
             Ok(controls) => controls,
-            Err(answer) => return self.refuse_control(key, id, asked, &answer),
+            Err(answer) => return self.refuse_unread(key, id, asked, &answer),
         };
         if plain {
             return self.unprotected(key, message, asked, &controls);
@@ -56,7 +56,8 @@ impl Engine {
         }
     }
 
-    fn refuse_control(&mut self, key: usize, id: i32, asked: Asked, answer: &Answer) {
+    /// Answers a request that is not even looked at.
+    pub(super) fn refuse_unread(&mut self, key: usize, id: i32, asked: Asked, answer: &Answer) {
         if asked == Asked::Bind {
             // Even a bind that fails leaves nobody bound (RFC 4513 section 4), and nothing of before in flight.
             self.abandon_all(key);

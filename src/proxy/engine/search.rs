@@ -16,9 +16,10 @@ use crate::proxy::engine::made;
 use crate::proxy::engine::root::{self, SUBSCHEMA};
 use crate::proxy::engine::subschema;
 use crate::proxy::engine::tree::Place;
-use crate::release::decide::{decide, permitted};
+use crate::release::decide::{barred, decide, permitted};
 use crate::release::hide;
 use crate::release::permit::Permit;
+use crate::release::refusal::Refusal;
 use crate::release::requester::{Operation as Kind, Requester};
 use crate::release::view::View;
 
@@ -44,6 +45,13 @@ impl Asking<'_> {
 pub(super) struct Refused {
     pub(super) answer: Answer,
     pub(super) why: &'static str,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Refused {
+        let answer = Answer::new(ResultCode(refusal.code), refusal.text);
+        Refused { answer, why: refusal.kind.as_str() }
+    }
 }
 
 /// Where a request leads.
@@ -136,6 +144,7 @@ impl Engine {
                 "bind first: show a client certificate and use SASL EXTERNAL",
             ),
             Some(_) if in_flight >= self.settings.in_flight as usize => {
+                self.metrics.busy.with_label_values(&["connection"]).inc();
                 Answer::new(ResultCode::BUSY, "too many operations in flight on this connection")
             }
             Some(_) if self.draining => Answer::new(ResultCode::UNAVAILABLE, "the gateway is going down"),
@@ -149,10 +158,7 @@ impl Engine {
         match decide(requester, kind, target, &self.gates, &self.snapshot.agreements, self.wall) {
             Ok(permit) if self.snapshot.mounts.contains_key(target) => Ok(permit),
             Ok(_) => Err(Refused { answer: Answer::plain(ResultCode::NO_SUCH_OBJECT), why: "not_mounted" }),
-            Err(refusal) => Err(Refused {
-                answer: Answer::new(ResultCode(refusal.code), refusal.text),
-                why: refusal.kind.as_str(),
-            }),
+            Err(refusal) => Err(refusal.into()),
         }
     }
 
@@ -163,14 +169,21 @@ impl Engine {
         let scope = asking.search.scope;
         let (target, at_mount) = match place {
             Place::Nowhere => return Err(Some(Answer::plain(ResultCode::NO_SUCH_OBJECT))),
-            Place::Root => return self.lead_from_root(asking).map_err(Some),
+            Place::Root => match barred(&asking.requester, &self.gates, self.wall) {
+                // Nobody may be asked, and that is no secret: without a word it would look like an empty tree.
+                Some(refusal) => {
+                    self.refuse(asking, None, &refusal.into());
+                    return Err(None);
+                }
+                None => return self.lead_from_root(asking).map_err(Some),
+            },
             Place::Mount(target) => (target, true),
             Place::Below(target) => (target, false),
         };
         let permits = match self.permit(&asking.requester, asking.kind(), &target) {
             Ok(permit) => vec![Arc::new(permit)],
             Err(refused) => {
-                self.refuse(asking, &target, &refused);
+                self.refuse(asking, Some(&target), &refused);
                 return Err(None);
             }
         };
@@ -244,15 +257,18 @@ impl Engine {
         }
     }
 
-    /// Counts and records a refusal; the answer is the caller's to send.
-    pub(super) fn refuse(&mut self, asking: &Asking<'_>, target: &Target, refused: &Refused) {
-        if let Some(mount) = self.mount(target) {
-            mount.metrics.refused.inc();
+    /// Answers, counts and records a refusal: with the directory that was asked about, when it is one of ours.
+    pub(super) fn refuse(&mut self, asking: &Asking<'_>, target: Option<&Target>, refused: &Refused) {
+        match target.filter(|target| self.snapshot.mounts.contains_key(*target)) {
+            Some(target) => self.mount(target).into_iter().for_each(|mount| mount.metrics.refused.inc()),
+            None => {
+                self.metrics.answered_here.with_label_values(&[asking.asked.as_str(), "refused"]).inc();
+            }
         }
         let serial = self.next_serial();
         let mut head = Vec::new();
         self.pool.equip(&mut head);
-        self.head(&mut head, asking, serial, Some(target));
+        self.head(&mut head, asking, serial, target);
         audit::decision(&mut head, refused.why, None);
         let code = refused.answer.code.0;
         self.record(&head, &audit::End { code, entries: 0, dropped: 0, missing: 0, microseconds: 0 });

@@ -15,13 +15,15 @@ pub struct Server {
     breaker: Breaker,
     /// As its last connection left it.
     pub latency: Latency,
+    /// It does not take our account: it is tried only when a question needs it, and as seldom as any.
+    pub refused: bool,
     /// Counts this shard while it leaves the server alone.
     left_alone: IntGauge,
 }
 
 impl Server {
     fn new(left_alone: IntGauge) -> Self {
-        Server { breaker: Breaker::default(), latency: Latency::default(), left_alone }
+        Server { breaker: Breaker::default(), latency: Latency::default(), refused: false, left_alone }
     }
 
     pub fn breaker(&self) -> &Breaker {
@@ -46,6 +48,7 @@ impl Server {
         if !self.breaker.is_closed() {
             self.left_alone.dec();
         }
+        self.refused = false;
         self.breaker.close();
     }
 

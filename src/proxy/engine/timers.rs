@@ -26,6 +26,7 @@ impl Engine {
         self.serve_lines();
         self.tidy_lines();
         self.release_held_up();
+        self.count_held();
         let pending = |u: &Upstream| u.stage != Stage::Ready || u.probed.is_some();
         let busy = !self.operations.is_empty() || self.upstreams.iter().any(|(_, u)| pending(u));
         let busy = busy || binding;

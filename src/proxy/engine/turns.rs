@@ -18,6 +18,8 @@ const QUICKEST_DOUBLES_MICROSECONDS: u64 = 600_000_000;
 const CALM_MICROSECONDS: u64 = 60_000_000;
 /// A question that was given up holds its place for so long, when nothing shows that the server is done with it.
 const GIVEN_UP_MICROSECONDS: u64 = 2_000_000;
+/// The same at a directory that is known to go on with such questions; for so long their late answers are recognised.
+const GOES_ON_MICROSECONDS: u64 = 15_000_000;
 /// Whoever asked something slow counts as slow for so long.
 const SLOW_FOR_MICROSECONDS: u64 = 5_000_000;
 
@@ -162,11 +164,12 @@ impl<W> Share<W> {
 /// The turn of a question that was given up: the server may work on it all the same.
 #[derive(Debug)]
 struct Kept {
-    turn: Turn,
+    /// None once the place is free.
+    turn: Option<Turn>,
     upstream: usize,
     id: UpstreamId,
     sent: u64,
-    until: u64,
+    given_up: u64,
 }
 
 /// The shares of one directory.
@@ -289,7 +292,7 @@ impl<W> Turns<W> {
 
     /// The question `id` on a connection was given up. Not every server stops to work on it then.
     pub fn keep(&mut self, turn: Turn, upstream: usize, id: UpstreamId, sent: u64, now: u64) {
-        self.kept.push(Kept { turn, upstream, id, sent, until: now.saturating_add(GIVEN_UP_MICROSECONDS) });
+        self.kept.push(Kept { turn: Some(turn), upstream, id, sent, given_up: now });
     }
 
     /// The answer to a question that was given up has come to its end all the same.
@@ -297,8 +300,11 @@ impl<W> Turns<W> {
         let of = |kept: &Kept| kept.upstream == upstream && kept.id == id;
         if let Some(at) = self.kept.iter().position(of) {
             let kept = self.kept.swap_remove(at);
-            self.goes_on = true;
-            self.answered(&kept.turn, now.saturating_sub(kept.sent), bounds, now);
+            // What crossed with its abandonment on the way says nothing.
+            self.goes_on |= now.saturating_sub(kept.given_up) > bounds.slow_microseconds;
+            if let Some(turn) = &kept.turn {
+                self.answered(turn, now.saturating_sub(kept.sent), bounds, now);
+            }
         }
     }
 
@@ -310,9 +316,9 @@ impl<W> Turns<W> {
         }
     }
 
-    /// Whether a connection is still busy with what was given up, as far as is known of this directory.
-    pub fn is_kept_busy(&self, upstream: usize) -> bool {
-        self.goes_on && self.kept.iter().any(|kept| kept.upstream == upstream)
+    /// Whether the directory is known to work on questions that were given up.
+    pub fn goes_on(&self) -> bool {
+        self.goes_on
     }
 
     /// A connection ended, and with it what was given up there.
@@ -397,7 +403,11 @@ impl<W> Turns<W> {
     }
 
     fn let_go(&mut self, now: u64) {
-        self.kept.retain(|kept| kept.until > now);
+        self.kept.retain(|kept| now.saturating_sub(kept.given_up) < GOES_ON_MICROSECONDS);
+        if !self.goes_on {
+            let over = |kept: &&mut Kept| now.saturating_sub(kept.given_up) >= GIVEN_UP_MICROSECONDS;
+            self.kept.iter_mut().filter(over).for_each(|kept| kept.turn = None);
+        }
     }
 
     fn quickest(&self, server: usize, now: u64) -> Option<u64> {

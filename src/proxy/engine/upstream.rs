@@ -67,10 +67,16 @@ pub struct Upstream {
     pub active: u64,
     /// The last byte from it.
     pub heard: u64,
+    /// The last result, of a question or a probe: there are servers that bind and then hang.
+    pub answered: u64,
     /// The first question since the last byte from it.
     pub silent_since: Option<u64>,
     /// When our own question was sent that has no answer yet.
     pub probed: Option<u64>,
+    /// The probe is to tell whether the server is done with what was given up, no more.
+    pub sounding: bool,
+    /// When a question was last given up that the server may be working on.
+    pub given_up: Option<u64>,
     /// It was silent for too long while questions were open.
     pub suspect: bool,
     /// It has answered a question.
@@ -113,8 +119,11 @@ impl Upstream {
             paused: None,
             active: now,
             heard: now,
+            answered: 0,
             silent_since: None,
             probed: None,
+            sounding: false,
+            given_up: None,
             suspect: false,
             proven: false,
             strikes: 0,
@@ -212,10 +221,13 @@ impl Upstream {
     }
 
     /// Whether a question would wait there behind what takes long: a long result, a question of a requester who is
-    /// not known to ask quick ones, or anything that the directory has been silent about for `slow_after` microseconds.
+    /// not known to ask quick ones, what was given up, or anything that the directory has been silent about for `slow_after` microseconds.
     pub fn is_held_up(&self, slow_after: u64, now: u64) -> bool {
         let silent = |since: u64| now.saturating_sub(since) > slow_after;
-        self.is_streaming() || self.slow > 0 || self.silent_since.is_some_and(silent)
+        self.is_streaming()
+            || self.slow > 0
+            || self.given_up.is_some()
+            || self.silent_since.is_some_and(silent)
     }
 
     /// Gives back the turns of questions that wait for `of` to read: the directory has done its work for them.

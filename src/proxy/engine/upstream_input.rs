@@ -158,6 +158,7 @@ impl Engine {
         let target = upstream.mount.clone();
         self.note_answer(&target, key, &leg);
         let Some(upstream) = self.upstreams.get_mut(key) else { return Ok(()) };
+        upstream.answered = self.now;
         let paged = leg.page.is_some() || upstream.endpoint.page_size.is_some();
         if leg.entries <= STREAMING {
             upstream.latency.answered(self.now.saturating_sub(leg.sent), self.now);
@@ -207,8 +208,8 @@ impl Engine {
             && let Some(mount) = self.mounts.get_mut(target)
         {
             mount.turns.answered(turn, now.saturating_sub(leg.sent), &bounds, now);
-            mount.turns.overtook(key, leg.sent);
         }
+        self.is_done_since(key, leg.sent);
     }
 
     /// The directory's next page, or the end of its answer.
@@ -243,6 +244,8 @@ fn translated(code: ResultCode) -> ResultCode {
         | ResultCode::SIZE_LIMIT_EXCEEDED
         | ResultCode::ADMIN_LIMIT_EXCEEDED
         | ResultCode::NO_SUCH_OBJECT => code,
+        // What our account may not read is not there for anybody here; at a mount point both mean that something is wrong.
+        ResultCode::INSUFFICIENT_ACCESS_RIGHTS => ResultCode::NO_SUCH_OBJECT,
         _ => ResultCode::UNAVAILABLE,
     }
 }

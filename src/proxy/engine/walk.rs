@@ -95,7 +95,7 @@ impl Engine {
     fn step(&self, key: usize) -> Option<Step> {
         let operation = self.operations.get(key)?;
         let walk = operation.extras.as_deref()?.walk.as_ref()?;
-        if operation.parts.iter().any(|part| matches!(part.at, At::Queued | At::Waiting | At::Sent { .. })) {
+        if operation.parts.iter().any(|part| part.is_open()) {
             return Some(Step::Wait);
         }
         if !walk.ready.is_empty() {

@@ -69,7 +69,11 @@ impl Engine {
     pub(super) fn placed(&mut self, key: usize, serial: u64, part: usize, placed: Placed) {
         match placed {
             Placed::At(at) => self.move_part(key, part, at),
-            Placed::Busy => self.end_operation(key, &Answer::new(ResultCode::BUSY, TOO_MANY)),
+            Placed::Busy => {
+                // It was to be asked now, and is counted as such.
+                self.move_part(key, part, At::Waiting);
+                self.end_operation(key, &Answer::new(ResultCode::BUSY, TOO_MANY));
+            }
             Placed::Nowhere => self.part_failed(key, serial, part),
         }
     }
@@ -119,14 +123,16 @@ impl Engine {
             request: std::mem::take(&mut leg.request),
             released: leg.released,
         };
-        let Some(operation) = self.operations.get_mut(key).filter(|o| o.serial == serial) else {
+        if self.operations.get(key).is_none_or(|operation| operation.serial != serial) {
             return self.release_pin(pin);
-        };
+        }
         if leg.broken || pin.cookie.len() > self.settings.walk_bytes {
             // An entry did not check: what follows would hide that one is missing. Or the cookie is more than may be held.
             self.release_pin(pin);
             return self.part_failed(key, serial, part);
         }
+        self.count_page(&leg);
+        let Some(operation) = self.operations.get_mut(key) else { return };
         let room = operation.size_limit.saturating_sub(operation.entries);
         let Some(walk) = operation.extras.as_deref_mut().and_then(|extras| extras.walk.as_mut()) else {
             return self.release_pin(pin);

@@ -115,6 +115,11 @@ fn a_closed_member_looks_like_none_to_strangers_and_is_told_itself() {
     assert_eq!(own.kind, Kind::OwnGateClosed(ods("RXA")));
     let elsewhere = asked(&requester(), &member("RXB"), &gates(&["RXB"], &["RXA"]), &agreements).unwrap_err();
     assert_eq!(elsewhere.kind, Kind::OwnGateClosed(ods("RXA")));
+    // the same where no directory is named
+    assert_eq!(barred(&requester(), &gates(&["RXB"], &["RXA"]), NOW), Some(elsewhere));
+    assert_eq!(barred(&requester(), &gates(&["RXA"], &["RXB"]), NOW), None);
+    let stranger = Requester { member: None, ..requester() };
+    assert_eq!(barred(&stranger, &gates(&[], &["RXA", "RXB"]), NOW), None);
 }
 
 #[test]

@@ -11,7 +11,8 @@ use crate::ldap::control::Control;
 use crate::ldap::entry::{Attribute, Entry};
 use crate::ldap::filter::Filter;
 use crate::ldap::message::{
-    Authentication, Bind, BindOutcome, Dereference, Message, Operation as Wire, Outcome, Scope, Search,
+    Authentication, Bind, BindOutcome, Dereference, Message, Operation as Wire, Outcome, ResultCode, Scope,
+    Search,
 };
 use crate::namespace::mapping::Mapping;
 use crate::namespace::routes::{Mount as RoutedMount, Routes};
@@ -28,7 +29,9 @@ use crate::tls::identity::ClientIdentity;
 
 mod controls;
 mod cookies;
+mod counts;
 mod directories;
+mod own_gate;
 mod ranges;
 mod sharing;
 mod sorts;
@@ -73,6 +76,7 @@ fn snapshot(members: &[&str], page_size: Option<u32>, agreement: &str) -> Arc<Sn
     let mut requesters = Requesters::new(b"key");
     requesters.add_application("aa", "test", None);
     requesters.add_application("bb", "other", None);
+    requesters.add_application("cc", "ours", Some(&rxa()));
     let target = |member: &str| Target::Member(member.parse().unwrap());
     let mounted = |member: &str| {
         let (unit, local) = (format!("ou={member},o=federation"), local(member));
@@ -348,6 +352,11 @@ impl Rig {
         let bind = self.asked(upstream);
         assert!(short(&bind[0]).contains("gateway@rxa.test"), "{bind:?}");
         self.tell(upstream, BIND_ID, Wire::BindResponse(BindOutcome::default()));
+    }
+
+    /// The servers of all connections that are there or asked for.
+    pub fn server_names(&self) -> Vec<&str> {
+        self.dialled.iter().map(|upstream| self.servers[upstream].as_str()).collect()
     }
 
     /// The server that a connection was last asked for to.
@@ -732,3 +741,30 @@ fn a_long_search_is_not_idle_time() {
 }
 
 mod identity;
+
+/// T10: a name that our own account may not read and one that is not there are the same.
+#[test]
+fn what_our_account_may_not_read_is_not_there() {
+    let mut answers = Vec::new();
+    for code in [ResultCode::NO_SUCH_OBJECT, ResultCode::INSUFFICIENT_ACCESS_RIGHTS] {
+        let mut rig = Rig::new(None);
+        let client = rig.client();
+        for (id, scope) in [(2, Scope::Base), (3, Scope::Subtree)] {
+            let base = "cn=ann,ou=Staff,ou=RXA,o=federation".into();
+            rig.say(client, id, Wire::SearchRequest(Search { base, scope, ..search("(cn=*)") }));
+        }
+        let mount = Search { base: "ou=RXA,o=federation".into(), ..search("(cn=*)") };
+        rig.say(client, 4, Wire::SearchRequest(mount));
+        rig.connect();
+        rig.pass(400_000, 20_000);
+        for upstream in rig.dialled.clone() {
+            for id in rig.questions(upstream) {
+                rig.tell(upstream, id, Wire::SearchDone(Outcome::new(code, "no access")));
+            }
+        }
+        answers.push(rig.heard(client));
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert!(answers[0].iter().any(|line| line == "2 done noSuchObject (32)"), "{answers:?}");
+    assert!(answers[0].iter().any(|line| line == "4 done unavailable (52)"), "{answers:?}");
+}

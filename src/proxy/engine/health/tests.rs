@@ -1,9 +1,10 @@
 //! Servers that hang, in virtual time.
 
 use crate::ldap::codec;
-use crate::ldap::message::{Message, Operation as Wire, Outcome, ResultCode};
+use crate::ldap::message::{BindOutcome, Message, Operation as Wire, Outcome, ResultCode};
 use crate::proxy::engine::core::tests::{Rig, done, id_of, person};
 use crate::proxy::engine::key::PROBE_ID;
+use crate::proxy::engine::launch::BIND_ID;
 use crate::proxy::settings::Settings;
 
 const SCAN: u64 = 20_000;
@@ -184,8 +185,9 @@ fn idle_connections_are_probed() {
     rig.ask(client, 3, "RXA");
     let upstream = rig.connect();
     serve(&mut rig, upstream);
+    let made = rig.dials.len();
     rig.pass(33_000_000, 250_000);
-    assert!(!rig.dialled.contains(&upstream));
+    assert!(rig.dials.len() > made, "it is closed, and another one is made");
     assert_eq!(rig.heard(client).len(), 2);
 }
 
@@ -307,4 +309,93 @@ fn time_in_which_nobody_looked_is_no_silence() {
     rig.ask(client, 3, "RXA");
     rig.pass(4_200_000, SCAN);
     assert!(!rig.dialled.contains(&upstream));
+}
+
+/// A client asks ten times a second while `there` says nothing of the only server, for so long.
+fn away(rig: &mut Rig, client: usize, microseconds: u64, mut there: impl FnMut(&mut Rig)) {
+    for round in 0..microseconds / SCAN {
+        rig.turn(SCAN);
+        there(rig);
+        if round % 5 == 0 {
+            rig.ask(client, 1_000 + round as i32, "RXA");
+        }
+    }
+    rig.heard(client);
+}
+
+/// However long the only server was away, it is found again within a second and a moment, and not by a question.
+#[test]
+fn the_only_server_is_found_soon_after_it_is_back() {
+    for extra in 0..20 {
+        let mut rig = Rig::with_servers(Settings::default(), &[0], &["RXA"]);
+        let client = rig.client();
+        // Whoever connects is turned away at once.
+        let refuse = |rig: &mut Rig| rig.dialled.clone().into_iter().for_each(|upstream| rig.end(upstream));
+        away(&mut rig, client, 60_000_000 + extra * 77_000, refuse);
+        assert!((60..150).contains(&rig.dials.len()), "{}", rig.dials.len());
+        let back = rig.now;
+        while rig.dialled.is_empty() {
+            rig.turn(SCAN);
+            assert!(rig.now - back <= 1_300_000, "it is not tried");
+        }
+        let upstream = rig.connect();
+        rig.ask(client, 2, "RXA");
+        assert_eq!(serve(&mut rig, upstream), 1);
+        assert_eq!(rig.heard(client), ["2 done success (0)"]);
+    }
+}
+
+/// A server that takes connections and says nothing: once it was tried in vain nobody waits for it for long, and a
+/// connection that was being made when it is back counts at once.
+#[test]
+fn the_only_server_is_not_waited_for_again_and_again() {
+    let mut rig = Rig::with_servers(Settings::default(), &[0], &["RXA"]);
+    let client = rig.client();
+    rig.ask(client, 2, "RXA");
+    rig.pass(4_800_000, SCAN);
+    assert_eq!(rig.heard(client), [""; 0], "the first time it is waited for");
+    rig.pass(300_000, SCAN);
+    assert_eq!(rig.heard(client), ["2 done unavailable (52)"]);
+    away(&mut rig, client, 30_000_000, |_| {});
+    for id in 3..100 {
+        rig.turn(SCAN);
+        rig.ask(client, id, "RXA");
+        rig.pass(340_000, SCAN);
+        assert_eq!(rig.heard(client), [format!("{id} done unavailable (52)")]);
+    }
+    while rig.dialled.is_empty() {
+        rig.turn(SCAN);
+    }
+    rig.pass(2_000_000, SCAN);
+    let upstream = rig.connect();
+    rig.ask(client, 100, "RXA");
+    assert_eq!(serve(&mut rig, upstream), 1);
+    assert_eq!(rig.heard(client), ["100 done success (0)"]);
+    // it is trusted again: a slow connection is waited for
+    rig.end(upstream);
+    rig.ask(client, 101, "RXA");
+    rig.pass(4_000_000, SCAN);
+    let upstream = rig.connect();
+    assert_eq!(serve(&mut rig, upstream), 1);
+    assert_eq!(rig.heard(client), ["101 done success (0)"]);
+}
+
+/// Each try counts against the account, which the directory may lock.
+#[test]
+fn an_account_that_is_refused_is_tried_seldom_and_only_for_a_question() {
+    let mut rig = Rig::with_servers(Settings::default(), &[0], &["RXA"]);
+    let client = rig.client();
+    let refuse = |rig: &mut Rig| {
+        for upstream in rig.dialled.clone() {
+            rig.engine.upstream_opened(upstream);
+            rig.asked(upstream);
+            let outcome = Outcome::new(ResultCode::INVALID_CREDENTIALS, "");
+            rig.tell(upstream, BIND_ID, Wire::BindResponse(BindOutcome { outcome, credentials: None }));
+        }
+    };
+    away(&mut rig, client, 120_000_000, refuse);
+    let tries = rig.dials.len();
+    assert!((10..22).contains(&tries), "{tries}");
+    rig.pass(60_000_000, SCAN);
+    assert_eq!(rig.dials.len(), tries, "nobody asked");
 }

@@ -98,10 +98,9 @@ fn t31_whatever_a_walk_rests_on_voids_it() {
         ("a lost connection", |rig, _| {
             let upstream = rig.dialled[0];
             rig.search(0, 5, "(cn=*)");
-            rig.engine.upstream_ended(upstream);
-            rig.wishes();
-            rig.heard(0);
+            rig.end(upstream);
             rig.turn(20_000_000);
+            rig.heard(0);
         }),
         ("time", |rig, _| rig.turn(120_000_000)),
         ("a rebind", |rig, _| {

@@ -338,8 +338,10 @@ fn who_answered_is_told_on_request() {
     // One is lost while it is asked.
     rig.say_with(client, &everybody(), vec![list()]);
     let lost = *rig.dialled.iter().find(|key| rig.servers[*key] == "RXB").unwrap();
-    rig.engine.upstream_ended(lost);
-    rig.wishes();
+    rig.end(lost);
+    let again = *rig.dialled.last().unwrap();
+    assert_eq!(rig.servers[&again], "RXB", "it is asked once more");
+    rig.end(again);
     directories.serve(&mut rig);
     let page = rig.result(client);
     assert_eq!((page.code, page.names.len()), (ResultCode::UNAVAILABLE, 3));
