@@ -31,6 +31,10 @@ fuzz_target!(|input: (i64, Vec<Vec<u8>>)| {
         Decode::KeyFingerprints,
         Decode::CertificateFaults,
         Decode::ZoneUpdate,
+        Decode::BinaryInterval,
+        // unicodePwd
+        Decode::ChangeAge(0x9005a),
+        Decode::ChangeCount(0x9005a),
         Decode::Character(7),
         Decode::FunctionalLevel,
     ];
