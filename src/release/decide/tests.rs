@@ -5,7 +5,8 @@ use time::macros::datetime;
 use super::*;
 use crate::gate::decide::{GateDecision, GateReason, GateState};
 use crate::policy::documents::{
-    Audience, AudienceCategory, AuthenticatedBy, FilterRules, Members, Release, ReleaseLimits, Targets,
+    Audience, AudienceCategory, AuthenticatedBy, FilterRules, Listing, Members, Release, ReleaseLimits,
+    Targets,
 };
 use crate::policy::fault::{Place, Placed};
 use crate::release::explain::{Outcome, explain};
@@ -200,6 +201,27 @@ fn agreements_that_cannot_hold_are_faults() {
     bad.entries = Some(placed("(cn=x"));
     // two filters that do not parse, one id twice
     assert_eq!(Agreements::compile(&[bad.clone(), bad]).unwrap_err().len(), 3);
+}
+
+/// T03: who is left out of a listing is not named by others either.
+#[test]
+fn what_names_people_does_not_go_with_a_listing() {
+    let listed = |attributes: &[&str], not_findable: &[&str]| {
+        let mut release = document("a", attributes);
+        release.listing = Some(Box::new(Listing {
+            at: Place::nowhere(),
+            attribute: placed("employeeType"),
+            not_findable: not_findable.iter().map(|value| (*value).to_owned()).collect(),
+            by_address_only: Vec::new(),
+            without_contact: vec!["private".to_owned()],
+            contact: vec![placed("mail")],
+        }));
+        Agreements::compile(&[release]).map_or_else(|faults| faults.len(), |_| 0)
+    };
+    assert_eq!(listed(&["cn", "mail"], &["gone"]), 0);
+    assert_eq!(listed(&["cn", "manager", "directReports"], &["gone"]), 2);
+    assert_eq!(listed(&["cn", "member", "memberOf"], &["gone"]), 1);
+    assert_eq!(listed(&["cn", "member", "memberOf"], &[]), 0, "everybody is found");
 }
 
 #[test]
