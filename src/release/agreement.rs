@@ -194,7 +194,30 @@ impl Agreements {
     ///
     /// Every fault of every document: an attribute that is never released, a linked attribute without its other side,
     /// a view without `cn` (names carry it), an entry filter that does not parse, an empty list, a repeated id.
-    pub fn compile<'a>(documents: impl IntoIterator<Item = &'a Release>) -> Result<Agreements, Vec<Fault>> {
+    pub fn compile<'a>(
+        documents: impl IntoIterator<Item = &'a Release, IntoIter: Clone>,
+    ) -> Result<Agreements, Vec<Fault>> {
+        let documents = documents.into_iter();
+        let mut faults: Vec<Fault> = documents.clone().flat_map(name_faults).collect();
+        match Agreements::compile_where_nobody_is_named(documents) {
+            Ok(agreements) if faults.is_empty() => Ok(agreements),
+            Ok(_) => Err(faults),
+            Err(others) => {
+                faults.extend(others);
+                Err(faults)
+            }
+        }
+    }
+
+    /// The same for directories of which it is known that nobody who is left out of a listing is named by others: an
+    /// agreement with a listing may release names of people there. No directory that people keep is one.
+    ///
+    /// # Errors
+    ///
+    /// See [`Agreements::compile`].
+    pub fn compile_where_nobody_is_named<'a>(
+        documents: impl IntoIterator<Item = &'a Release>,
+    ) -> Result<Agreements, Vec<Fault>> {
         let mut faults = Vec::new();
         let mut list: Vec<Arc<Agreement>> = Vec::new();
         for document in documents {
@@ -278,22 +301,22 @@ impl Agreements {
 }
 
 /// Attributes whose values name people would name those whom the listing leaves out.
-fn name_faults(document: &Release, view: &View, faults: &mut Vec<Fault>) {
+fn name_faults(document: &Release) -> Vec<Fault> {
     if !document.listing.as_deref().map(Listing::of).is_some_and(|listing| listing.leaves_out()) {
-        return;
+        return Vec::new();
     }
-    for attribute in &document.attributes {
-        let names_people = view.resolve(&attribute.value).is_some_and(|visible| {
+    let view = View::new(document.attributes.iter().map(|a| a.value.as_str()));
+    let names_people = |attribute: &&Placed<String>| {
+        view.resolve(&attribute.value).is_some_and(|visible| {
             visible.syntax == spelling::Syntax::Name && !visible.name.eq_ignore_ascii_case("memberOf")
-        });
-        if names_people {
-            let message = format!("`{}` names people, also those whom `listing` leaves out", attribute.value);
-            faults.push(
-                Fault::new(&attribute.at, message)
-                    .hint("remove it, or release it in an agreement for those who may see everybody"),
-            );
-        }
-    }
+        })
+    };
+    let fault = |attribute: &Placed<String>| {
+        let message = format!("`{}` names people, also those whom `listing` leaves out", attribute.value);
+        Fault::new(&attribute.at, message)
+            .hint("remove it, or release it in an agreement for those who may see everybody")
+    };
+    document.attributes.iter().filter(names_people).map(fault).collect()
 }
 
 fn category(written: AudienceCategory) -> Category {
@@ -357,7 +380,6 @@ fn attribute_faults(document: &Release, faults: &mut Vec<Fault>) {
                 .hint("the names of entries carry cn, so it cannot be hidden; add it"),
         );
     }
-    name_faults(document, &view, faults);
     for (tells, told, why) in spelling::TELLS {
         if !view.visible(tells) || view.visible(told) {
             continue;

@@ -90,7 +90,9 @@ impl Stage {
         Stage {
             gates: Arc::new(table::Snapshot::of(open)),
             snapshot: Arc::new(Snapshot {
-                agreements: Arc::new(Agreements::compile(set.releases.values()).unwrap()),
+                agreements: Arc::new(
+                    Agreements::compile_where_nobody_is_named(set.releases.values()).unwrap(),
+                ),
                 routes: Arc::new(Routes::new(mounts.keys().map(|target| Mount::new(target.clone())))),
                 mounts,
                 requesters: Arc::new(requesters),
