@@ -65,20 +65,6 @@ impl Engine {
         })))
     }
 
-    /// Sorted results that are gathered or wait.
-    fn sorts_now(&self) -> usize {
-        let in_flight = self.operations.iter().filter_map(|(_, operation)| operation.extras.as_deref());
-        let parked = self.walks.parked.iter().map(|(_, parked)| parked.extras.as_ref());
-        in_flight.chain(parked).filter(|extras| extras.is_sorted()).count()
-    }
-
-    /// What is held between requests, for whoever looks at the gauges.
-    pub(super) fn count_held(&mut self) {
-        let sorts = self.sorts_now();
-        self.sorts_held.set(sorts);
-        self.walks_waiting.set(self.walks.parked.len());
-    }
-
     /// RFC 2891 section 2: what cannot be sorted is refused when the sort is critical, else comes unsorted.
     fn sorting(
         &mut self,

@@ -39,7 +39,7 @@ impl Engine {
         let found: Vec<(usize, Finding)> = self
             .upstreams
             .iter()
-            .filter_map(|(key, upstream)| self.finding(upstream).map(|finding| (key, finding)))
+            .filter_map(|(key, upstream)| self.finding(key, upstream).map(|finding| (key, finding)))
             .collect();
         for (key, finding) in found {
             match finding {
@@ -69,7 +69,7 @@ impl Engine {
         self.try_again();
     }
 
-    fn finding(&self, upstream: &Upstream) -> Option<Finding> {
+    fn finding(&self, key: usize, upstream: &Upstream) -> Option<Finding> {
         // A connection that we do not read is not silent of its own accord.
         if upstream.stage != Stage::Ready || upstream.paused.is_some() {
             return None;
@@ -83,7 +83,7 @@ impl Engine {
         if let Some(probed) = upstream.probed {
             // There are servers that answer what comes on one connection one after the other, probes as well: while others
             // are answered, this one is at work. But no question lives for longer than an operation.
-            let lives = self.answers_elsewhere(upstream, probed);
+            let lives = self.beside(key).any(|other| other.answered > probed);
             let most = if lives { settings.operation_milliseconds } else { settings.probe_milliseconds };
             return over(probed.max(upstream.heard), most).then_some(Finding::Hung);
         }
@@ -99,24 +99,25 @@ impl Engine {
     fn ask_beside(&mut self, key: usize) {
         let Some(upstream) = self.upstreams.get(key).filter(|upstream| !upstream.retired) else { return };
         let (target, place) = (upstream.mount.clone(), upstream.place);
-        let Some(mount) = self.mounts.get(&target) else { return };
-        let others = mount.upstreams.iter().filter(|other| **other != key);
-        let others = others.filter_map(|other| self.upstreams.get(*other));
-        let has_other =
-            others.filter(|other| other.place == place && !other.retired).any(|o| o.stage != Stage::Lost);
-        let may = mount.servers.get(place).is_some_and(|server| server.breaker().may_dial(self.now));
-        if !has_other && may {
+        let server = self.mounts.get(&target).and_then(|mount| mount.servers.get(place));
+        let may = server.is_some_and(|server| server.breaker().may_dial(self.now));
+        if may && self.beside(key).next().is_none() {
             self.dial(&target, place);
         }
     }
 
+    /// The other connections to the server of a connection.
+    fn beside(&self, key: usize) -> impl Iterator<Item = &Upstream> {
+        let of = self.upstreams.get(key);
+        let mount = of.and_then(|upstream| self.mounts.get(&upstream.mount));
+        let keys = mount.into_iter().flat_map(|mount| &mount.upstreams).filter(move |other| **other != key);
+        let others = keys.filter_map(|other| self.upstreams.get(*other));
+        others.filter(move |other| !other.retired && of.is_some_and(|of| of.place == other.place))
+    }
+
     /// Whether another connection to the same server is suspect, so that this one has to tell.
     pub(super) fn is_witness(&self, key: usize) -> bool {
-        let Some(upstream) = self.upstreams.get(key) else { return false };
-        let Some(mount) = self.mounts.get(&upstream.mount) else { return false };
-        let others = mount.upstreams.iter().filter(|other| **other != key);
-        let mut others = others.filter_map(|other| self.upstreams.get(*other));
-        others.any(|other| other.place == upstream.place && !other.retired && other.suspect)
+        self.beside(key).any(|other| other.suspect)
     }
 
     /// A server hangs: nobody waits any more for connections to it that have not come for as long as a probe takes.
@@ -131,15 +132,6 @@ impl Engine {
         let vain: Vec<usize> =
             self.upstreams.iter().filter(|(_, upstream)| vain(upstream)).map(|(key, _)| key).collect();
         vain.into_iter().for_each(|key| self.close_upstream(key));
-    }
-
-    /// Whether the server of a connection has answered anything on another one since then.
-    fn answers_elsewhere(&self, upstream: &Upstream, since: u64) -> bool {
-        let Some(mount) = self.mounts.get(&upstream.mount) else { return false };
-        let others = mount.upstreams.iter().filter_map(|key| self.upstreams.get(*key));
-        others
-            .filter(|other| other.place == upstream.place && other.stage == Stage::Ready)
-            .any(|other: &Upstream| !std::ptr::eq(other, upstream) && other.answered > since)
     }
 
     /// Servers that were left alone for long enough are tried once each, before a question has to do it, and only while the
@@ -219,23 +211,16 @@ impl Engine {
     /// Something that was sent at that time is answered: what was given up before is done with, as far as can be seen.
     pub(super) fn is_done_since(&mut self, key: usize, sent: u64) {
         let Some(upstream) = self.upstreams.get_mut(key) else { return };
+        if let Some(mount) = self.mounts.get_mut(&upstream.mount) {
+            mount.turns.overtook(key, sent);
+        }
         let Some(given_up) = upstream.given_up else { return };
-        let target = upstream.mount.clone();
         if given_up <= sent {
             upstream.given_up = None;
         } else if upstream.probed.is_none() {
-            self.sound_again(key);
-        }
-        if let Some(mount) = self.mounts.get_mut(&target) {
-            mount.turns.overtook(key, sent);
-        }
-    }
-
-    fn sound_again(&mut self, key: usize) {
-        if let Some(upstream) = self.upstreams.get_mut(key) {
             upstream.sounding = true;
+            self.probe(key);
         }
-        self.probe(key);
     }
 
     /// An answer to a message id that no question has.

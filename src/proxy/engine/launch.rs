@@ -356,9 +356,10 @@ impl Engine {
             upstream.place = place.unwrap_or(upstream.place);
         }
         for (target, mount) in &mut self.mounts {
-            mount.servers.follow(mounted(target), &mount.metrics);
+            if !mount.servers.follow(mounted(target), &mount.metrics) {
+                mount.turns.other_servers();
+            }
             mount.favourite = Favourite::default();
-            mount.turns.other_servers();
             mount.projections.clear();
         }
         self.next_scan = self.now;

@@ -117,19 +117,20 @@ impl Servers {
     }
 
     /// Takes the servers of `endpoint`; what is known of those that were there already is kept, and whoever was left
-    /// alone may be tried at once.
-    pub fn follow(&mut self, endpoint: Option<&Arc<Endpoint>>, metrics: &MemberMetrics) {
+    /// alone may be tried at once. Whether each has the place that it had.
+    pub fn follow(&mut self, endpoint: Option<&Arc<Endpoint>>, metrics: &MemberMetrics) -> bool {
         let mut known: Vec<Option<Server>> = std::mem::take(&mut self.all).into_iter().map(Some).collect();
         let old = std::mem::replace(&mut self.endpoint, endpoint.cloned());
-        let Some(new) = endpoint else { return };
+        let Some(new) = endpoint else { return known.is_empty() };
+        let mut same = known.len() == new.servers.len().min(SERVERS);
         for (place, server) in new.servers.iter().enumerate().take(SERVERS) {
             let gauge = metrics.left_alone(place);
-            let kept = old
+            let was = old
                 .as_ref()
                 .filter(|old| new.has_account_of(old))
-                .and_then(|old| old.servers.iter().position(|was| server.is(was)))
-                .and_then(|place| known.get_mut(place))
-                .and_then(Option::take);
+                .and_then(|old| old.servers.iter().position(|was| server.is(was)));
+            same &= was == Some(place);
+            let kept = was.and_then(|place| known.get_mut(place)).and_then(Option::take);
             self.all.push(match kept {
                 Some(mut kept) => {
                     kept.count_in(gauge);
@@ -139,6 +140,7 @@ impl Servers {
                 None => Server::new(gauge),
             });
         }
+        same
     }
 }
 
@@ -168,16 +170,17 @@ mod tests {
         let metrics = Metrics::register(&prometheus::Registry::new()).unwrap().member("RXA");
         let gauge = |place| metrics.left_alone(place).get();
         let mut servers = Servers::default();
-        servers.follow(Some(&endpoint(&["a", "b"], "one")), &metrics);
+        assert!(!servers.follow(Some(&endpoint(&["a", "b"], "one")), &metrics));
         servers.get_mut(1).unwrap().open(0, 1_000);
+        assert!(servers.follow(Some(&endpoint(&["a", "b"], "one")), &metrics), "nothing moved");
         assert_eq!((gauge(0), gauge(1)), (0, 1));
-        servers.follow(Some(&endpoint(&["b", "c"], "one")), &metrics);
+        assert!(!servers.follow(Some(&endpoint(&["b", "c"], "one")), &metrics));
         assert_eq!((gauge(0), gauge(1)), (1, 0));
         assert!(servers.get(0).unwrap().breaker().is_due(0), "it may be tried at once");
         assert_eq!(servers.get(0).unwrap().breaker().failures(), 1);
         assert!(servers.get(1).unwrap().breaker().is_closed());
         // Another account: nothing that was learnt holds.
-        servers.follow(Some(&endpoint(&["b", "c"], "two")), &metrics);
+        assert!(!servers.follow(Some(&endpoint(&["b", "c"], "two")), &metrics));
         assert_eq!((gauge(0), gauge(1), servers.len()), (0, 0, 2));
         servers.get_mut(0).unwrap().open(0, 1_000);
         servers.follow(None, &metrics);

@@ -102,15 +102,11 @@ impl Engine {
     /// Questions that waited for an answer which is not coming are asked by themselves.
     pub(super) fn ask_orphans(&mut self) {
         while let Some((target, mut leg)) = self.orphans.pop() {
-            let (operation, serial, part) = (leg.operation, leg.serial, leg.part);
             let request = std::mem::take(&mut leg.request);
-            if self.operations.get(operation).is_some_and(|o| o.serial == serial) {
-                match self.launch(&target, leg, &request, None) {
-                    Ok(at) => self.move_part(operation, part, at),
-                    Err(code) => self.settle(operation, serial, part, At::Failed, code),
-                }
+            match self.operations.get(leg.operation).is_some_and(|o| o.serial == leg.serial) {
+                true => self.look_again(&target, leg, request),
+                false => self.pool.give(request),
             }
-            self.pool.give(request);
         }
     }
 }

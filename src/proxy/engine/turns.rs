@@ -385,6 +385,7 @@ impl<W> Turns<W> {
     pub fn other_servers(&mut self) {
         self.quickest.clear();
         self.kept.clear();
+        self.goes_on = false;
         self.shares.iter_mut().for_each(|(_, share)| share.windows.clear());
     }
 

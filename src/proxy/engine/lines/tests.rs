@@ -6,6 +6,7 @@ use crate::ldap::message::Operation as Wire;
 use crate::proxy::engine::core::tests::{Rig, done, id_of, short, wide};
 use crate::proxy::engine::key::PROBE_ID;
 use crate::proxy::settings::Settings;
+use crate::proxy::snapshot::Snapshot;
 
 const STEP: u64 = 5_000;
 /// What the directory needs for a list, and for anything else.
@@ -145,4 +146,51 @@ fn a_line_is_bounded_and_moves_on() {
     rig.engine.due_upstreams(&mut due);
     assert_eq!(rig.answer(upstream), 2);
     assert_eq!(rig.heard(client).len(), 14);
+}
+
+/// A new snapshot comes with every sync of any member.
+#[test]
+fn shares_outlive_a_new_snapshot_of_the_same_servers() {
+    let mut rig = Rig::with(&["RXA"], None, &wide(), Settings { shared_questions: 0, ..Settings::default() });
+    let client = rig.client();
+    (2..10).for_each(|id| rig.search(client, id, "(cn=*)"));
+    let upstream = rig.connect();
+    assert_eq!(rig.questions(upstream).len(), 4);
+    rig.snapshot = std::sync::Arc::new(Snapshot {
+        agreements: rig.snapshot.agreements.clone(),
+        routes: rig.snapshot.routes.clone(),
+        mounts: rig
+            .snapshot
+            .mounts
+            .iter()
+            .map(|(target, mounted)| (target.clone(), mounted.clone()))
+            .collect(),
+        requesters: rig.snapshot.requesters.clone(),
+    });
+    rig.turn(1_000);
+    rig.search(client, 20, "(cn=*)");
+    rig.turn(20_000);
+    assert_eq!(rig.questions(upstream).len(), 0, "four are at work");
+    assert_eq!(rig.dials.len(), 1);
+}
+
+#[test]
+fn an_answer_frees_what_was_given_up_before() {
+    let mut rig = Rig::with(&["RXA"], None, &wide(), Settings { shared_questions: 0, ..Settings::default() });
+    let client = rig.client();
+    rig.search(client, 50, "(cn=*)");
+    let upstream = rig.connect();
+    rig.answer(upstream);
+    (2..5).for_each(|id| rig.search(client, id, "(cn=*)"));
+    assert_eq!(rig.questions(upstream).len(), 3);
+    rig.turn(1_000);
+    rig.search(client, 5, "(cn=*)");
+    let asked = rig.questions(upstream);
+    (2..5).for_each(|id| rig.say(client, 10 + id, Wire::AbandonRequest(id)));
+    (20..30).for_each(|id| rig.search(client, id, "(cn=*)"));
+    rig.turn(1_000);
+    assert_eq!(rig.questions(upstream).len(), 0, "the server may work on them all the same");
+    rig.tell(upstream, asked[0], done());
+    rig.engine.due_upstreams(&mut Vec::new());
+    assert!(rig.questions(upstream).len() >= 4);
 }
