@@ -7,24 +7,15 @@ import sys
 import time
 
 import ldap
-import ldap.sasl
+
+from front import connect
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LAB = os.path.join(HERE, "..", "..", "deploy", "lab")
-PKI, GATEWAY = os.environ["LAB_PKI"], os.environ["LAB_GATEWAY"]
+REQUESTER = "connector-rxa"
 INTERVAL = float(os.environ["LAB_ASSESS_SECONDS"])
 RXC = "ou=RXC,o=federation"
 bad = 0
-
-
-def connect():
-    connection = ldap.initialize(f"ldaps://{GATEWAY}")
-    for option, value in ((ldap.OPT_X_TLS_CACERTFILE, os.environ["LAB_CA"]), (ldap.OPT_X_TLS_CERTFILE, f"{PKI}/good/connector-rxa.crt"),
-                          (ldap.OPT_X_TLS_KEYFILE, f"{PKI}/good/connector-rxa.key"), (ldap.OPT_X_TLS_NEWCTX, 0)):
-        connection.set_option(option, value)
-    connection.network_timeout, connection.timeout = 10, 20
-    connection.sasl_interactive_bind_s("", ldap.sasl.external())
-    return connection
 
 
 def lab(*arguments):
@@ -43,7 +34,7 @@ def check(what, good, detail=""):
 
 def until(wanted, limit):
     """Seconds until a lookup in RXC is answered as wanted, or None."""
-    connection, began = connect(), time.monotonic()
+    connection, began = connect(REQUESTER), time.monotonic()
     while time.monotonic() - began < limit:
         try:
             is_open = bool(connection.search_s(RXC, ldap.SCOPE_SUBTREE, "(uid=alice)", ["cn"]))
@@ -90,7 +81,7 @@ def closed_record():
 
 def in_flight():
     """RXC's controller stops answering, so the search hangs; then an officer suspends RXC."""
-    connection = connect()
+    connection = connect(REQUESTER)
     connection.search_s(RXC, ldap.SCOPE_SUBTREE, "(uid=alice)", ["cn"])
     lab("worsen", "RXC", "hang")
     try:

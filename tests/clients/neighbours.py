@@ -6,11 +6,11 @@ import sys
 import time
 
 import ldap
-import ldap.sasl
 from ldap.controls import SimplePagedResultsControl
 from ldap.controls.sss import SSSRequestControl
 
-PKI, GATEWAY = os.environ["LAB_PKI"], os.environ["LAB_GATEWAY"]
+from front import connect
+
 RXA = "ou=RXA,o=federation"
 # of the greedy one: processes with a connection each, and lists at once on each
 CONNECTIONS, LISTS = 8, 4
@@ -22,16 +22,6 @@ def check(what, good, detail=""):
     global bad
     print(f"ok    {what}" if good else f"FAIL  {what}: {detail}", flush=True)
     bad |= not good
-
-
-def connect(certificate):
-    connection = ldap.initialize(f"ldaps://{GATEWAY}")
-    for option, value in ((ldap.OPT_X_TLS_CACERTFILE, os.environ["LAB_CA"]), (ldap.OPT_X_TLS_CERTFILE, f"{PKI}/good/{certificate}.crt"),
-                          (ldap.OPT_X_TLS_KEYFILE, f"{PKI}/good/{certificate}.key"), (ldap.OPT_X_TLS_NEWCTX, 0)):
-        connection.set_option(option, value)
-    connection.network_timeout, connection.timeout = 10, 40
-    connection.sasl_interactive_bind_s("", ldap.sasl.external())
-    return connection
 
 
 def ask_for_much(ready, stop):

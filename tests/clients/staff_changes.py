@@ -5,9 +5,9 @@ import time
 
 import ldap
 import ldap.modlist
-import ldap.sasl
 
-PKI = os.environ["LAB_PKI"]
+from front import connect
+
 NATIONAL = "ou=people," + os.environ["LAB_NATIONAL_SUFFIX"]
 STAFF = "OU=Staff," + os.environ["LAB_RXA_BASE"]
 MAIL = b"newly.joined90001@rxa.nhs.test"
@@ -58,11 +58,7 @@ def awaited(what, wanted):
 
 def seen_by_mail():
     """How many entries of the joiner the national mail application is shown."""
-    door = secure(ldap.initialize(f"ldaps://{os.environ['LAB_GATEWAY']}"))
-    for option, kind in ((ldap.OPT_X_TLS_CERTFILE, "crt"), (ldap.OPT_X_TLS_KEYFILE, "key")):
-        door.set_option(option, f"{PKI}/good/client-mail.{kind}")
-    door.set_option(ldap.OPT_X_TLS_NEWCTX, 0)
-    door.sasl_interactive_bind_s("", ldap.sasl.external())
+    door = connect("client-mail")
     return len(door.search_s("ou=national,o=federation", ldap.SCOPE_SUBTREE, "(mail=%s)" % MAIL.decode(), ["cn"]))
 
 

@@ -66,6 +66,10 @@ fn evidence(chain: Fact, users: Vec<Record>, complete: Fact) -> Evidence {
     let mut facts = Facts::default();
     facts.set("tls.chain_valid", chain);
     facts.collections.insert("users".to_owned(), Collection { records: users, complete });
+    sealed(facts)
+}
+
+fn sealed(facts: Facts) -> Evidence {
     let evidence = Evidence {
         schema: SCHEMA,
         member: member(),
@@ -263,20 +267,7 @@ fn rights_verdict(facts: Facts) -> (Verdict, String) {
     let (set, faults) = PolicySet::from_sources(&[Source::inline("x.yaml", RIGHTS)]);
     assert_eq!(faults, []);
     let compiled = Compiled::compile(&set, "x", None).unwrap();
-    let evidence = Evidence {
-        schema: SCHEMA,
-        member: member(),
-        collected_at: NOW,
-        collector: "test".to_owned(),
-        controllers: Vec::new(),
-        facts,
-        provenance: Vec::new(),
-        attestations: Vec::new(),
-        previous: None,
-        hash: String::new(),
-        signature: String::new(),
-    }
-    .sealed();
+    let evidence = sealed(facts);
     let first = evaluate(&compiled, &evidence, &[], NOW);
     let again = Evidence::from_json(&evidence.to_json()).unwrap();
     assert_eq!(again.to_json(), evidence.to_json());
