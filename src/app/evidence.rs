@@ -23,7 +23,7 @@ impl Verified {
             return Ok(*answer);
         }
         let answer = match store.evidence(hash)? {
-            Some(record) => Evidence::from_json(&record.document)
+            Some(record) => Evidence::read(record.document.open())
                 .and_then(|evidence| evidence.verify(public_key, record.previous.as_deref()))
                 .inspect_err(
                     |error| tracing::error!(member = %record.member, hash, %error, "evidence does not hold"),

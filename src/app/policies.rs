@@ -131,7 +131,7 @@ fn is_judged(core: &Core, member: &Member) -> Result<bool, StoreError> {
 pub fn judge_one(core: &Core, member: &Member) -> Result<(), StoreError> {
     let Some(policy) = core.policy.load_full() else { return Ok(()) };
     let Some(record) = core.store.latest_evidence(&member.ods)? else { return Ok(()) };
-    let evidence = match Evidence::from_json(&record.document) {
+    let evidence = match Evidence::read(record.document.open()) {
         Ok(evidence) => evidence,
         Err(error) => {
             tracing::error!(member = %member.ods, %error, "the latest evidence cannot be read");

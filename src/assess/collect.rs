@@ -21,7 +21,8 @@ use crate::assess::probes::{
 use crate::assess::settings::Settings;
 use crate::assess::target::Target;
 use crate::baseline::compile::Requirements;
-use crate::baseline::facts::{Evidence, Fact, SCHEMA};
+use crate::baseline::document::SCHEMA;
+use crate::baseline::facts::{Evidence, Fact};
 use crate::directory::endpoint::Endpoint;
 
 const COLLECTOR: &str = concat!("portcullis ", env!("CARGO_PKG_VERSION"));

@@ -21,6 +21,7 @@ use crate::secret::signing::Signer;
 use crate::store::audit::NewAudit;
 use crate::store::error::StoreError;
 use crate::store::member::Member;
+use crate::store::packed::Packed;
 use crate::store::port::Store;
 use crate::store::record::{AssessmentRecord, EvidenceRecord};
 
@@ -149,7 +150,7 @@ impl Assessor {
                 hash: evidence.hash.clone(),
                 previous: evidence.previous.clone(),
                 collected_at: evidence.collected_at,
-                document: evidence.to_json(),
+                document: Packed::by(|out| evidence.write(out))?,
             };
             match self.store.put_evidence(&record) {
                 Ok(()) => return Ok(evidence),

@@ -85,8 +85,15 @@ pub struct Finding {
     pub verdict: Verdict,
     /// What decided, most telling first; empty for a pass.
     pub explanation: Vec<Reason>,
-    /// Failing records, all of them, in the order of the evidence. They go to the member and to nobody else.
+    /// The first failing records, in the order of the evidence ([`NAMED`](crate::baseline::evaluate::NAMED)). They go to the member and to
+    /// nobody else.
     pub offenders: Vec<Offender>,
+    /// How many records fail, those that an exception covers included; more than are named where they are many.
+    #[serde(default)]
+    pub failing: u64,
+    /// How many of them an exception covers.
+    #[serde(default)]
+    pub excepted: u64,
     /// How many records were judged; 1 for a control without `for_each`.
     pub judged: u64,
     /// The exception in force, when the verdict is excepted (or some offenders are).

@@ -1,11 +1,13 @@
 //! Values that may stand on one record only: who shares one with another record.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use crate::baseline::facts::{Fact, Facts, Record};
-use crate::baseline::predicate::{Miss, OfRecord, Predicate, in_record};
+use crate::baseline::facts::{Fact, Facts};
+use crate::baseline::predicate::{Miss, OfRecord, Predicate};
+use crate::baseline::records::{RecordRef, Records};
 use crate::baseline::truth::Truth;
 use crate::baseline::value::{Type, Value};
 use crate::policy::fault::Place;
@@ -24,13 +26,17 @@ pub struct Distinct {
 /// On how many records a value stands: picked by `where` for certain, and perhaps.
 #[derive(Debug, Clone, Copy, Default)]
 struct Owners {
-    sure: u64,
-    maybe: u64,
+    sure: u32,
+    maybe: u32,
 }
 
-/// All values of a collection with the number of records that have them, in lower case: the directory does not tell case.
+/// What stands for a value, in lower case: the directory does not tell case. Half of a SHA-256, so that a hundred thousand long names are
+/// not held twice; nobody finds two values with the same.
+type Key = [u8; 16];
+
+/// All values of a collection with the number of records that have them.
 #[derive(Debug, Default)]
-pub struct Index(BTreeMap<String, Owners>);
+pub struct Index(HashMap<Key, Owners>);
 
 impl Index {
     /// The values of the records that `filter` picks.
@@ -38,11 +44,11 @@ impl Index {
         distinct: &Distinct,
         filter: Option<&Predicate>,
         facts: &Facts,
-        records: &[Record],
+        records: &Records,
         now: OffsetDateTime,
     ) -> Index {
-        let mut index = BTreeMap::<String, Owners>::new();
-        for record in records {
+        let mut index = HashMap::<Key, Owners>::new();
+        for record in records.iter() {
             let lookup = OfRecord { facts, record };
             let picked = filter.map_or(Truth::True, |f| f.evaluate(&lookup, now, &mut Vec::new()));
             if picked == Truth::False {
@@ -51,8 +57,8 @@ impl Index {
             for value in distinct.values(record) {
                 let owners = index.entry(value).or_default();
                 match picked {
-                    Truth::True => owners.sure += 1,
-                    _ => owners.maybe += 1,
+                    Truth::True => owners.sure = owners.sure.saturating_add(1),
+                    _ => owners.maybe = owners.maybe.saturating_add(1),
                 }
             }
         }
@@ -62,9 +68,15 @@ impl Index {
 
 impl Distinct {
     /// Whether the record's values are its own. `picked` is what `where` said of it.
-    pub fn holds(&self, record: &Record, picked: Truth, index: &Index, misses: &mut Vec<Miss>) -> Truth {
-        let fact = in_record(record, &self.short);
-        let known = match &fact {
+    pub fn holds(
+        &self,
+        record: RecordRef<'_>,
+        picked: Truth,
+        index: &Index,
+        misses: &mut Vec<Miss>,
+    ) -> Truth {
+        let fact = record.fact(&self.short);
+        let known = match &*fact {
             Fact::Known(value) => self.kind.holds(value),
             Fact::Absent => return Truth::True,
             _ => false,
@@ -82,10 +94,10 @@ impl Distinct {
                 _ => Truth::False,
             };
             truth = truth.and(own);
-            others = others.max(owners.sure + owners.maybe);
+            others = others.max(owners.sure.saturating_add(owners.maybe));
         }
         if truth != Truth::True {
-            let found = match &fact {
+            let found = match &*fact {
                 // the value itself may be a person's address: who reads this has the account's name to look it up
                 Fact::Known(_) if known => format!("the same on {others} more"),
                 Fact::Hidden => "hidden from our account".to_owned(),
@@ -102,20 +114,26 @@ impl Distinct {
         truth
     }
 
-    fn values(&self, record: &Record) -> Vec<String> {
-        match record.get(&self.short).and_then(Fact::known) {
+    fn values(&self, record: RecordRef<'_>) -> Vec<Key> {
+        match record.fact(&self.short).known() {
             Some(Value::Set(values) | Value::Flags(values)) => {
-                values.iter().map(|value| value.to_lowercase()).collect()
+                values.iter().map(|value| key(value)).collect()
             }
-            Some(value) => vec![value.to_string().to_lowercase()],
+            Some(value) => vec![key(&value.to_string())],
             None => Vec::new(),
         }
     }
 }
 
+fn key(value: &str) -> Key {
+    let whole = Sha256::digest(value.to_lowercase());
+    whole.first_chunk().copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::facts::Record;
 
     const NOW: OffsetDateTime = time::macros::datetime!(2026-11-24 12:00 UTC);
 
@@ -130,7 +148,7 @@ mod tests {
             kind: Type::Text,
             at: Place::nowhere(),
         };
-        let records: Vec<Record> = mails.into_iter().map(record).collect();
+        let records: Records = mails.into_iter().map(record).collect();
         let index = Index::of(&distinct, None, &Facts::default(), &records, NOW);
         records.iter().map(|r| distinct.holds(r, Truth::True, &index, &mut Vec::new())).collect()
     }

@@ -11,18 +11,34 @@ use crate::baseline::assessment::{
 };
 use crate::baseline::compile::{Compiled, CompiledControl};
 use crate::baseline::facts::{Evidence, hex};
-use crate::baseline::judge::{Judgement, judge};
+use crate::baseline::judge::{Judgement, Naming, judge};
 use crate::baseline::predicate::Miss;
 use crate::baseline::truth::Truth;
 use crate::policy::documents::{Exception, GrantRule, OnUnknown};
 use crate::policy::terms::{Severity, Stage};
 
-/// Judges `evidence`. Exceptions of other members and those not in force at `now` are ignored.
+/// Offenders that an assessment names of one finding: where all people of a domain offend against many controls it would otherwise
+/// be larger than the evidence.
+pub const NAMED: usize = 1_000;
+
+/// Judges `evidence`. Exceptions of other members and those not in force at `now` are ignored. Of each finding the first [`NAMED`]
+/// offenders are named.
 pub fn evaluate(
     baseline: &Compiled,
     evidence: &Evidence,
     exceptions: &[Exception],
     now: OffsetDateTime,
+) -> Assessment {
+    evaluate_naming(baseline, evidence, exceptions, now, NAMED)
+}
+
+/// As [`evaluate`], naming the first `most` offenders of each finding.
+pub fn evaluate_naming(
+    baseline: &Compiled,
+    evidence: &Evidence,
+    exceptions: &[Exception],
+    now: OffsetDateTime,
+    most: usize,
 ) -> Assessment {
     let in_force: Vec<&Exception> =
         exceptions.iter().filter(|e| e.member == evidence.member && e.from <= now && now < e.until).collect();
@@ -30,7 +46,7 @@ pub fn evaluate(
         .controls
         .iter()
         .filter(|control| stage_at(control, baseline.stage, now) != Stage::Draft)
-        .map(|control| finding(baseline, control, evidence, &in_force, now))
+        .map(|control| finding(baseline, control, evidence, &in_force, now, most))
         .collect();
     let grants =
         baseline.grants.iter().map(|(grant, rule)| (*grant, grant_verdict(rule, &findings))).collect();
@@ -69,6 +85,7 @@ fn finding(
     evidence: &Evidence,
     exceptions: &[&Exception],
     now: OffsetDateTime,
+    most: usize,
 ) -> Finding {
     let mine: Vec<&Exception> = exceptions.iter().copied().filter(|e| e.control == control.id).collect();
     let whole = mine.iter().find(|e| e.objects.is_empty());
@@ -80,7 +97,7 @@ fn finding(
         };
         mine.iter().any(|e| e.objects.iter().any(same))
     };
-    let judgement = judge(control, &evidence.facts, now, &covers);
+    let judgement = judge(control, &evidence.facts, now, &Naming { set_aside: &covers, most });
     let plain = match judgement.truth {
         None => Verdict::NotApplicable,
         Some(Truth::True) if judgement.set_aside > 0 => Verdict::Excepted,
@@ -97,7 +114,8 @@ fn finding(
         _ if judgement.set_aside > 0 => mine.iter().min_by_key(|e| e.until),
         _ => None,
     };
-    let offenders = offenders(&judgement, plain, whole.is_some());
+    let named = matches!(plain, Verdict::Fail | Verdict::Excepted | Verdict::Unknown);
+    let failing = if named { judgement.failing } else { 0 };
     Finding {
         control: control.id.clone(),
         title: control.title.clone(),
@@ -107,7 +125,9 @@ fn finding(
         enforce_from: control.enforce_from.filter(|from| now < *from),
         verdict,
         explanation: explanation(&judgement, plain, evidence),
-        offenders,
+        offenders: if named { offenders(&judgement, whole.is_some()) } else { Vec::new() },
+        failing,
+        excepted: if whole.is_some() { failing } else { failing.min(judgement.set_aside) },
         judged: judgement.judged,
         exception: note.map(|e| ExceptionNote {
             owner: e.owner.clone(),
@@ -123,17 +143,14 @@ fn finding(
 }
 
 /// Offenders are named for a failure and for what an exception covers, not for what is borne.
-fn offenders(judgement: &Judgement, plain: Verdict, whole: bool) -> Vec<Offender> {
-    let named = matches!(plain, Verdict::Fail | Verdict::Excepted | Verdict::Unknown);
-    let offenders = judgement.offenders.iter().filter(|_| named);
-    offenders
-        .map(|o| Offender {
-            name: o.name.clone(),
-            dn: o.dn.clone(),
-            found: o.found.clone(),
-            excepted: whole || o.set_aside,
-        })
-        .collect()
+fn offenders(judgement: &Judgement, whole: bool) -> Vec<Offender> {
+    let named = judgement.offenders.iter().map(|o| Offender {
+        name: o.name.clone(),
+        dn: o.dn.clone(),
+        found: o.found.clone(),
+        excepted: whole || o.set_aside,
+    });
+    named.collect()
 }
 
 fn explanation(judgement: &Judgement, verdict: Verdict, evidence: &Evidence) -> Vec<Reason> {
@@ -192,7 +209,7 @@ fn denial_text(finding: &Finding) -> String {
         (Verdict::Unknown, Some(first)) => format!("could not be told: {} {}", first.fact, first.found),
         (Verdict::Unknown, None) => "could not be told".to_owned(),
         (_, Some(first)) => {
-            let n = finding.offenders.iter().filter(|o| !o.excepted).count();
+            let n = finding.failing - finding.excepted;
             let who = if n > 0 { format!("{n} of {} fail: ", finding.judged) } else { String::new() };
             format!("{who}{} is {}, required is {}", first.fact, first.found, first.required)
         }
@@ -227,9 +244,8 @@ fn score(findings: &[Finding]) -> u16 {
         possible += whole;
         earned += match finding.verdict {
             Verdict::Pass => whole,
-            Verdict::Fail if finding.judged > 0 && !finding.offenders.is_empty() => {
-                let failing = u64::try_from(finding.offenders.len()).unwrap_or(u64::MAX);
-                whole * finding.judged.saturating_sub(failing) / finding.judged / 2
+            Verdict::Fail if finding.judged > 0 && finding.failing > 0 => {
+                whole * finding.judged.saturating_sub(finding.failing) / finding.judged / 2
             }
             _ => 0,
         };

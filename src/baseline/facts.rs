@@ -3,73 +3,26 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use crate::baseline::value::Value;
+pub use crate::baseline::fact::{Fact, Record};
+use crate::baseline::records::Records;
 use crate::policy::terms::OdsCode;
 
-/// One fact. Everything but `Known` and `Absent` makes what depends on it unknown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fact {
-    Known(Value),
-    /// Asked, readable, not set.
-    Absent,
-    /// We may not read it.
-    Hidden,
-    /// Asked, and something went wrong.
-    Failed(String),
-    /// Never asked.
-    NotCollected(String),
-}
-
-impl Fact {
-    /// The value, when it is known.
-    pub fn known(&self) -> Option<&Value> {
-        match self {
-            Fact::Known(value) => Some(value),
-            _ => None,
-        }
-    }
-
-    /// A known truth value.
-    pub fn boolean(value: bool) -> Fact {
-        Fact::Known(Value::Boolean(value))
-    }
-
-    /// A known integer.
-    pub fn integer(value: i64) -> Fact {
-        Fact::Known(Value::Integer(value))
-    }
-
-    /// A known text.
-    pub fn text(value: impl Into<String>) -> Fact {
-        Fact::Known(Value::Text(value.into()))
-    }
-
-    /// A known duration of so many seconds.
-    pub fn duration(seconds: i64) -> Fact {
-        Fact::Known(Value::Duration(seconds))
-    }
-
-    /// A known set of names.
-    pub fn set<T: Into<String>>(names: impl IntoIterator<Item = T>) -> Fact {
-        Fact::Known(Value::Set(names.into_iter().map(Into::into).collect()))
-    }
-}
-
-/// Facts by short name (`machine_account_quota`, not `domain.machine_account_quota`).
-pub type Record = BTreeMap<String, Fact>;
-
 /// Records of one kind. Every record should hold the facts `dn` and `name` (texts): offenders are told by them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Collection {
-    pub records: Vec<Record>,
+    pub records: Records,
     /// Known `true` when every record is here. Anything else makes a control over the collection unknown, unless what
     /// is here fails it already.
     pub complete: Fact,
+}
+
+impl Collection {
+    /// A collection of which nothing could be read, and why.
+    pub fn failed(reason: &str) -> Collection {
+        Collection { records: Records::default(), complete: Fact::Failed(reason.to_owned()) }
+    }
 }
 
 /// All facts of one pass.
@@ -140,10 +93,10 @@ pub struct Attestation {
 }
 
 /// Typed facts collected from one member directory in one pass; immutable.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
-    /// [`SCHEMA`].
+    /// [`SCHEMA`](crate::baseline::document::SCHEMA).
     pub schema: u32,
     pub member: OdsCode,
     /// In UTC; ages were taken at this time.
@@ -164,15 +117,12 @@ pub struct Evidence {
     pub signature: String,
 }
 
-/// The version of the evidence document that this program writes.
-pub const SCHEMA: u32 = 1;
-
 /// Why an evidence document cannot be relied on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EvidenceError {
     #[error("the evidence is not valid JSON of a known shape: {0}")]
     Unreadable(String),
-    #[error("the evidence has schema {0}, this program knows 1")]
+    #[error("the evidence has schema {0}, this program knows 1 and 2")]
     Schema(u32),
     #[error("the evidence does not match its own hash")]
     Hash,
@@ -183,12 +133,6 @@ pub enum EvidenceError {
 }
 
 impl Evidence {
-    /// SHA-256 over the canonical JSON of everything but `hash` and `signature`, lower-case hex.
-    pub fn content_hash(&self) -> String {
-        let bare = Evidence { hash: String::new(), signature: String::new(), ..self.clone() };
-        hex(&Sha256::digest(bare.to_json()))
-    }
-
     /// The document with its hash filled in, not signed.
     #[must_use]
     pub fn sealed(mut self) -> Evidence {
@@ -207,27 +151,6 @@ impl Evidence {
     pub fn signed(mut self, signature: &[u8]) -> Evidence {
         self.signature = hex(signature);
         self
-    }
-
-    /// Canonical JSON: keys in a fixed order, no white space. The same evidence gives the same bytes.
-    pub fn to_json(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
-    }
-
-    /// Reads a document and checks its schema and its hash (not its signature).
-    ///
-    /// # Errors
-    /// Not JSON of this shape; another schema; a hash that does not fit.
-    pub fn from_json(bytes: &[u8]) -> Result<Evidence, EvidenceError> {
-        let evidence: Evidence =
-            serde_json::from_slice(bytes).map_err(|error| EvidenceError::Unreadable(error.to_string()))?;
-        if evidence.schema != SCHEMA {
-            return Err(EvidenceError::Schema(evidence.schema));
-        }
-        if evidence.hash != evidence.content_hash() {
-            return Err(EvidenceError::Hash);
-        }
-        Ok(evidence)
     }
 
     /// Checks the hash, the signature by `public_key` (Ed25519, 32 bytes) and that it follows `previous` (`None`: the

@@ -4,8 +4,9 @@ use time::OffsetDateTime;
 
 use crate::baseline::compile::{CompiledControl, CompiledGrade, CompiledRequirement};
 use crate::baseline::distinct::Index;
-use crate::baseline::facts::{Collection, Fact, Facts, Record};
-use crate::baseline::predicate::{Check, Miss, OfMember, OfRecord, Test, in_record};
+use crate::baseline::facts::{Collection, Fact, Facts};
+use crate::baseline::predicate::{Check, Miss, OfMember, OfRecord, Test};
+use crate::baseline::records::RecordRef;
 use crate::baseline::truth::Truth;
 use crate::baseline::value::Value;
 use crate::policy::documents::Tolerance;
@@ -18,13 +19,39 @@ pub struct Judgement {
     /// `None`: not applicable.
     pub truth: Option<Truth>,
     pub misses: Vec<Miss>,
+    /// The first of those that fail.
     pub offenders: Vec<Offending>,
+    /// How many fail, those that are set aside included.
+    pub failing: u64,
+    /// How many of them are set aside.
+    pub set_aside: u64,
     /// Records that were judged; 1 without `for_each`.
     pub judged: u64,
     /// Raised by the grade.
     pub severity: Severity,
-    /// How many of the offenders were set aside.
-    pub set_aside: usize,
+}
+
+impl Judgement {
+    /// A judgement that names nobody.
+    fn of(control: &CompiledControl, truth: Option<Truth>, misses: Vec<Miss>) -> Judgement {
+        Judgement {
+            truth,
+            misses,
+            offenders: Vec::new(),
+            failing: 0,
+            set_aside: 0,
+            judged: 0,
+            severity: control.severity,
+        }
+    }
+}
+
+/// Which records an exception covers, and how many offenders are named.
+pub struct Naming<'a> {
+    /// Says of a record, by name and DN, whether an exception covers it.
+    pub set_aside: &'a dyn Fn(&str, &str) -> bool,
+    /// Offenders beyond are counted.
+    pub most: usize,
 }
 
 /// A record that fails.
@@ -36,12 +63,12 @@ pub struct Offending {
     pub set_aside: bool,
 }
 
-/// Judges one control. `set_aside` says of a record (by name and DN) whether an exception covers it.
+/// Judges one control.
 pub fn judge(
     control: &CompiledControl,
     facts: &Facts,
     now: OffsetDateTime,
-    set_aside: &dyn Fn(&str, &str) -> bool,
+    naming: &Naming<'_>,
 ) -> Judgement {
     let mut when_misses = Vec::new();
     let when = control
@@ -49,19 +76,12 @@ pub fn judge(
         .as_ref()
         .map_or(Truth::True, |when| when.evaluate(&OfMember(facts), now, &mut when_misses));
     if when == Truth::False {
-        return Judgement {
-            truth: None,
-            misses: Vec::new(),
-            offenders: Vec::new(),
-            judged: 0,
-            severity: control.severity,
-            set_aside: 0,
-        };
+        return Judgement::of(control, None, Vec::new());
     }
     let mut out = match &control.for_each {
         None => single(control, facts, now),
         Some(name) => match facts.collections.get(name) {
-            Some(collection) => several(control, facts, collection, now, set_aside),
+            Some(collection) => several(control, facts, collection, now, naming),
             None => missing(control, name),
         },
     };
@@ -78,7 +98,7 @@ fn single(control: &CompiledControl, facts: &Facts, now: OffsetDateTime) -> Judg
     let mut misses = Vec::new();
     let truth = require.evaluate(&OfMember(facts), now, &mut misses);
     let severity = graded(control, truth, |grade| facts.get(&grade.fact));
-    Judgement { truth: Some(truth), misses, offenders: Vec::new(), judged: 1, severity, set_aside: 0 }
+    Judgement { judged: 1, severity, ..Judgement::of(control, Some(truth), misses) }
 }
 
 fn missing(control: &CompiledControl, collection: &str) -> Judgement {
@@ -89,14 +109,7 @@ fn missing(control: &CompiledControl, collection: &str) -> Judgement {
         place: Place::nowhere(),
         truth: Truth::Unknown,
     };
-    Judgement {
-        truth: Some(Truth::Unknown),
-        misses: vec![miss],
-        offenders: Vec::new(),
-        judged: 0,
-        severity: control.severity,
-        set_aside: 0,
-    }
+    Judgement::of(control, Some(Truth::Unknown), vec![miss])
 }
 
 fn graded(control: &CompiledControl, truth: Truth, fact: impl Fn(&CompiledGrade) -> Fact) -> Severity {
@@ -123,6 +136,10 @@ struct Tally {
     maybe_picked: u64,
     /// Neither pass nor fail.
     unknown: u64,
+    /// Fail, those that are set aside included.
+    failing: u64,
+    set_aside: u64,
+    /// The first of them.
     offenders: Vec<Offending>,
     misses: Vec<Miss>,
     unknown_misses: Vec<Miss>,
@@ -134,7 +151,7 @@ fn several(
     facts: &Facts,
     collection: &Collection,
     now: OffsetDateTime,
-    set_aside: &dyn Fn(&str, &str) -> bool,
+    naming: &Naming<'_>,
 ) -> Judgement {
     let mut tally = Tally::default();
     let index = match &control.require {
@@ -143,15 +160,14 @@ fn several(
         }
         _ => Index::default(),
     };
-    for record in &collection.records {
-        tally_record(control, OfRecord { facts, record }, &index, now, set_aside, &mut tally);
+    for record in collection.records.iter() {
+        tally_record(control, OfRecord { facts, record }, &index, now, naming, &mut tally);
     }
     let complete = collection.complete == Fact::Known(Value::Boolean(true));
-    let failing = tally.offenders.iter().filter(|o| !o.set_aside).count();
-    let set_aside = tally.offenders.len() - failing;
+    let failing = tally.failing - tally.set_aside;
     let truth = match &control.require {
         CompiledRequirement::Holds(_) | CompiledRequirement::Distinct(_) => {
-            tolerated(&control.tolerate, u64::try_from(failing).unwrap_or(u64::MAX), &tally, complete)
+            tolerated(&control.tolerate, failing, &tally, complete)
         }
         CompiledRequirement::Count(tests) => counted(tests, &mut tally, complete),
     };
@@ -169,9 +185,10 @@ fn several(
         truth: Some(truth),
         misses,
         offenders: tally.offenders,
+        failing: tally.failing,
+        set_aside: tally.set_aside,
         judged: tally.picked + tally.maybe_picked,
         severity,
-        set_aside,
     }
 }
 
@@ -196,10 +213,10 @@ fn tally_record(
     lookup: OfRecord<'_>,
     index: &Index,
     now: OffsetDateTime,
-    set_aside: &dyn Fn(&str, &str) -> bool,
+    naming: &Naming<'_>,
     tally: &mut Tally,
 ) {
-    let OfRecord { facts, record } = lookup;
+    let record = lookup.record;
     let mut misses = Vec::new();
     let picked = control.filter.as_ref().map_or(Truth::True, |f| f.evaluate(&lookup, now, &mut misses));
     match picked {
@@ -223,26 +240,39 @@ fn tally_record(
                 tally.unknown_misses = misses.into_iter().filter(|m| m.truth == Truth::Unknown).collect();
             }
         }
-        Truth::False => {
-            let (name, dn) = (label(record, "name"), label(record, "dn"));
-            misses.retain(|m| m.truth == Truth::False);
-            let found: Vec<String> = misses.iter().map(|m| format!("{} {}", short(m), m.found)).collect();
-            let set_aside = set_aside(&name, &dn);
-            if !set_aside {
-                tally.worst = tally.worst.max(control.grade.as_ref().map(|_| {
-                    graded(control, Truth::False, |grade| {
-                        grade
-                            .in_record
-                            .as_ref()
-                            .map_or_else(|| facts.get(&grade.fact), |short| in_record(record, short))
-                    })
-                }));
-            }
-            if tally.misses.is_empty() && !set_aside {
-                tally.misses = misses;
-            }
-            tally.offenders.push(Offending { name, dn, found: found.join(", "), set_aside });
+        Truth::False => offend(control, &lookup, misses, naming, tally),
+    }
+}
+
+/// Counts a record that fails, and names it while there is room.
+fn offend(
+    control: &CompiledControl,
+    lookup: &OfRecord<'_>,
+    mut misses: Vec<Miss>,
+    naming: &Naming<'_>,
+    tally: &mut Tally,
+) {
+    let OfRecord { facts, record } = *lookup;
+    let (name, dn) = (label(record, "name"), label(record, "dn"));
+    let set_aside = (naming.set_aside)(&name, &dn);
+    tally.failing += 1;
+    tally.set_aside += u64::from(set_aside);
+    misses.retain(|m| m.truth == Truth::False);
+    if !set_aside {
+        let severity = control.grade.as_ref().map(|_| {
+            graded(control, Truth::False, |grade| match &grade.in_record {
+                Some(short) => record.fact(short).into_owned(),
+                None => facts.get(&grade.fact),
+            })
+        });
+        tally.worst = tally.worst.max(severity);
+        if tally.misses.is_empty() {
+            tally.misses.clone_from(&misses);
         }
+    }
+    if tally.offenders.len() < naming.most {
+        let found: Vec<String> = misses.iter().map(|m| format!("{} {}", short(m), m.found)).collect();
+        tally.offenders.push(Offending { name, dn, found: found.join(", "), set_aside });
     }
 }
 
@@ -250,8 +280,8 @@ fn short(miss: &Miss) -> &str {
     miss.fact.rsplit('.').next().unwrap_or(&miss.fact)
 }
 
-fn label(record: &Record, fact: &str) -> String {
-    match record.get(fact).and_then(Fact::known) {
+fn label(record: RecordRef<'_>, fact: &str) -> String {
+    match record.fact(fact).known() {
         Some(value) => value.to_string(),
         None => String::new(),
     }
@@ -301,6 +331,7 @@ fn counted(tests: &[Test], tally: &mut Tally, complete: bool) -> Truth {
         }
     }
     if whole == Truth::True {
+        (tally.failing, tally.set_aside) = (0, 0);
         tally.offenders.clear();
     }
     whole

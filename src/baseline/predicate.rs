@@ -1,12 +1,14 @@
 //! Conditions with their types checked, ready to be evaluated against facts.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use regex::Regex;
 use time::OffsetDateTime;
 
-use crate::baseline::facts::{Fact, Facts, Record};
+use crate::baseline::facts::{Fact, Facts};
 use crate::baseline::literal::Moment;
+use crate::baseline::records::RecordRef;
 use crate::baseline::truth::Truth;
 use crate::baseline::value::{Element, Ladder, Type, Value, duration_text};
 use crate::policy::fault::Place;
@@ -68,36 +70,32 @@ pub struct Miss {
 /// Gives facts by full name, or by short name of the record at hand.
 pub trait Lookup {
     /// The fact that a test asks for.
-    fn fact(&self, test: &Test) -> Fact;
+    fn fact(&self, test: &Test) -> Cow<'_, Fact>;
 }
 
 /// Facts of the member.
 pub struct OfMember<'a>(pub &'a Facts);
 
 impl Lookup for OfMember<'_> {
-    fn fact(&self, test: &Test) -> Fact {
-        self.0.get(&test.fact)
+    fn fact(&self, test: &Test) -> Cow<'_, Fact> {
+        Cow::Owned(self.0.get(&test.fact))
     }
 }
 
 /// Facts of a record, and those of its member.
+#[derive(Clone, Copy)]
 pub struct OfRecord<'a> {
     pub facts: &'a Facts,
-    pub record: &'a Record,
+    pub record: RecordRef<'a>,
 }
 
 impl Lookup for OfRecord<'_> {
-    fn fact(&self, test: &Test) -> Fact {
+    fn fact(&self, test: &Test) -> Cow<'_, Fact> {
         match &test.in_record {
-            Some(short) => in_record(self.record, short),
-            None => self.facts.get(&test.fact),
+            Some(short) => self.record.fact(short),
+            None => Cow::Owned(self.facts.get(&test.fact)),
         }
     }
-}
-
-/// A fact of a record by its short name.
-pub fn in_record(record: &Record, short: &str) -> Fact {
-    record.get(short).cloned().unwrap_or_else(|| Fact::NotCollected("the record does not hold it".into()))
 }
 
 impl Predicate {

@@ -9,9 +9,11 @@ use time::macros::datetime;
 use crate::baseline::assessment::{Assessment, Verdict};
 use crate::baseline::catalogue::Catalogue;
 use crate::baseline::compile::Compiled;
+use crate::baseline::document::SCHEMA;
 use crate::baseline::evaluate::evaluate;
-use crate::baseline::facts::{Collection, Evidence, Fact, Facts, Record, SCHEMA};
+use crate::baseline::facts::{Collection, Evidence, Fact, Facts, Record};
 use crate::baseline::literal;
+use crate::baseline::records::{RecordRef, Records};
 use crate::baseline::value::Type;
 use crate::policy::documents::{Exception, PolicyTest};
 use crate::policy::fault::{Fault, Place, Placed};
@@ -150,7 +152,8 @@ fn give(
 ) -> Result<(), Vec<Fault>> {
     if let Some(known) = catalogue.collections.get(&name.value) {
         let kinds: BTreeMap<&str, &Type> = known.iter().map(|(k, v)| (k.as_str(), &v.kind)).collect();
-        let known = facts.collections.get(&name.value).map_or(&[][..], |c| c.records.as_slice());
+        let none = Records::default();
+        let known = facts.collections.get(&name.value).map_or(&none, |c| &c.records);
         let collection = collection(&name.value, &kinds, node, known)?;
         facts.collections.insert(name.value.clone(), collection);
         return Ok(());
@@ -173,7 +176,7 @@ fn collection(
     name: &str,
     kinds: &BTreeMap<&str, &Type>,
     node: &Node,
-    known: &[Record],
+    known: &Records,
 ) -> Result<Collection, Vec<Fault>> {
     let (mut list, mut complete) = (Some(node), Fact::boolean(true));
     if let Content::Map(entries) = &node.content {
@@ -203,7 +206,7 @@ fn record(
     name: &str,
     kinds: &BTreeMap<&str, &Type>,
     node: &Node,
-    known: &[Record],
+    known: &Records,
     faults: &mut Vec<Fault>,
 ) -> Record {
     let Content::Map(entries) = &node.content else {
@@ -213,10 +216,10 @@ fn record(
     let mut record = Record::new();
     if let Some((_, like)) = entries.iter().find(|(key, _)| key.value == LIKE) {
         let wanted = like.scalar().unwrap_or_default();
-        let names =
-            || known.iter().filter_map(|r| r.get("name").and_then(Fact::known).map(ToString::to_string));
-        match names().position(|found| found == wanted).and_then(|at| known.get(at)) {
-            Some(found) => record.clone_from(found),
+        let name_of = |r: RecordRef<'_>| r.fact("name").known().map(ToString::to_string);
+        let names = || known.iter().filter_map(name_of);
+        match known.iter().find(|found| name_of(*found).as_deref() == Some(wanted)) {
+            Some(found) => record = found.to_record(),
             None => {
                 let fault = Fault::new(&like.at, format!("`{name}` has no record `{wanted}` to be like"));
                 let names: Vec<String> = names().collect();

@@ -1,11 +1,13 @@
 //! The other values that the store keeps: documents with the few fields that they are found by.
 //!
-//! Every `document` is JSON as bytes, kept and given back unchanged, so that a hash over it stays true.
+//! Every `document` is JSON as bytes, kept and given back unchanged, so that a hash over it stays true; evidence comes packed, because it can
+//! be large.
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::policy::terms::{Grant, OdsCode};
+use crate::store::packed::Packed;
 
 /// One evidence document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub struct EvidenceRecord {
     pub previous: Option<String>,
     /// In UTC.
     pub collected_at: OffsetDateTime,
-    pub document: Vec<u8>,
+    pub document: Packed,
 }
 
 /// One assessment.

@@ -9,11 +9,13 @@ use portcullis::app::watch::Watch;
 use portcullis::app::{gates, policies};
 use portcullis::assess::judge::judge;
 use portcullis::assess::run::sign;
-use portcullis::baseline::facts::{Evidence, Fact, Facts, SCHEMA};
+use portcullis::baseline::document::SCHEMA;
+use portcullis::baseline::facts::{Evidence, Fact, Facts};
 use portcullis::enrol::lifecycle::Step;
 use portcullis::enrol::run::{self, By};
 use portcullis::policy::terms::{Grant, Membership, OdsCode};
 use portcullis::store::member::Member;
+use portcullis::store::packed::Packed;
 use portcullis::store::port::Store;
 use portcullis::store::record::{AssessmentRecord, EvidenceRecord, Lease, StagedObject, StagedPage};
 use portcullis::store::sqlite::store::SqliteStore;
@@ -75,7 +77,7 @@ impl House {
             hash: evidence.hash.clone(),
             previous: evidence.previous.clone(),
             collected_at: evidence.collected_at,
-            document: evidence.to_json(),
+            document: Packed::by(|out| evidence.write(out)).unwrap(),
         };
         store.put_evidence(&record).unwrap();
         let set = self.core.policy.load_full().unwrap().set.clone();
@@ -188,7 +190,7 @@ fn tampered_evidence_closes() {
     house.keep(house.core.store.as_ref(), BAD);
     let raw = rusqlite::Connection::open(house.stage.path("data").join("portcullis.sqlite")).unwrap();
     let bad = house.core.store.latest_evidence(&ods("RXA")).unwrap().unwrap();
-    let mut forged = Evidence::from_json(&bad.document).unwrap();
+    let mut forged = Evidence::read(bad.document.open()).unwrap();
     forged.facts.set("tls.versions", Fact::set(GOOD.iter().copied()));
     let forged = forged.sealed().signed(&[0; 64]);
     raw.execute(
@@ -340,7 +342,7 @@ fn old_evidence_goes_and_no_gate_moves() {
     let newest = house.core.store.recent_assessments(&ods("RXA"), 64).unwrap();
     for record in &newest {
         let evidence = house.core.store.evidence(&record.evidence_hash).unwrap().unwrap();
-        let document = Evidence::from_json(&evidence.document).unwrap();
+        let document = Evidence::read(evidence.document.open()).unwrap();
         document.verify(house.core.signer.public_key(), evidence.previous.as_deref()).unwrap();
     }
     let oldest = house.core.store.evidence(&newest.last().unwrap().evidence_hash).unwrap().unwrap();

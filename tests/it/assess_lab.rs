@@ -107,7 +107,7 @@ async fn evidence(lab: &Lab, member: &str) -> Evidence {
         }
         for (name, collection) in &evidence.facts.collections {
             let privileged =
-                collection.records.iter().filter(|r| r.get("privileged") == Some(&Fact::boolean(true)));
+                collection.records.iter().filter(|r| *r.fact("privileged") == Fact::boolean(true));
             let privileged: Vec<_> = privileged.filter_map(|r| r.get("name")).collect();
             eprintln!(
                 "{member} {name}: {} {:?} privileged {privileged:?}",

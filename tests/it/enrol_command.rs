@@ -4,7 +4,8 @@ use std::process::{Command, Output};
 
 use portcullis::ambient::clock::Clock;
 use portcullis::assess::judge::judge;
-use portcullis::baseline::facts::{Evidence, Fact, Facts, SCHEMA};
+use portcullis::baseline::document::SCHEMA;
+use portcullis::baseline::facts::{Evidence, Fact, Facts};
 use portcullis::enrol::run::{self, By};
 use portcullis::policy::set::PolicySet;
 use portcullis::store::member::Member;

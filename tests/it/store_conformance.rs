@@ -9,6 +9,7 @@ use portcullis::secret::reference::SecretReference;
 use portcullis::store::audit::NewAudit;
 use portcullis::store::error::StoreError;
 use portcullis::store::member::{Connection, Controller, Member, Transition};
+use portcullis::store::packed::Packed;
 use portcullis::store::port::{Store, Thinned};
 use portcullis::store::record::{
     Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, Lease, NewJournalEntry,
@@ -132,7 +133,7 @@ fn evidence(store: &dyn Store) {
         hash: hash.into(),
         previous: previous.map(Into::into),
         collected_at: NOW,
-        document: br#"{"a":1}"#.to_vec(),
+        document: Packed::of(br#"{"a":1}"#).unwrap(),
     };
     assert_eq!(store.latest_evidence(&ods("RXA")).unwrap(), None);
     assert!(matches!(store.put_evidence(&record("b", Some("a"))), Err(StoreError::Conflict(_))));
@@ -172,7 +173,8 @@ fn documents(store: &dyn Store) {
     let mut previous = None;
     for (n, document) in documents.into_iter().enumerate() {
         let hash = format!("e{n}");
-        let evidence = EvidenceRecord { document: document.clone(), ..an_evidence(&hash, previous, NOW) };
+        let packed = Packed::of(&document).unwrap();
+        let evidence = EvidenceRecord { document: packed, ..an_evidence(&hash, previous, NOW) };
         store.put_evidence(&evidence).unwrap();
         assert_eq!(store.evidence(&hash).unwrap().as_ref(), Some(&evidence));
         assert_eq!(store.latest_evidence(&ods("RXA")).unwrap(), Some(evidence));
@@ -186,7 +188,7 @@ fn documents(store: &dyn Store) {
 
 /// A small evidence document of RXA.
 pub fn an_evidence(hash: &str, previous: Option<String>, at: OffsetDateTime) -> EvidenceRecord {
-    let document = format!(r#"{{"hash":"{hash}"}}"#).into_bytes();
+    let document = Packed::of(format!(r#"{{"hash":"{hash}"}}"#).as_bytes()).unwrap();
     EvidenceRecord { member: ods("RXA"), hash: hash.into(), previous, collected_at: at, document }
 }
 

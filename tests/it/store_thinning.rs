@@ -7,10 +7,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use portcullis::store::error::StoreError;
+use portcullis::store::packed::{DOCUMENT_MAX, Packed};
 use portcullis::store::port::Store;
 use portcullis::store::record::{AssessmentRecord, EvidenceRecord};
 use portcullis::store::settings::{Retention, Settings};
-use portcullis::store::sqlite::pack::DOCUMENT_MAX;
 use portcullis::store::sqlite::store::SqliteStore;
 use proptest::prelude::*;
 use rusqlite::{Connection, params};
@@ -191,7 +191,7 @@ fn an_old_file_is_read_and_thinned() {
     back_to_schema_1(directory.path());
     let old = raw(directory.path());
     for n in 0..10 {
-        let document = an_evidence(&format!("e{n}"), None, NOW).document;
+        let document = an_evidence(&format!("e{n}"), None, NOW).document.unpack("it").unwrap();
         old.execute("UPDATE evidence SET document = ?1 WHERE hash = ?2", params![document, format!("e{n}")])
             .unwrap();
         let document = an_assessment(&format!("a{n}"), "", NOW).document;
@@ -204,8 +204,10 @@ fn an_old_file_is_read_and_thinned() {
     assert_eq!(plain, 10);
     drop(old);
     let store = open(directory.path());
+    let found = store.latest_evidence(&ods("RXA")).unwrap().unwrap();
     let expected = an_evidence("e9", Some("e8".into()), NOW);
-    assert_eq!(store.latest_evidence(&ods("RXA")).unwrap(), Some(expected));
+    assert_eq!(found.document.unpack("e9").unwrap(), expected.document.unpack("e9").unwrap());
+    assert_eq!((found.hash, found.previous), (expected.hash, expected.previous));
     assert_eq!(store.recent_assessments(&ods("RXA"), 1).unwrap(), [an_assessment("a9", "e9", NOW)]);
     pass(&store, 10, NOW);
     // the gate record of before is heeded
@@ -294,12 +296,14 @@ fn a_long_run_stops_growing() {
         let now = NOW + Duration::from_secs(4 * 3_600) * n;
         let previous = store.latest_evidence(&ods("RXA")).unwrap().map(|evidence| evidence.hash);
         let hash = format!("e{n}");
-        let evidence = EvidenceRecord { document: people(300, n), ..an_evidence(&hash, previous, now) };
-        store.put_evidence(&evidence).unwrap();
+        let document = people(300, n);
+        plain += document.len();
+        let document = Packed::of(&document).unwrap();
+        store.put_evidence(&EvidenceRecord { document, ..an_evidence(&hash, previous, now) }).unwrap();
         let assessment =
             AssessmentRecord { document: people(30, n), ..an_assessment(&format!("a{n}"), &hash, now) };
         store.put_assessment(&assessment, &audit("assess")).unwrap();
-        plain += evidence.document.len() + assessment.document.len();
+        plain += assessment.document.len();
         if n % 3 == 0 {
             assert!(!store.thin(&ods("RXA"), &keep, &[], now).unwrap().more);
         }
@@ -337,7 +341,8 @@ fn a_file_that_is_mostly_free_becomes_smaller() {
     let mut previous = None;
     for n in 0..40 {
         let hash = format!("e{n}");
-        let evidence = EvidenceRecord { document: noise(400_000), ..an_evidence(&hash, previous, NOW) };
+        let document = Packed::of(&noise(400_000)).unwrap();
+        let evidence = EvidenceRecord { document, ..an_evidence(&hash, previous, NOW) };
         store.put_evidence(&evidence).unwrap();
         previous = Some(hash);
     }

@@ -9,6 +9,7 @@ use portcullis::policy::terms::{Grant, Membership, OdsCode};
 use portcullis::secret::reference::SecretReference;
 use portcullis::store::audit::NewAudit;
 use portcullis::store::member::{Connection, Controller, Member};
+use portcullis::store::packed::Packed;
 use portcullis::store::port::Store;
 use portcullis::store::record::{EvidenceRecord, GateRecord};
 use portcullis::store::settings::Settings;
@@ -118,7 +119,7 @@ impl Stage {
             hash: "evidence".to_owned(),
             previous: None,
             collected_at: now,
-            document: b"{}".to_vec(),
+            document: Packed::of(b"{}").unwrap(),
         };
         store.put_evidence(&evidence).unwrap();
         let stage = Stage { folder, store, ods };

@@ -17,7 +17,7 @@ const SHORTEST: usize = 2;
 /// The collection of what the directory keeps: DN and DER of each.
 pub fn certificates(kept: &Result<Vec<(String, Vec<u8>)>, String>, now: OffsetDateTime) -> Collection {
     match kept {
-        Err(reason) => Collection { records: Vec::new(), complete: Fact::Failed(reason.clone()) },
+        Err(reason) => Collection::failed(reason),
         Ok(kept) => Collection {
             records: kept
                 .iter()
@@ -94,7 +94,7 @@ mod tests {
     const NOW: OffsetDateTime = time::macros::datetime!(2026-11-24 12:00 UTC);
 
     fn one(dn: &str, der: Vec<u8>) -> Record {
-        certificates(&Ok(vec![(dn.to_owned(), der)]), NOW).records.pop().unwrap()
+        certificates(&Ok(vec![(dn.to_owned(), der)]), NOW).records.get(0).unwrap().to_record()
     }
 
     #[test]

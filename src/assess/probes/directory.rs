@@ -15,6 +15,7 @@ use crate::baseline::catalogue::needs;
 use crate::baseline::compile::Read;
 use crate::baseline::decode::decode;
 use crate::baseline::facts::{Collection, Fact, Provenance, Record};
+use crate::baseline::records::Records;
 use crate::baseline::value::Value;
 use crate::directory::request::{Scope, Search, SearchDone};
 use crate::ldap::entry::Entry;
@@ -60,7 +61,7 @@ async fn run(
         Ok(search) => search,
         Err(reason) => return fail(planned, &reason, gathered),
     };
-    let mut found: Vec<Vec<Record>> = planned.reads.iter().map(|_| Vec::new()).collect();
+    let mut found: Vec<Records> = planned.reads.iter().map(|_| Records::default()).collect();
     let mut overflow = false;
     let outcome = session
         .directory
@@ -101,11 +102,12 @@ async fn run(
 }
 
 /// A declared record: the one entry there should be.
-fn single(read: &Read, mut records: Vec<Record>, done: &SearchDone, gathered: &mut Gathered) {
+fn single(read: &Read, records: Records, done: &SearchDone, gathered: &mut Gathered) {
     let missing = match (records.len(), done.code) {
         (1, _) => {
-            if let Some(record) = records.pop() {
-                gathered.facts.records.entry(read.name.clone()).or_default().extend(record);
+            if let Some(record) = records.get(0) {
+                let facts = gathered.facts.records.entry(read.name.clone()).or_default();
+                facts.extend(record.to_record());
             }
             return;
         }
@@ -196,8 +198,7 @@ fn fail(planned: &PlannedSearch, reason: &str, gathered: &mut Gathered) {
     for read in &planned.reads {
         match read.shape {
             Shape::Collection => {
-                let collection = Collection { records: Vec::new(), complete: fact.clone() };
-                gathered.facts.collections.insert(read.name.clone(), collection);
+                gathered.facts.collections.insert(read.name.clone(), Collection::failed(reason));
             }
             Shape::Record => {
                 for name in read.attributes.keys().chain(&read.computed) {

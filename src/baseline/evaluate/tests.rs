@@ -2,7 +2,8 @@ use proptest::prelude::*;
 use time::macros::datetime;
 
 use super::*;
-use crate::baseline::facts::{Collection, Fact, Facts, Record, SCHEMA};
+use crate::baseline::document::SCHEMA;
+use crate::baseline::facts::{Collection, Fact, Facts, Record};
 use crate::policy::fault::Place;
 use crate::policy::set::PolicySet;
 use crate::policy::source::Source;
@@ -65,7 +66,7 @@ fn user(name: &str, card: Fact, enabled: Fact) -> Record {
 fn evidence(chain: Fact, users: Vec<Record>, complete: Fact) -> Evidence {
     let mut facts = Facts::default();
     facts.set("tls.chain_valid", chain);
-    facts.collections.insert("users".to_owned(), Collection { records: users, complete });
+    facts.collections.insert("users".to_owned(), Collection { records: users.into(), complete });
     sealed(facts)
 }
 
@@ -155,6 +156,24 @@ fn offenders_tolerance_and_exceptions() {
 }
 
 #[test]
+fn offenders_beyond_the_first_are_counted() {
+    let users: Vec<Record> = (0..NAMED + 50).map(|n| user(&format!("u{n}"), no(), yes())).collect();
+    let evidence = evidence(yes(), users, yes());
+    let excepted = [exception("cards", &["u3", &format!("u{}", NAMED + 2)])];
+    let assessment = evaluate(&compiled(), &evidence, &excepted, NOW);
+    let finding = assessment.finding("cards").unwrap();
+    assert_eq!((finding.offenders.len(), finding.failing, finding.excepted), (NAMED, 1_050, 2));
+    assert_eq!(finding.verdict, Verdict::Fail);
+    let reason = &assessment.grants[&Grant::Sync].denials[0].reason;
+    assert!(reason.contains("1048 of 1050 fail"), "{reason}");
+    let all = evaluate_naming(&compiled(), &evidence, &excepted, NOW, usize::MAX);
+    assert_eq!(all.finding("cards").unwrap().offenders.len(), 1_050);
+    assert_eq!((all.score, &all.grants), (assessment.score, &assessment.grants));
+    let few = assessment.finding("share").unwrap();
+    assert_eq!((few.failing, few.excepted), (1_050, 0));
+}
+
+#[test]
 fn a_read_that_was_cut_off_fails_but_never_passes() {
     let cut = || Fact::Failed("cut off".into());
     let few = evaluate(&compiled(), &evidence(yes(), vec![user("a", yes(), yes())], cut()), &[], NOW);
@@ -173,7 +192,7 @@ fn evidence_that_was_touched_is_told() {
     let good = evidence(yes(), vec![], yes());
     assert_eq!(Evidence::from_json(&good.to_json()).unwrap(), good);
     let text = String::from_utf8(good.to_json()).unwrap();
-    let touched = text.replacen("\"boolean\":true", "\"boolean\":false", 1);
+    let touched = text.replacen("\"chain_valid\":true", "\"chain_valid\":false", 1);
     assert_ne!(text, touched);
     assert!(Evidence::from_json(touched.as_bytes()).is_err());
     assert!(good.verify(&[0; 32], None).is_err(), "not signed");
@@ -259,7 +278,9 @@ fn of_rights(rights: Fact, privileged: Fact, complete: Fact) -> Facts {
         ("rights".to_owned(), rights),
     ]);
     let mut facts = Facts::default();
-    facts.collections.insert("access_rights".to_owned(), Collection { records: vec![record], complete });
+    facts
+        .collections
+        .insert("access_rights".to_owned(), Collection { records: vec![record].into(), complete });
     facts
 }
 

@@ -4,21 +4,17 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::policy::terms::{Grant, OdsCode};
 use crate::store::error::StoreError;
+use crate::store::packed::{DOCUMENT_MAX, Packed};
 use crate::store::record::{AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord};
 use crate::store::sqlite::fault::{fault, from_json, instant, nanoseconds, to_json};
-use crate::store::sqlite::pack::{DOCUMENT_MAX, unpack};
 
 /// The document of a row that is small enough to be read. SQLite tells the length without reading the row.
 fn bounded_document() -> String {
     format!("CASE WHEN length(document) <= {DOCUMENT_MAX} THEN document END")
 }
 
-/// Keeps evidence that follows the member's latest, its document packed.
-pub fn put_evidence(
-    transaction: &Transaction<'_>,
-    evidence: &EvidenceRecord,
-    packed: &[u8],
-) -> Result<(), StoreError> {
+/// Keeps evidence that follows the member's latest.
+pub fn put_evidence(transaction: &Transaction<'_>, evidence: &EvidenceRecord) -> Result<(), StoreError> {
     let latest: Option<String> = transaction
         .query_row(
             "SELECT hash FROM evidence WHERE ods = ?1 ORDER BY seq DESC LIMIT 1",
@@ -38,7 +34,7 @@ pub fn put_evidence(
                 evidence.member.as_str(),
                 evidence.previous,
                 nanoseconds(evidence.collected_at),
-                packed
+                evidence.document.bytes()
             ],
         )
         .map_err(fault)?;
@@ -65,9 +61,9 @@ impl EvidenceRow {
         })
     }
 
-    /// The record, its document unpacked.
+    /// The record, its document read through.
     pub fn open(self) -> Result<EvidenceRecord, StoreError> {
-        let document = unpack(self.document, &format!("evidence {}", self.hash))?;
+        let document = Packed::from_row(self.document, &format!("evidence {}", self.hash))?;
         let (member, collected_at) = (code(&self.ods)?, instant(self.at)?);
         Ok(EvidenceRecord { member, hash: self.hash, previous: self.previous, collected_at, document })
     }
@@ -95,7 +91,7 @@ pub fn latest_evidence(connection: &Connection, ods: &OdsCode) -> Result<Option<
 pub fn put_assessment(
     transaction: &Transaction<'_>,
     assessment: &AssessmentRecord,
-    packed: &[u8],
+    packed: &Packed,
 ) -> Result<(), StoreError> {
     transaction
         .execute(
@@ -107,7 +103,7 @@ pub fn put_assessment(
                 nanoseconds(assessment.assessed_at),
                 assessment.policy_hash,
                 assessment.evidence_hash,
-                packed
+                packed.bytes()
             ],
         )
         .map_err(fault)?;
@@ -138,7 +134,8 @@ impl AssessmentRow {
 
     /// The record, its document unpacked.
     pub fn open(self) -> Result<AssessmentRecord, StoreError> {
-        let document = unpack(self.document, &format!("assessment {}", self.id))?;
+        let what = format!("assessment {}", self.id);
+        let document = Packed::from_row(self.document, &what)?.unpack(&what)?;
         let (member, assessed_at) = (code(&self.ods)?, instant(self.at)?);
         let AssessmentRow { id, policy_hash, evidence_hash, .. } = self;
         Ok(AssessmentRecord { id, member, assessed_at, policy_hash, evidence_hash, document })

@@ -7,7 +7,6 @@ pub mod documents;
 pub mod fault;
 pub mod leases;
 pub mod members;
-pub mod pack;
 pub mod schema;
 pub mod store;
 pub mod sync;

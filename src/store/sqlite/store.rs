@@ -14,6 +14,7 @@ use crate::policy::terms::{Grant, OdsCode};
 use crate::store::audit::{AuditRecord, AuditReport, NewAudit};
 use crate::store::error::StoreError;
 use crate::store::member::{Member, Transition};
+use crate::store::packed::Packed;
 use crate::store::port::{CheckReport, Store, Thinned};
 use crate::store::record::{
     Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, JournalEntry, Lease,
@@ -22,7 +23,6 @@ use crate::store::record::{
 use crate::store::settings::{Retention, Settings};
 use crate::store::sqlite::documents::{AssessmentRow, EvidenceRow};
 use crate::store::sqlite::fault::{fault, unsigned};
-use crate::store::sqlite::pack::pack;
 use crate::store::sqlite::{audit, documents, leases, members, schema, sync, thin};
 
 /// How many staged objects are read at once while visiting all.
@@ -171,8 +171,7 @@ impl Store for SqliteStore {
     }
 
     fn put_evidence(&self, evidence: &EvidenceRecord) -> Result<(), StoreError> {
-        let packed = pack(&evidence.document)?;
-        self.write(|transaction| documents::put_evidence(transaction, evidence, &packed))
+        self.write(|transaction| documents::put_evidence(transaction, evidence))
     }
 
     fn evidence(&self, hash: &str) -> Result<Option<EvidenceRecord>, StoreError> {
@@ -186,7 +185,7 @@ impl Store for SqliteStore {
     }
 
     fn put_assessment(&self, assessment: &AssessmentRecord, audit: &NewAudit) -> Result<(), StoreError> {
-        let packed = pack(&assessment.document)?;
+        let packed = Packed::of(&assessment.document)?;
         self.decide(audit, |transaction| documents::put_assessment(transaction, assessment, &packed))
     }
 

@@ -56,9 +56,7 @@ pub async fn probe(
 /// What access comes to when it was not looked at.
 pub fn failed(reason: &str) -> Found {
     let mut gathered = report::failed(reason);
-    let complete = Fact::Failed(reason.to_owned());
-    let certificates = Collection { records: Vec::new(), complete };
-    gathered.facts.collections.insert(authorities::COLLECTION.to_owned(), certificates);
+    gathered.facts.collections.insert(authorities::COLLECTION.to_owned(), Collection::failed(reason));
     (gathered, Err(reason.to_owned()))
 }
 

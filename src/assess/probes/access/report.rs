@@ -46,8 +46,7 @@ impl Templates {
 pub fn failed(reason: &str) -> Gathered {
     let mut gathered = Gathered::default();
     for name in COLLECTIONS {
-        let complete = Fact::Failed(reason.to_owned());
-        gathered.facts.collections.insert(name.to_owned(), Collection { records: Vec::new(), complete });
+        gathered.facts.collections.insert(name.to_owned(), Collection::failed(reason));
     }
     gathered
 }
@@ -117,8 +116,8 @@ pub fn report(
         Some(reason) => Fact::Failed(reason),
     };
     let mut gathered = Gathered::default();
-    let mut put = |name: &str, records, complete: &Fact| {
-        let collection = Collection { records, complete: complete.clone() };
+    let mut put = |name: &str, records: Vec<Record>, complete: &Fact| {
+        let collection = Collection { records: records.into(), complete: complete.clone() };
         gathered.facts.collections.insert(name.to_owned(), collection);
     };
     put("access_rights", rights, &complete);
@@ -279,16 +278,20 @@ mod tests {
         report(&sightings, &principals, &Privileged::default())
     }
 
+    fn first(gathered: &Gathered, collection: &str) -> Record {
+        gathered.facts.collections[collection].records.get(0).unwrap().to_record()
+    }
+
     #[test]
     fn a_right_is_told_with_its_holder() {
         let (gathered, _) = made(vec![sight(Area::Domain, read(HELP, &["replicate-changes-all"]))]);
         let rights = &gathered.facts.collections["access_rights"];
         assert_eq!(rights.complete, Fact::boolean(true));
-        let record = &rights.records[0];
+        let record = first(&gathered, "access_rights");
         assert_eq!(record["name"], Fact::text("help on t"));
         assert_eq!(record["principal_privileged"], Fact::boolean(false));
         assert_eq!(record["rights"], Fact::set(["replicate-changes-all"]));
-        assert_eq!(gathered.facts.collections["owners"].records[0]["owner_name"], Fact::text("help"));
+        assert_eq!(first(&gathered, "owners")["owner_name"], Fact::text("help"));
     }
 
     #[test]
@@ -301,7 +304,8 @@ mod tests {
     fn what_is_hidden_stays_unknown() {
         let failed = sight(Area::Template, Seen::Failed("malformed".to_owned()));
         let (gathered, templates) = made(vec![sight(Area::Domain, Seen::Hidden), failed]);
-        let records = &gathered.facts.collections["access_rights"].records;
+        let records: Vec<Record> =
+            gathered.facts.collections["access_rights"].records.iter().map(|r| r.to_record()).collect();
         assert_eq!(records[0]["rights"], Fact::Hidden);
         assert_eq!(records[0]["area"], word("domain"));
         assert!(matches!(records[1]["principal_privileged"], Fact::Failed(_)));
@@ -310,7 +314,7 @@ mod tests {
             Fact::Failed(_)
         ));
         assert_eq!(templates.fact("open_enrolment", "CN=other,DC=x"), Fact::Hidden);
-        assert_eq!(gathered.facts.collections["owners"].records[0]["owner_privileged"], Fact::Hidden);
+        assert_eq!(first(&gathered, "owners")["owner_privileged"], Fact::Hidden);
     }
 
     #[test]
