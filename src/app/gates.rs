@@ -18,6 +18,7 @@ use crate::policy::terms::{Grant, Membership, OdsCode};
 use crate::store::audit::NewAudit;
 use crate::store::error::StoreError;
 use crate::store::member::Member;
+use crate::store::port::Store;
 use crate::store::record::GateRecord;
 use crate::store::settings::KEEP_LATEST_MIN;
 
@@ -149,7 +150,7 @@ fn outcome(
         assessments: &assessments,
         settings,
         previous: &previous,
-        denied_since: &denials(core, member)?,
+        denied_since: &denied_since(core.store.as_ref(), &member.ods)?,
         now: core.clock.now(),
     };
     let outcome = decide(&input);
@@ -166,8 +167,12 @@ fn state(record: &GateRecord) -> Option<GateState> {
     }
 }
 
-fn denials(core: &Core, member: &Member) -> Result<BTreeMap<String, time::OffsetDateTime>, StoreError> {
-    let Some(bytes) = core.store.note(&member.ods, DENIED_SINCE)? else { return Ok(BTreeMap::new()) };
+/// From when on each control denies, as the decision before kept it: graces are counted from there.
+pub fn denied_since(
+    store: &dyn Store,
+    ods: &OdsCode,
+) -> Result<BTreeMap<String, time::OffsetDateTime>, StoreError> {
+    let Some(bytes) = store.note(ods, DENIED_SINCE)? else { return Ok(BTreeMap::new()) };
     let seconds: BTreeMap<String, i64> =
         serde_json::from_slice(&bytes).map_err(|error| StoreError::Value(error.to_string()))?;
     seconds

@@ -4,12 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use time::OffsetDateTime;
 
 use crate::ambient::clock::Clock;
+use crate::app::gates::denied_since;
 use crate::assess::collect::collect;
 use crate::assess::error::AssessError;
 use crate::assess::judge::{compile, judge};
-use crate::assess::report::{csv, history, html, text};
+use crate::assess::report::closings::{Gates, Rules};
+use crate::assess::report::page::Page;
+use crate::assess::report::{csv, html, text};
 use crate::assess::run::{Assessor, sign};
 use crate::assess::settings::Settings;
 use crate::assess::target::Target;
@@ -24,7 +28,9 @@ use crate::policy::set::PolicySet;
 use crate::policy::terms::{OdsCode, Party};
 use crate::secret::reference::SecretReference;
 use crate::secret::signing::Signer;
+use crate::store::error::StoreError;
 use crate::store::member::Card;
+use crate::store::port::Store;
 
 /// How many assessments back "since when" looks.
 const HISTORY: u32 = 1000;
@@ -44,6 +50,10 @@ pub struct Assess {
     /// The profile to judge by, with --evidence.
     #[arg(long, requires = "evidence")]
     profile: Option<String>,
+    /// An older evidence document of the same member: it is judged by the same policy, and the report says what changed since.
+    /// A member's own report is compared with its latest kept assessment without this.
+    #[arg(long, value_name = "FILE", requires = "evidence")]
+    before: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
@@ -92,6 +102,9 @@ pub struct Check {
     /// Keep the evidence document in this file.
     #[arg(long, value_name = "FILE")]
     evidence: Option<PathBuf>,
+    /// The evidence document of an earlier check: it is judged by the same policy, and the report says what changed since.
+    #[arg(long, value_name = "FILE")]
+    before: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
@@ -107,27 +120,72 @@ struct Output {
     csv: bool,
 }
 
+/// What a report is made of.
+struct Judged {
+    assessment: Assessment,
+    /// Older ones, newest first.
+    before: Vec<Assessment>,
+    rules: Rules,
+    /// None where no store says where the gates stand.
+    gates: Option<Gates>,
+}
+
 /// `portcullis member check`: the same as `portcullis assess MEMBER`.
 pub fn assess_member(member: OdsCode, context: &Context) -> Result<Answer, Failure> {
-    let output = Output { html: None, csv: false };
-    assess(Assess { member: Some(member), evidence: None, policy: None, profile: None, output }, context)
+    show(&measure(&member, context)?, &Output { html: None, csv: false }, context)
 }
 
 /// `portcullis assess`.
 pub fn assess(command: Assess, context: &Context) -> Result<Answer, Failure> {
-    let (assessment, before) = match (&command.member, &command.evidence, &command.policy) {
+    let judged = match (&command.member, &command.evidence, &command.policy) {
         (_, Some(evidence), Some(policy)) => {
             let evidence = read_evidence(evidence)?;
-            let set = load(policy)?;
             // judged as of its own time, so that the same document gives the same bytes whenever it is asked
             let at = evidence.collected_at;
-            let assessment = judge(&set, command.profile.as_deref(), &evidence, &[], at).map_err(failure)?;
-            (assessment, Vec::new())
+            let (set, profile) = (load(policy)?, command.profile.as_deref());
+            judged(&set, profile, &evidence, command.before.as_deref(), at)?
         }
         (Some(member), _, _) => measure(member, context)?,
         _ => return Err(Failure::could_not("name a member, or --evidence FILE with --policy FOLDER")),
     };
-    show(&assessment, &before, &command.output, context)
+    show(&judged, &command.output, context)
+}
+
+/// Judges evidence at a time, and the evidence before it at its own.
+fn judged(
+    set: &PolicySet,
+    profile: Option<&str>,
+    evidence: &Evidence,
+    before: Option<&Path>,
+    at: OffsetDateTime,
+) -> Result<Judged, Failure> {
+    let compiled = compile(set, profile, &evidence.member).map_err(failure)?;
+    let before = before.map(|path| older(set, profile, evidence, path)).transpose()?;
+    Ok(Judged {
+        assessment: judge(set, profile, evidence, &[], at).map_err(failure)?,
+        before: before.into_iter().collect(),
+        rules: Rules::of(&compiled),
+        gates: None,
+    })
+}
+
+/// The assessment of evidence that is older than `evidence` and of the same member.
+fn older(
+    set: &PolicySet,
+    profile: Option<&str>,
+    evidence: &Evidence,
+    path: &Path,
+) -> Result<Assessment, Failure> {
+    let before = read_evidence(path)?;
+    let path = path.display();
+    if before.member != evidence.member {
+        let (of, not) = (&before.member, &evidence.member);
+        return Err(Failure::refused(format!("{path} is evidence of {of}, not of {not}")));
+    }
+    if before.collected_at > evidence.collected_at {
+        return Err(Failure::refused(format!("{path} is newer than what it is to be compared with")));
+    }
+    judge(set, profile, &before, &[], before.collected_at).map_err(failure)
 }
 
 /// `portcullis check`.
@@ -158,8 +216,8 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
     if let Some(path) = &command.evidence {
         write(path, &evidence.to_json())?;
     }
-    let assessment = judge(&set, profile, &evidence, &[], context.clock.now()).map_err(failure)?;
-    show(&assessment, &[], &command.output, context)
+    let judged = judged(&set, profile, &evidence, command.before.as_deref(), context.clock.now())?;
+    show(&judged, &command.output, context)
 }
 
 fn card(command: &Check) -> Option<Card> {
@@ -173,11 +231,12 @@ fn card(command: &Check) -> Option<Card> {
     })
 }
 
-/// Measures a member of the store; its assessments before this one come with it, newest first.
-fn measure(member: &OdsCode, context: &Context) -> Result<(Assessment, Vec<Assessment>), Failure> {
+/// Measures a member of the store; its assessments before this one come with it, and where its gates stood.
+fn measure(member: &OdsCode, context: &Context) -> Result<Judged, Failure> {
     let config = context.config()?;
     let store = context.store()?;
     let set = Arc::new(load(&config.policies)?);
+    let gates = gates(store.as_ref(), member).map_err(Failure::could_not)?;
     let signer = Signer::load_or_create(&config.signing_key()).map_err(Failure::could_not)?;
     let before: Vec<Assessment> = store
         .recent_assessments(member, HISTORY)
@@ -185,9 +244,10 @@ fn measure(member: &OdsCode, context: &Context) -> Result<(Assessment, Vec<Asses
         .iter()
         .filter_map(|record| serde_json::from_slice(&record.document).ok())
         .collect();
+    let in_force = Arc::clone(&set);
     let assessor = Assessor {
         store: Arc::clone(store),
-        policies: Arc::new(move || Some(Arc::clone(&set))),
+        policies: Arc::new(move || Some(Arc::clone(&in_force))),
         signer: Arc::new(signer),
         settings: config.assess.clone(),
         clock: Clock::clone(&context.clock),
@@ -200,24 +260,31 @@ fn measure(member: &OdsCode, context: &Context) -> Result<(Assessment, Vec<Asses
     let assessed = runtime()?.block_on(told(context, &what, assessor.assess(member))).map_err(failure)?;
     let by = By { actor: &context.actor, reason: "its directory was measured", now: context.clock.now() };
     run::measured(store.as_ref(), member, &by).map_err(Failure::could_not)?;
-    Ok((assessed.assessment, before))
+    let assessment = assessed.assessment;
+    let compiled = compile(&set, assessment.profile.as_deref(), member).map_err(failure)?;
+    Ok(Judged { assessment, before, rules: Rules::of(&compiled), gates: Some(gates) })
 }
 
-fn show(
-    assessment: &Assessment,
-    before: &[Assessment],
-    output: &Output,
-    context: &Context,
-) -> Result<Answer, Failure> {
-    let since = history::since(assessment, before);
+/// Where the member's gates stand, and since when what denies them does.
+fn gates(store: &dyn Store, member: &OdsCode) -> Result<Gates, StoreError> {
+    let records = store.gates()?.into_iter().filter(|gate| gate.member == *member);
+    Ok(Gates {
+        passes: records.map(|gate| (gate.grant, gate.state != "closed")).collect(),
+        denied_since: denied_since(store, member)?,
+    })
+}
+
+fn show(judged: &Judged, output: &Output, context: &Context) -> Result<Answer, Failure> {
+    let assessment = &judged.assessment;
+    let page = Page::new(assessment, &judged.before, &judged.rules, judged.gates.as_ref());
     if let Some(path) = &output.html {
-        write(path, html::render(assessment, &since).as_bytes())?;
+        write(path, html::render(&page).as_bytes())?;
     }
     if output.csv {
         context.line(csv::render(assessment).trim_end())?;
     } else {
         let colour = context.is_terminal();
-        context.print(assessment, |assessment| text::render(assessment, &since, colour))?;
+        context.print(&page, |page| text::render(page, colour))?;
     }
     Ok(answer(assessment))
 }

@@ -1,13 +1,15 @@
 //! One HTML file without any other, fit for printing.
 
-use std::collections::BTreeMap;
-
 use maud::{DOCTYPE, Markup, html};
-use time::OffsetDateTime;
 
+use crate::assess::report::count::failing;
 use crate::assess::report::history::moment;
+use crate::assess::report::page::Page;
 use crate::assess::report::text::ordered;
+use crate::assess::report::trend::{Movement, Trend};
+use crate::assess::report::words;
 use crate::baseline::assessment::{Assessment, Finding, Verdict};
+use crate::policy::terms::Stage;
 
 /// Offenders shown of each finding; the rest is counted, and the CSV has all.
 const OFFENDERS: usize = 50;
@@ -21,9 +23,10 @@ padding:.5rem}.yes{color:#116329;font-weight:600}.no{color:#b00020;font-weight:6
 @media print{body{margin:0;max-width:none;font-size:11px}a{color:inherit}}";
 
 /// The whole document.
-pub fn render(assessment: &Assessment, since: &BTreeMap<String, OffsetDateTime>) -> String {
+pub fn render(page: &Page<'_>) -> String {
+    let assessment = page.assessment;
     let title = format!("{}: security baseline {}", assessment.member, assessment.baseline);
-    let page = html! {
+    let whole = html! {
         (DOCTYPE)
         html lang="en" {
             head {
@@ -35,18 +38,19 @@ pub fn render(assessment: &Assessment, since: &BTreeMap<String, OffsetDateTime>)
             }
             body {
                 h1 { (title) }
-                (summary(assessment))
-                @for finding in ordered(assessment) {
-                    (section(finding, since.get(&finding.control).copied()))
-                }
+                (summary(page))
+                @if !page.first.is_empty() { (steps(page)) }
+                @if let Some(trend) = &page.trend { (moved(trend, &assessment.revision)) }
+                @for finding in ordered(assessment) { (section(finding, page)) }
                 (passed(assessment))
             }
         }
     };
-    page.into_string()
+    whole.into_string()
 }
 
-fn summary(assessment: &Assessment) -> Markup {
+fn summary(page: &Page<'_>) -> Markup {
+    let assessment = page.assessment;
     html! {
         p {
             "Assessed " (moment(assessment.assessed_at)) " from evidence of " (moment(assessment.collected_at))
@@ -61,7 +65,10 @@ fn summary(assessment: &Assessment) -> Markup {
                     @if verdict.would_open { td.yes { "yes" } } @else { td.no { "no" } }
                     td {
                         @for denial in &verdict.denials {
-                            div { (denial.title) " (" (denial.severity) ", " (denial.verdict) ")" }
+                            div {
+                                (denial.title) " (" (denial.severity) ", " (denial.verdict)
+                                (words::borne(page, *grant, denial)) ")"
+                            }
                         }
                     }
                 }
@@ -71,12 +78,51 @@ fn summary(assessment: &Assessment) -> Markup {
     }
 }
 
-fn section(finding: &Finding, since: Option<OffsetDateTime>) -> Markup {
+/// What to do first, so that the gates open.
+fn steps(page: &Page<'_>) -> Markup {
+    html! {
+        h2 { "Do first" }
+        ol {
+            @for step in &page.first {
+                li {
+                    (words::step(step)) "."
+                    @if !step.opens.is_empty() { " " b { (words::opens(&step.opens)) "." } }
+                }
+            }
+        }
+    }
+}
+
+/// What became different since the assessment before.
+fn moved(trend: &Trend, revision: &str) -> Markup {
+    let of = |movement| trend.changes.iter().filter(move |c| c.movement == movement);
+    html! {
+        h2 { "What changed" }
+        @for line in words::compared(trend, revision) { p { (line) "." } }
+        table {
+            @for movement in Movement::ALL {
+                @if of(movement).next().is_some() {
+                    tr {
+                        th { (movement.as_str()) }
+                        td { @for change in of(movement) { div { (words::change(change)) } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn section(finding: &Finding, page: &Page<'_>) -> Markup {
+    let shown = u64::try_from(finding.offenders.len().min(OFFENDERS)).unwrap_or(u64::MAX);
     html! {
         section class=(finding.verdict.as_str()) id=(finding.control) {
             h2 { (finding.title) }
             p { (finding.verdict) ", " (finding.severity) ", control " code { (finding.control) }
-                @if let Some(since) = since { ", since " (moment(since)) } }
+                @if let Some(since) = page.since.get(&finding.control) { ", since " (moment(*since)) } }
+            @if finding.stage < Stage::Enforce {
+                p { "Does not decide yet" @if let Some(from) = finding.enforce_from { "; enforced from " (moment(from)) } "." }
+            }
+            @for (closing, at) in page.dated(&finding.control) { p { b { (words::closing(closing, at)) "." } } }
             @if !finding.why.is_empty() { p { (finding.why) } }
             @if !finding.explanation.is_empty() {
                 table {
@@ -90,14 +136,14 @@ fn section(finding: &Finding, since: Option<OffsetDateTime>) -> Markup {
                 p { "Set aside until " (moment(note.until)) " by " (note.approver) ": " (note.reason) }
             }
             @if !finding.offenders.is_empty() {
-                p { (finding.offenders.len()) " of " (finding.judged) " offend." }
+                p { (failing(finding)) " of " (finding.judged) " offend." }
                 table {
                     tr { th { "Name" } th { "DN" } th { "Found" } }
                     @for offender in finding.offenders.iter().take(OFFENDERS) {
                         tr { td { (offender.name) } td { (offender.dn) } td { (offender.found) } }
                     }
                 }
-                @if finding.offenders.len() > OFFENDERS { p { "And " (finding.offenders.len() - OFFENDERS) " more." } }
+                @if failing(finding) > shown { p { "And " (failing(finding) - shown) " more." } }
             }
             @if !finding.fix.is_empty() { p { "Fix:" } pre { (finding.fix.trim()) } }
         }

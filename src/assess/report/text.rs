@@ -1,24 +1,31 @@
 //! For a terminal.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use time::OffsetDateTime;
-
+use crate::assess::report::count::failing;
 use crate::assess::report::history::moment;
+use crate::assess::report::page::Page;
+use crate::assess::report::trend::{Movement, Trend};
+use crate::assess::report::words;
 use crate::baseline::assessment::{Assessment, Finding, Verdict};
 use crate::policy::terms::Stage;
 
 /// Offenders shown of each finding; the rest is counted.
 const OFFENDERS: usize = 10;
+/// Denials shown of each grant, steps of what to do first, and controls of each movement; JSON and HTML have all.
+const LINES: usize = 10;
 
 /// The whole report. `colour` is for terminals only.
-pub fn render(assessment: &Assessment, since: &BTreeMap<String, OffsetDateTime>, colour: bool) -> String {
+pub fn render(page: &Page<'_>, colour: bool) -> String {
     let mut out = String::new();
     // writing to a String cannot fail
-    let _ = head(&mut out, assessment, colour);
-    for finding in ordered(assessment) {
-        let _ = body(&mut out, finding, since.get(&finding.control).copied(), colour);
+    let _ = head(&mut out, page, colour);
+    let _ = steps(&mut out, page);
+    if let Some(trend) = &page.trend {
+        let _ = moved(&mut out, trend, &page.assessment.revision);
+    }
+    for finding in ordered(page.assessment) {
+        let _ = body(&mut out, finding, page, colour);
     }
     out
 }
@@ -39,7 +46,8 @@ pub fn ordered(assessment: &Assessment) -> Vec<&Finding> {
     findings
 }
 
-fn head(out: &mut String, assessment: &Assessment, colour: bool) -> std::fmt::Result {
+fn head(out: &mut String, page: &Page<'_>, colour: bool) -> std::fmt::Result {
+    let assessment = page.assessment;
     writeln!(
         out,
         "{} against {} {} at {}",
@@ -58,12 +66,12 @@ fn head(out: &mut String, assessment: &Assessment, colour: bool) -> std::fmt::Re
     for (grant, verdict) in &assessment.grants {
         let (word, code) = if verdict.would_open { ("would open", GREEN) } else { ("would not open", RED) };
         writeln!(out, "  {:<7} {}", grant.as_str(), paint(word, code, colour))?;
-        for denial in &verdict.denials {
-            let grace = match denial.grace {
-                0 => String::new(),
-                seconds => format!(", borne for {} days", seconds / 86_400),
-            };
-            writeln!(out, "          {} {} ({}{grace})", denial.control, denial.verdict, denial.severity)?;
+        for denial in verdict.denials.iter().take(LINES) {
+            let borne = words::borne(page, *grant, denial);
+            writeln!(out, "          {} {} ({}{borne})", denial.control, denial.verdict, denial.severity)?;
+        }
+        if verdict.denials.len() > LINES {
+            writeln!(out, "          and {} more", verdict.denials.len() - LINES)?;
         }
     }
     writeln!(
@@ -79,12 +87,57 @@ fn head(out: &mut String, assessment: &Assessment, colour: bool) -> std::fmt::Re
     )
 }
 
-fn body(
-    out: &mut String,
-    finding: &Finding,
-    since: Option<OffsetDateTime>,
-    colour: bool,
-) -> std::fmt::Result {
+/// What to do first, so that the gates open.
+fn steps(out: &mut String, page: &Page<'_>) -> std::fmt::Result {
+    if page.first.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\ndo first:")?;
+    for (number, step) in page.first.iter().enumerate().take(LINES) {
+        writeln!(out, "  {:>2}. {}", number + 1, printable(&words::step(step)))?;
+        if !step.opens.is_empty() {
+            writeln!(out, "      {}", words::opens(&step.opens))?;
+        }
+    }
+    let rest = page.first.get(LINES..).unwrap_or_default();
+    if !rest.is_empty() {
+        writeln!(out, "      and {} more", rest.len())?;
+        for step in rest.iter().filter(|step| !step.opens.is_empty()) {
+            writeln!(out, "      {}", words::opens(&step.opens))?;
+        }
+    }
+    Ok(())
+}
+
+/// What became different since the assessment before.
+fn moved(out: &mut String, trend: &Trend, revision: &str) -> std::fmt::Result {
+    writeln!(out)?;
+    for line in words::compared(trend, revision) {
+        writeln!(out, "{line}")?;
+    }
+    for movement in Movement::ALL {
+        let mine: Vec<_> = trend.changes.iter().filter(|c| c.movement == movement).collect();
+        // what stays as it was is shown below, once
+        let shown: Vec<_> = mine.iter().filter(|c| !c.is_quiet()).collect();
+        if mine.is_empty() {
+            continue;
+        }
+        let quiet = match mine.len() - shown.len() {
+            0 => String::new(),
+            quiet => format!(", {quiet} of them as before"),
+        };
+        writeln!(out, "  {}: {}{quiet}", movement.as_str(), mine.len())?;
+        for change in shown.iter().take(LINES) {
+            writeln!(out, "    {}", words::change(change))?;
+        }
+        if shown.len() > LINES {
+            writeln!(out, "    and {} more", shown.len() - LINES)?;
+        }
+    }
+    Ok(())
+}
+
+fn body(out: &mut String, finding: &Finding, page: &Page<'_>, colour: bool) -> std::fmt::Result {
     let (word, code) = match finding.verdict {
         Verdict::Fail => ("FAIL", RED),
         Verdict::Unknown => ("UNKNOWN", YELLOW),
@@ -104,8 +157,11 @@ fn body(
             None => writeln!(out, "  does not decide yet")?,
         }
     }
-    if let Some(since) = since {
-        writeln!(out, "  since {}", moment(since))?;
+    for (closing, at) in page.dated(&finding.control) {
+        writeln!(out, "  {}", words::closing(closing, at))?;
+    }
+    if let Some(since) = page.since.get(&finding.control) {
+        writeln!(out, "  since {}", moment(*since))?;
     }
     for reason in finding.explanation.iter().take(OFFENDERS) {
         writeln!(out, "  {}: found {}, required {}", reason.fact, reason.found, reason.required)?;
@@ -114,7 +170,7 @@ fn body(
         writeln!(out, "  set aside until {} by {}: {}", moment(note.until), note.approver, note.reason)?;
     }
     if !finding.offenders.is_empty() {
-        writeln!(out, "  {} of {} offend:", finding.offenders.len(), finding.judged)?;
+        writeln!(out, "  {} of {} offend:", failing(finding), finding.judged)?;
         for offender in finding.offenders.iter().take(OFFENDERS) {
             let place = if offender.dn.is_empty() { &offender.name } else { &offender.dn };
             // a right is somebody's over the object: the name says whose
@@ -124,8 +180,9 @@ fn body(
             };
             writeln!(out, "    {}{name} ({})", printable(place), printable(&offender.found))?;
         }
-        if finding.offenders.len() > OFFENDERS {
-            writeln!(out, "    and {} more", finding.offenders.len() - OFFENDERS)?;
+        let shown = u64::try_from(finding.offenders.len().min(OFFENDERS)).unwrap_or(u64::MAX);
+        if failing(finding) > shown {
+            writeln!(out, "    and {} more", failing(finding) - shown)?;
         }
     }
     for line in finding.fix.trim().lines() {

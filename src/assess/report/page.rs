@@ -1,0 +1,62 @@
+//! Everything that a report shows of one assessment: text, HTML and JSON say the same.
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+use time::OffsetDateTime;
+
+use crate::assess::report::closings::{Closing, Gates, Rules, closings};
+use crate::assess::report::first::{Step, first};
+use crate::assess::report::history::since;
+use crate::assess::report::trend::{Trend, trend};
+use crate::baseline::assessment::Assessment;
+
+/// One assessment with what follows from it. As JSON it is the assessment with four more fields.
+#[derive(Debug, Clone, Serialize)]
+pub struct Page<'a> {
+    #[serde(flatten)]
+    pub assessment: &'a Assessment,
+    /// What to do first, so that the gates open.
+    pub first: Vec<Step>,
+    /// When a finding closes a gate.
+    pub closings: Vec<Closing>,
+    /// What became different since the assessment before; none when there is no such.
+    pub trend: Option<Trend>,
+    /// For each control that fails or is unknown: since when, as far as assessments are kept.
+    #[serde(serialize_with = "moments")]
+    pub since: BTreeMap<String, OffsetDateTime>,
+}
+
+impl<'a> Page<'a> {
+    /// `before` are the assessments before it, newest first; `gates` is none where nothing is known of the member's gates.
+    pub fn new(
+        assessment: &'a Assessment,
+        before: &[Assessment],
+        rules: &Rules,
+        gates: Option<&Gates>,
+    ) -> Page<'a> {
+        Page {
+            assessment,
+            first: first(assessment),
+            closings: closings(assessment, rules, gates),
+            trend: before.first().map(|before| trend(before, assessment)),
+            since: since(assessment, before),
+        }
+    }
+
+    /// The closings of one control that have a date.
+    pub fn dated(&self, control: &str) -> impl Iterator<Item = (&Closing, OffsetDateTime)> {
+        let control = control.to_owned();
+        let mine = self.closings.iter().filter(move |closing| closing.control == control);
+        mine.filter_map(|closing| Some((closing, closing.at?)))
+    }
+}
+
+fn moments<S: Serializer>(since: &BTreeMap<String, OffsetDateTime>, to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Moment(#[serde(with = "time::serde::rfc3339")] OffsetDateTime);
+    to.collect_map(since.iter().map(|(control, at)| (control, Moment(*at))))
+}
+
+#[cfg(test)]
+pub mod fixture;

@@ -1,0 +1,134 @@
+//! The sentences of text and HTML reports.
+
+use time::OffsetDateTime;
+
+use crate::assess::report::closings::{Because, Closing};
+use crate::assess::report::first::{Opens, Step, Todo};
+use crate::assess::report::history::moment;
+use crate::assess::report::page::Page;
+use crate::assess::report::trend::{Change, Trend};
+use crate::baseline::assessment::Denial;
+use crate::policy::terms::Grant;
+
+/// `lookup and sync`.
+pub fn grants(grants: &[Grant]) -> String {
+    let names: Vec<&str> = grants.iter().map(|grant| grant.as_str()).collect();
+    names.join(" and ")
+}
+
+/// `3 objects`.
+pub fn objects(count: u64) -> String {
+    if count == 1 { "1 object".to_owned() } else { format!("{count} objects") }
+}
+
+/// What to do, what it touches and what it denies.
+pub fn step(step: &Step) -> String {
+    let denied = grants(&step.denies);
+    let first = step.controls.first().map(String::as_str).unwrap_or_default();
+    let more = step.controls.len().saturating_sub(1);
+    match step.todo {
+        Todo::Fix => {
+            let objects = objects(step.objects.unwrap_or(1));
+            format!("fix {first} ({}): {}; touches {objects}, denies {denied}", step.severity, step.what)
+        }
+        Todo::MakeReadable => {
+            let controls = if more == 0 { first.to_owned() } else { format!("{first} and {more} more") };
+            let cause = &step.cause;
+            format!(
+                "make readable {} ({}): {cause}; leaves {controls} unknown, denies {denied}",
+                step.what, step.severity
+            )
+        }
+    }
+}
+
+/// What a step opens; empty when it opens nothing by itself.
+pub fn opens(opens: &[Opens]) -> String {
+    let of = |certain: bool| {
+        let mine: Vec<Grant> = opens.iter().filter(|o| o.certain == certain).map(|o| o.grant).collect();
+        (!mine.is_empty()).then(|| grants(&mine))
+    };
+    let sure = of(true).map(|grants| format!("then nothing denies {grants}"));
+    let unsure = of(false).map(|grants| format!("then nothing denies {grants}, if what is read then holds"));
+    sure.into_iter().chain(unsure).collect::<Vec<_>>().join("; ")
+}
+
+/// How long a denial is borne, for the line that tells it; empty when it denies now.
+pub fn borne(page: &Page<'_>, grant: Grant, denial: &Denial) -> String {
+    let mut dated = page.dated(&denial.control);
+    let until = dated.find(|(closing, _)| closing.grant == grant && closing.because == Because::GraceEnds);
+    until.map_or_else(String::new, |(_, until)| format!(", an open gate bears it until {}", moment(until)))
+}
+
+/// When a finding closes a gate.
+pub fn closing(closing: &Closing, at: OffsetDateTime) -> String {
+    let (grant, at) = (closing.grant, moment(at));
+    match closing.because {
+        Because::Denies | Because::GraceEnds => {
+            format!("closes {grant} on {at}, when its grace ends, unless it is mended")
+        }
+        Because::Enforced => format!("closes {grant} on {at}, when it is enforced, unless it is mended"),
+        Because::ExceptionEnds => {
+            format!("denies {grant} again from {at} on, when the exception ends, unless it is mended")
+        }
+    }
+}
+
+/// The head of a trend: what is compared, and whose difference it may be.
+pub fn compared(trend: &Trend, revision: &str) -> Vec<String> {
+    let before = &trend.before;
+    let mut out = vec![format!(
+        "since assessment {} of {}: score {} to {}, maturity {} to {}",
+        before.id,
+        moment(before.assessed_at),
+        trend.score.before,
+        trend.score.now,
+        trend.maturity.before,
+        trend.maturity.now
+    )];
+    if trend.policy_changed {
+        let from = match before.revision == revision {
+            true => format!("within revision {revision}"),
+            false => format!("from revision {} to {revision}", before.revision),
+        };
+        out.push(format!("the policies changed {from}: a difference may be theirs and not the member's"));
+    }
+    if trend.same_evidence {
+        out.push("both were made from the same evidence: no difference is the member's".to_owned());
+    }
+    for (what, mine) in
+        [("denied now", &trend.newly_denied), ("not denied any more", &trend.no_longer_denied)]
+    {
+        if !mine.is_empty() {
+            out.push(format!("{what}: {}", grants(mine)));
+        }
+    }
+    if !trend.newly_enforced.is_empty() {
+        out.push(format!("decides now and did not before: {}", trend.newly_enforced.join(", ")));
+    }
+    out
+}
+
+/// One control that moved, and how.
+pub fn change(change: &Change) -> String {
+    let mut notes = Vec::new();
+    match (change.verdict_before, change.verdict) {
+        (None, _) => notes.push("was not asked before".to_owned()),
+        (Some(before), Some(now)) if before != now => notes.push(format!("{before} before")),
+        _ => {}
+    }
+    if let (Some(before), Some(now)) = (change.severity_before, change.severity)
+        && before != now
+    {
+        notes.push(format!("{before} to {now}"));
+    }
+    if change.verdict_before.is_some() && change.offenders != change.offenders_before {
+        let word = if change.offenders > change.offenders_before { "more" } else { "fewer" };
+        notes.push(format!("{word} offenders: {} to {}", change.offenders_before, change.offenders));
+    } else if change.offenders_appeared > 0 && change.verdict_before.is_some() {
+        let (new, gone) = (change.offenders_appeared, change.offenders_gone);
+        notes.push(format!("as many offenders, but {new} others than before ({gone} gone)"));
+    }
+    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
+    format!("{}{notes}", change.control)
+}
