@@ -12,6 +12,7 @@ use crate::assess::collect::collect;
 use crate::assess::error::AssessError;
 use crate::assess::judge::{compile, judge};
 use crate::assess::report::closings::{Gates, Rules};
+use crate::assess::report::oscal::document as oscal;
 use crate::assess::report::page::Page;
 use crate::assess::report::{csv, html, text};
 use crate::assess::run::{Assessor, sign};
@@ -110,11 +111,14 @@ pub struct Check {
 }
 
 /// How the report comes out.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Output {
     /// Write an HTML report to this file, too.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Write OSCAL assessment results (NIST, 1.1.3, JSON) to this file, too. They name offenders: they are for the member.
+    #[arg(long, value_name = "FILE")]
+    oscal: Option<PathBuf>,
     /// Print the offenders as CSV.
     #[arg(long)]
     csv: bool,
@@ -132,7 +136,7 @@ struct Judged {
 
 /// `portcullis member check`: the same as `portcullis assess MEMBER`.
 pub fn assess_member(member: OdsCode, context: &Context) -> Result<Answer, Failure> {
-    show(&measure(&member, context)?, &Output { html: None, csv: false }, context)
+    show(&measure(&member, context)?, &Output::default(), context)
 }
 
 /// `portcullis assess`.
@@ -279,6 +283,10 @@ fn show(judged: &Judged, output: &Output, context: &Context) -> Result<Answer, F
     let page = Page::new(assessment, &judged.before, &judged.rules, judged.gates.as_ref());
     if let Some(path) = &output.html {
         write(path, html::render(&page).as_bytes())?;
+    }
+    if let Some(path) = &output.oscal {
+        let document = oscal::member(assessment, &page.closings);
+        write(path, &serde_json::to_vec_pretty(&document).map_err(Failure::could_not)?)?;
     }
     if output.csv {
         context.line(csv::render(assessment).trim_end())?;

@@ -14,6 +14,7 @@ mod app_serve;
 mod app_stage;
 mod assess_hostile;
 mod assess_lab;
+mod assess_oscal;
 mod assess_progress;
 mod assess_report;
 mod cli_answers;
