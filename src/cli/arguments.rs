@@ -9,7 +9,7 @@ use crate::app::gates::ACTOR;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::command as member;
-use crate::cli::{assess, audit, config, exception, gate, policy, release, serve, store, sync};
+use crate::cli::{assess, audit, config, exception, gate, policy, release, report, serve, store, sync};
 
 /// A directory federation gateway: lets a member's Active Directory federate only while it meets the national security baseline.
 #[derive(Debug, Parser)]
@@ -46,6 +46,9 @@ pub enum Command {
     Assess(assess::Assess),
     /// Measure a directory without a store or a gateway: would it be admitted?
     Check(Box<assess::Check>),
+    /// Reports over all members: counts, never who offends.
+    #[command(subcommand)]
+    Report(report::Command),
     /// Release agreements: who sees what.
     #[command(subcommand)]
     Release(release::Command),
@@ -84,6 +87,7 @@ pub fn run(arguments: Arguments) -> Result<Answer, Failure> {
         Command::Exception(command) => exception::run(command, &context),
         Command::Assess(command) => assess::assess(command, &context),
         Command::Check(command) => assess::check(*command, &context),
+        Command::Report(command) => report::run(command, &context),
         Command::Release(command) => release::run(command, &context),
         Command::Policy(command) => policy::run(command, &context),
         Command::Sync(command) => sync::run(command, &context),

@@ -18,6 +18,7 @@ pub mod member;
 pub mod policy;
 pub mod progress;
 pub mod release;
+pub mod report;
 pub mod serve;
 pub mod store;
 pub mod sync;

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use jsonschema::Validator;
 use portcullis::baseline::facts::Fact;
+use portcullis::store::sqlite::store::SqliteStore;
 use serde_json::{Value, json};
 use time::macros::datetime;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::app_stage::{Stage, argument, secret};
-use crate::assess_report::{Found, WEAK, evidence, file, portcullis, stage, text};
+use crate::assess_report::{Found, WEAK, enrol, evidence, file, keep, portcullis, stage, text};
 
 const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 
@@ -158,4 +159,51 @@ fn broken_documents_are_refused() {
     for (number, document) in broken.iter().enumerate() {
         assert!(!faults(&schema, document).is_empty(), "broken document {number} was taken");
     }
+}
+
+#[test]
+fn the_national_document_has_a_result_for_each_member_and_names_nobody() {
+    let (schema, stage) = (schema(), stage(""));
+    let now = portcullis::ambient::clock::Clock::system().now();
+    let good = Found { versions: &["tls1.3"], name: Fact::boolean(true), without: &[] };
+    keep(&stage, evidence("RXA", now - Duration::hours(2), &good));
+    let latest = keep(&stage, evidence("RXA", now - Duration::hours(1), &WEAK));
+    keep(&stage, evidence("RXB", now, &good));
+    let config = stage.config();
+    let store = SqliteStore::open(&config.data_dir, &config.store).unwrap();
+    enrol(&stage, &store, "RXC");
+    let to = stage.path("national.json");
+    let done = portcullis(&stage, &["report", "national", "--oscal", argument(&to), "--json"]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let summary: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&summary["members"], &summary["would_open"]["lookup"]), (&json!(2), &json!(1)));
+    assert_eq!(summary["not_assessed"], json!(["RXC"]));
+    let document = document(&stage, "national.json");
+    assert_eq!(faults(&schema, &document), Vec::<String>::new());
+    let results = document["assessment-results"]["results"].as_array().unwrap();
+    assert_eq!(results.len(), 2);
+    let ids = |result: &Value| {
+        let props = result["props"].as_array().unwrap();
+        props.iter().find(|p| p["name"] == "assessment-id").unwrap()["value"].clone()
+    };
+    assert_eq!(ids(&results[0]), latest, "the latest of each");
+    let bytes = std::fs::read(&to).unwrap();
+    let written = text(&bytes);
+    for name in ["mabel", "ines.duarte", "OU=Staff", "CN="] {
+        assert!(!written.contains(name) && !text(&done.stdout).contains(name), "{name}");
+    }
+    assert_eq!(written.matches("\"offender-hash\"").count(), 2, "each of the two is a keyed hash");
+    portcullis(&stage, &["report", "national", "--oscal", argument(&to)]);
+    assert_eq!(std::fs::read(&to).unwrap(), bytes, "the same assessments give the same bytes");
+    assert!(!stage.path("national.json.part").exists());
+
+    let said = text(&portcullis(&stage, &["report", "national"]).stdout);
+    assert!(said.starts_with("national: 2 members assessed\n  lookup: nothing denies it at 1\n"), "{said}");
+    assert!(
+        said.contains("never assessed: RXC") && said.contains("tls-versions  1     0        0"),
+        "{said}"
+    );
+    let none = portcullis(&stage, &["report", "national", "--baseline", "other", "--oscal", argument(&to)]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(text(&none.stderr).contains("no member has an assessment by the baseline `other`"));
 }

@@ -6,6 +6,7 @@ pub mod csv;
 pub mod first;
 pub mod history;
 pub mod html;
+pub mod nation;
 pub mod oscal;
 pub mod page;
 pub mod text;
