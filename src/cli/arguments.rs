@@ -43,8 +43,19 @@ pub enum Command {
     #[command(subcommand)]
     Exception(exception::Command),
     /// Measure a member's directory now and judge it, or judge recorded evidence again.
+    ///
+    /// The report begins with what each grant needs and what to do first: what opens a gate soonest, heaviest and smallest first. What
+    /// could not be told is to be made readable, and may fail then. Then what changed since the assessment before, and whether the
+    /// policies changed in between; then each finding with its fix and the day on which it closes a gate.
+    ///
+    /// --json is the assessment with `first` (the steps), `closings` (finding, grant, why and when), `trend` (null without an
+    /// assessment before) and `since` (since when a control fails or is unknown). Exit code 0: every grant would open; 1: one would
+    /// not; 2: that cannot be told.
     Assess(assess::Assess),
     /// Measure a directory without a store or a gateway: would it be admitted?
+    ///
+    /// Nothing leaves this machine. The report and the exit code are those of `assess`; keep the evidence with --evidence, and give it
+    /// as --before next time to see what changed.
     Check(Box<assess::Check>),
     /// Reports over all members: counts, never who offends.
     #[command(subcommand)]

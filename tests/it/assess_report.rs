@@ -285,3 +285,22 @@ fn a_member_is_compared_with_its_latest_kept_assessment() {
         assert!(said.contains(&line), "{line}: {said}");
     }
 }
+
+#[test]
+fn a_check_is_compared_with_the_evidence_of_the_one_before() {
+    let stage = stage("");
+    secret(&stage.path("password"), "secret");
+    let path = |name: &str| argument(&stage.path(name)).to_owned();
+    let (password, policies, anchors) = (path("password"), path("policies"), path("ca.pem"));
+    let check = |more: &[&str]| {
+        let mut arguments = vec!["check", "127.0.0.1:9", "--bind-dn", "svc@rxa.test"];
+        arguments.extend(["--password-file", &password, "--policy", &policies, "--anchors", &anchors]);
+        arguments.extend(more);
+        text(&portcullis(&stage, &arguments).stdout)
+    };
+    let first = check(&["--evidence", &path("first.json")]);
+    assert!(first.contains("do first:") && !first.contains("since assessment"), "{first}");
+    let second = check(&["--before", &path("first.json")]);
+    assert!(second.contains("since assessment ") && second.contains("still unknown: "), "{second}");
+    assert!(second.contains("of them as before") && !second.contains("newly"), "{second}");
+}

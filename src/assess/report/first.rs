@@ -31,8 +31,9 @@ pub struct Step {
     pub severity: Severity,
     /// The grants that it denies.
     pub denies: Vec<Grant>,
-    /// Objects that offend and that no exception covers, 1 where the control is about the directory as a whole; fewer will do
-    /// where the control bears some. None: cannot be told before it is readable.
+    /// Objects that were seen to offend and that no exception covers, 1 where the control is about the directory as a whole. Fewer
+    /// will do where the control bears some; there may be more where not every record was read. None: cannot be told before it is
+    /// readable.
     pub objects: Option<u64>,
     /// Why it could not be read; empty for a fix.
     pub cause: String,

@@ -36,7 +36,7 @@ impl Audience<'_> {
 /// What was seen.
 pub fn seen(finding: &Finding) -> String {
     let count = failing(finding);
-    let offend = format!("{} of {} offend.", objects(count), finding.judged);
+    let offend = format!("{count} of {} offend.", objects(finding.judged));
     match finding.verdict {
         Verdict::Pass if finding.judged > 1 => format!("Holds for {}.", objects(finding.judged)),
         Verdict::Pass => "Holds.".to_owned(),
