@@ -203,6 +203,9 @@ async fn searched(
         gathered.absorb(facts);
         known.templates = templates;
     }
+    if let Ok(privileged) = &mut known.privileged {
+        privileged.forget_groups();
+    }
     match bound.of(directory::probe(session, searches, &known, settings, clock, at)).await {
         Some(found) => gathered.absorb(found),
         None => gathered.absorb(directory::without_connection(searches, &bound.reason("reading"))),

@@ -1,8 +1,10 @@
 //! One fact of a block of records, packed: a domain of 100,000 people is held in some tens of megabytes.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
+use indexmap::IndexSet;
 use time::OffsetDateTime;
 
 use crate::baseline::fact::Fact;
@@ -151,39 +153,69 @@ impl Ends {
     }
 }
 
-/// Parts of texts that many facts share: the container of a DN, the domain of a SID or of an address.
+/// Texts that many facts share: the container of a DN, the domain of a SID or of an address, the DN of a group.
 #[derive(Debug, Clone, Default)]
 pub struct Words {
-    list: Vec<Box<str>>,
-    numbers: HashMap<Box<str>, u64>,
+    list: IndexSet<Box<str>>,
+    /// What the list takes.
+    bytes: usize,
+    /// Hashes of what was seen once.
+    seen: HashSet<u64>,
 }
 
-/// Words that one collection may share, and the bytes of each. What is beyond is written out where it stands, so that a domain in which
-/// nothing is shared costs no more than its own text.
-const WORDS: usize = 8_192;
+/// Bytes that the words of one collection may take, and those of one word. What is beyond is written out where it stands, so that a domain
+/// in which nothing is shared costs no more than its own text.
+const WORDS_BYTES: usize = 8 << 20;
 const WORD_BYTES: usize = 512;
+/// What a word takes beside its text.
+const WORD_EXTRA: usize = 48;
+/// Texts that are remembered as seen once.
+const SEEN: usize = 1 << 16;
 
 impl Words {
     /// The number of a word, from 1; 0 when there is no place for it.
     fn number(&mut self, word: &str) -> u64 {
-        if let Some(number) = self.numbers.get(word) {
-            return *number;
+        if let Some(at) = self.list.get_index_of(word) {
+            return number(at + 1);
         }
-        if word.is_empty() || word.len() > WORD_BYTES || self.list.len() >= WORDS {
+        let bytes = self.bytes + word.len() + WORD_EXTRA;
+        if word.is_empty() || word.len() > WORD_BYTES || bytes > WORDS_BYTES {
             return 0;
         }
-        self.list.push(word.into());
-        let number = u64::try_from(self.list.len()).unwrap_or_default();
-        self.numbers.insert(word.into(), number);
-        number
+        self.bytes = bytes;
+        self.list.insert(word.into());
+        number(self.list.len())
+    }
+
+    /// As [`Words::number`], for what may well stand in one fact only: it becomes a word when it comes again.
+    fn number_of_common(&mut self, word: &str) -> u64 {
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(word);
+        if self.list.contains(word) || self.seen.contains(&hash) {
+            return self.number(word);
+        }
+        if self.seen.len() >= SEEN {
+            self.seen.clear();
+        }
+        self.seen.insert(hash);
+        0
     }
 
     fn word(&self, number: u64) -> Option<&str> {
         match usize::try_from(number).ok()?.checked_sub(1) {
             None => Some(""),
-            Some(at) => self.list.get(at).map(|word| &**word),
+            Some(at) => self.list.get_index(at).map(|word| &**word),
         }
     }
+
+    /// Gives back what is of use only while more comes.
+    pub fn shrink(&mut self) {
+        self.seen = HashSet::new();
+        self.list.shrink_to_fit();
+    }
+}
+
+fn number(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or_default()
 }
 
 // First bytes of facts as they are written.
@@ -269,9 +301,17 @@ impl Writer<'_> {
 
     fn set(&mut self, tag: u8, names: &BTreeSet<String>) {
         self.out.push(tag);
-        self.number(u64::try_from(names.len()).unwrap_or_default());
+        self.number(number(names.len()));
         for name in names {
-            self.shared(TEXT, name, name.rfind('@'));
+            // members of groups are in many of them
+            let common = if name.contains(',') { self.words.number_of_common(name) } else { 0 };
+            match common {
+                0 => self.shared(TEXT, name, name.find(',').or_else(|| name.rfind('@'))),
+                word => {
+                    self.number(word);
+                    self.bytes("");
+                }
+            }
         }
     }
 
@@ -290,7 +330,7 @@ impl Writer<'_> {
     }
 
     fn bytes(&mut self, text: &str) {
-        self.number(u64::try_from(text.len()).unwrap_or_default());
+        self.number(number(text.len()));
         self.out.extend_from_slice(text.as_bytes());
     }
 }

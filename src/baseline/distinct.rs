@@ -1,7 +1,5 @@
 //! Values that may stand on one record only: who shares one with another record.
 
-use std::collections::HashMap;
-
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
@@ -24,19 +22,22 @@ pub struct Distinct {
 }
 
 /// On how many records a value stands: picked by `where` for certain, and perhaps.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Owners {
-    sure: u32,
-    maybe: u32,
+    sure: usize,
+    maybe: usize,
 }
 
-/// What stands for a value, in lower case: the directory does not tell case. Half of a SHA-256, so that a hundred thousand long names are
-/// not held twice; nobody finds two values with the same.
-type Key = [u8; 16];
+/// What stands for a value, in lower case, because the directory does not tell case: the beginning of its SHA-256. Where two values had the same
+/// one, their records would fail and never pass.
+type Key = u64;
 
-/// All values of a collection with the number of records that have them.
+/// All values of a collection, each as often as it stands on a record, sorted.
 #[derive(Debug, Default)]
-pub struct Index(HashMap<Key, Owners>);
+pub struct Index {
+    sure: Vec<Key>,
+    maybe: Vec<Key>,
+}
 
 impl Index {
     /// The values of the records that `filter` picks.
@@ -47,23 +48,28 @@ impl Index {
         records: &Records,
         now: OffsetDateTime,
     ) -> Index {
-        let mut index = HashMap::<Key, Owners>::new();
+        let mut index = Index::default();
         for record in records.iter() {
             let lookup = OfRecord { facts, record };
-            let picked = filter.map_or(Truth::True, |f| f.evaluate(&lookup, now, &mut Vec::new()));
-            if picked == Truth::False {
-                continue;
-            }
-            for value in distinct.values(record) {
-                let owners = index.entry(value).or_default();
-                match picked {
-                    Truth::True => owners.sure = owners.sure.saturating_add(1),
-                    _ => owners.maybe = owners.maybe.saturating_add(1),
-                }
+            match filter.map_or(Truth::True, |f| f.evaluate(&lookup, now, &mut Vec::new())) {
+                Truth::True => index.sure.extend(distinct.values(record)),
+                Truth::Unknown => index.maybe.extend(distinct.values(record)),
+                Truth::False => {}
             }
         }
-        Index(index)
+        index.sure.sort_unstable();
+        index.maybe.sort_unstable();
+        index
     }
+
+    fn owners(&self, value: Key) -> Owners {
+        Owners { sure: times(&self.sure, value), maybe: times(&self.maybe, value) }
+    }
+}
+
+/// How often a value is in a sorted list.
+fn times(sorted: &[Key], value: Key) -> usize {
+    sorted.partition_point(|found| *found <= value) - sorted.partition_point(|found| *found < value)
 }
 
 impl Distinct {
@@ -83,7 +89,7 @@ impl Distinct {
         };
         let (mut truth, mut others) = (if known { Truth::True } else { Truth::Unknown }, 0);
         for value in self.values(record) {
-            let mut owners = index.0.get(&value).copied().unwrap_or_default();
+            let mut owners = index.owners(value);
             match picked {
                 Truth::True => owners.sure = owners.sure.saturating_sub(1),
                 _ => owners.maybe = owners.maybe.saturating_sub(1),
@@ -127,7 +133,7 @@ impl Distinct {
 
 fn key(value: &str) -> Key {
     let whole = Sha256::digest(value.to_lowercase());
-    whole.first_chunk().copied().unwrap_or_default()
+    whole.first_chunk().map_or(0, |first| Key::from_be_bytes(*first))
 }
 
 #[cfg(test)]

@@ -243,6 +243,7 @@ impl<'de> Deserialize<'de> for Records {
                 while let Some(record) = list.next_element::<Record>()? {
                     records.push(record);
                 }
+                records.shrink();
                 Ok(records)
             }
         }
@@ -312,6 +313,7 @@ impl<'de> Visitor<'de> for RowsSeed<'_> {
             let named = self.0.iter().zip(cells);
             records.push(named.filter_map(|(name, cell)| Some((name.clone(), cell.0?))).collect());
         }
+        records.shrink();
         Ok(records)
     }
 }

@@ -53,6 +53,15 @@ impl Records {
         block.columns.iter_mut().for_each(|column| column.pad(block.rows));
     }
 
+    /// Gives back what was reserved for more.
+    pub fn shrink(&mut self) {
+        if let Some(last) = self.blocks.last_mut() {
+            last.columns.iter_mut().for_each(Column::shrink);
+        }
+        self.blocks.shrink_to_fit();
+        self.words.shrink();
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         let full = self.blocks.len().saturating_sub(1) * BLOCK;
@@ -102,6 +111,7 @@ impl FromIterator<Record> for Records {
     fn from_iter<T: IntoIterator<Item = Record>>(records: T) -> Self {
         let mut all = Records::default();
         all.extend(records);
+        all.shrink();
         all
     }
 }
@@ -233,10 +243,12 @@ mod tests {
     #[test]
     fn words_that_do_not_fit_are_written_out() {
         let apart = |number: usize| {
-            let long = "y".repeat(if number == 0 { 600 } else { 1 });
-            Record::from([("dn".to_owned(), Fact::Known(Value::Dn(format!("CN=a,OU={number},{long}"))))])
+            let long = "y".repeat(if number == 0 { 600 } else { 400 });
+            let dn = format!("CN=a,OU={number},{long}");
+            let groups = Fact::set([dn.clone(), format!("CN=g{},DC=x", number % 100)]);
+            Record::from([("dn".to_owned(), Fact::Known(Value::Dn(dn))), ("groups".to_owned(), groups)])
         };
-        let records: Vec<Record> = (0..9_000).map(apart).collect();
+        let records: Vec<Record> = (0..22_000).map(apart).collect();
         let packed = Records::from(records.clone());
         assert!(packed.iter().map(|record| record.to_record()).eq(records));
     }

@@ -83,7 +83,7 @@ async fn run(
         true => proven(session, &search.base, completeness(&done, overflow), settings).await,
         false => completeness(&done, overflow),
     };
-    for (read, records) in planned.reads.iter().zip(found) {
+    for (read, mut records) in planned.reads.iter().zip(found) {
         gathered.provenance.push(Provenance {
             pages: u64::from(done.pages),
             entries: done.entries,
@@ -93,6 +93,7 @@ async fn run(
         });
         match read.shape {
             Shape::Collection => {
+                records.shrink();
                 let collection = Collection { records, complete: complete.clone() };
                 gathered.facts.collections.insert(read.name.clone(), collection);
             }

@@ -83,6 +83,11 @@ impl Privileged {
         self.members.iter().map(|(dn, membership)| (dn.as_str(), membership))
     }
 
+    /// Forgets the groups' names and SIDs, of which a domain has tens of thousands, once nobody asks for them any more.
+    pub fn forget_groups(&mut self) {
+        self.groups = BTreeMap::new();
+    }
+
     /// All of them, groups that rule the domain included.
     pub fn all(&self) -> impl Iterator<Item = &str> {
         self.members

@@ -1,6 +1,7 @@
 //! Evidence, assessments, exceptions and gate changes in their tables.
 
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::blob::ZeroBlob;
+use rusqlite::{Connection, MAIN_DB, OptionalExtension, Row, Transaction, params};
 
 use crate::policy::terms::{Grant, OdsCode};
 use crate::store::error::StoreError;
@@ -26,6 +27,7 @@ pub fn put_evidence(transaction: &Transaction<'_>, evidence: &EvidenceRecord) ->
     if latest != evidence.previous {
         return Err(StoreError::Conflict(format!("the evidence of {}", evidence.member)));
     }
+    let bytes = evidence.document.bytes();
     transaction
         .execute(
             "INSERT INTO evidence (hash, ods, previous, collected_at, document) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -34,11 +36,14 @@ pub fn put_evidence(transaction: &Transaction<'_>, evidence: &EvidenceRecord) ->
                 evidence.member.as_str(),
                 evidence.previous,
                 nanoseconds(evidence.collected_at),
-                evidence.document.bytes()
+                ZeroBlob(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
             ],
         )
         .map_err(fault)?;
-    Ok(())
+    // bound as a value it would be held three times over while it is written
+    let row = transaction.last_insert_rowid();
+    let mut blob = transaction.blob_open(MAIN_DB, "evidence", "document", row, false).map_err(fault)?;
+    blob.write_at(bytes, 0).map_err(fault)
 }
 
 /// Evidence as it lies in its row; it is opened when nobody waits for the connection any more.
