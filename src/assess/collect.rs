@@ -15,6 +15,7 @@ use crate::assess::probes::access::probe as access;
 use crate::assess::probes::access::sight::Sightings;
 use crate::assess::probes::derived::Surroundings;
 use crate::assess::probes::logon::{Session, log_on};
+use crate::assess::probes::sasl::probe as sasl;
 use crate::assess::probes::{
     canary, derived, directory, discovery, encryption, ldap, privileged, rights, smartcard, tls,
 };
@@ -170,8 +171,17 @@ async fn read(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
         None => return without_session(ways, searches, bound, &bound.reason("logon")).await,
     };
     let account = session.account.name.clone();
-    let kerberos = encryption::probe(target, Some(&account), settings, clock);
-    let mut gathered = bound.probe("kerberos", &encryption::NAMES, kerberos).await;
+    // both ask as nobody, or on connections of their own
+    let (kerberos, sasl) = tokio::join!(
+        bound.probe(
+            "kerberos",
+            &encryption::NAMES,
+            encryption::probe(target, Some(&account), settings, clock)
+        ),
+        bound.probe("ldap", &sasl::NAMES, sasl::probe(target, &account, reachable, config, settings, clock)),
+    );
+    let mut gathered = kerberos;
+    gathered.absorb(sasl);
     let canary = canary::probe(&mut session, target, clock);
     gathered.absorb(bound.probe("canary", &["canary.readable"], canary).await);
     let mut sightings = Sightings::default();
@@ -259,5 +269,6 @@ fn unread(searches: &[PlannedSearch], reason: &str) -> Gathered {
     gathered.absorb(rights::without_connection(reason));
     gathered.absorb(access::failed(reason).0);
     gathered.set("canary.readable", Fact::Failed(reason.to_owned()));
+    gathered.set_all(&sasl::NAMES, &Fact::Failed(reason.to_owned()));
     gathered
 }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub plain_port: u16,
     /// MIT Kerberos' `kinit`.
     pub kinit: String,
+    /// MIT Kerberos' `kvno`.
+    pub kvno: String,
 }
 
 impl Default for Settings {
@@ -42,6 +44,7 @@ impl Default for Settings {
             parallel: 8,
             plain_port: 389,
             kinit: "kinit".to_owned(),
+            kvno: "kvno".to_owned(),
         }
     }
 }
@@ -50,6 +53,11 @@ impl Settings {
     /// The time for one question of a probe.
     pub fn probe_timeout(&self) -> Duration {
         Duration::from_secs(u64::from(self.probe_seconds.max(1)))
+    }
+
+    /// A child process, a card and a KDC take their time: six questions' worth.
+    pub fn child_timeout(&self) -> Duration {
+        self.probe_timeout() * 6
     }
 
     /// Connection settings with the patience of a probe.
@@ -83,6 +91,12 @@ impl Checked for Settings {
                 !self.kinit.trim().is_empty(),
                 "must be the name or path of MIT Kerberos' kinit",
                 "write `kinit`",
+            )
+            .holds(
+                "kvno",
+                !self.kvno.trim().is_empty(),
+                "must be the name or path of MIT Kerberos' kvno",
+                "write `kvno`",
             )
     }
 }

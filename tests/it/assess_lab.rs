@@ -140,6 +140,7 @@ async fn hardened_and_weak_members_differ_where_they_should() {
         ("tls.chain_valid", true, true),
         ("tls.name_matches", true, true),
         ("ldap.cleartext_simple_bind", false, true),
+        ("ldap.unsigned_sasl", false, true),
         ("rights.write", false, false),
         ("rights.get_changes_all", false, false),
         ("canary.readable", true, true),
@@ -148,6 +149,9 @@ async fn hardened_and_weak_members_differ_where_they_should() {
         assert_eq!(hardened.get(fact), Fact::boolean(good), "{fact} of the hardened member");
         assert_eq!(weak.get(fact), Fact::boolean(bad), "{fact} of the weak member");
     }
+    let word = |word: &str| Fact::Known(Value::Word(word.to_owned()));
+    assert_eq!(hardened.get("ldap.channel_binding"), word("sasl-refused"));
+    assert_eq!(weak.get("ldap.channel_binding"), word("not-enforced"));
     // the monitoring account's card logs on; a password, though not its own, proves only that it is refused
     assert_eq!(hardened.get("smartcard.card_logon_works"), Fact::boolean(true));
     assert_eq!(hardened.get("smartcard.password_logon_works"), Fact::boolean(false));
@@ -158,6 +162,35 @@ async fn hardened_and_weak_members_differ_where_they_should() {
     assert!(names(&weak.get("kerberos.etypes")).contains(&rc4));
     assert_eq!(hardened.get("users.complete"), Fact::boolean(true));
     assert!(hardened.collections["users"].records.len() > 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_cannot_be_tried_is_no_refusal() {
+    let Some(lab) = Lab::of("a_relay_that_cannot_be_tried_is_no_refusal") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let collected = async |target: &Target, settings: &Settings| {
+        collect(target, &Requirements::default(), settings, &Clock::system(), settings.pass_timeout()).await
+    };
+    let facts = ["ldap.unsigned_sasl", "ldap.channel_binding"];
+    // not installed here
+    let mut rxb = target(&lab, "RXB", folder.path());
+    let settings = Settings { kvno: "/nowhere/kvno".to_owned(), ..Settings::default() };
+    let evidence = collected(&rxb, &settings).await;
+    for fact in facts {
+        assert!(matches!(evidence.facts.get(fact), Fact::NotCollected(text) if text.contains("krb5-user")));
+    }
+    // no KDC answers: tickets that there are none of refuse nothing
+    rxb.kdcs = vec![format!("{}:1", lab.address("RXB"))];
+    let settings = Settings { probe_seconds: 1, ..Settings::default() };
+    let evidence = collected(&rxb, &settings).await;
+    for fact in facts {
+        assert!(matches!(evidence.facts.get(fact), Fact::Failed(_)), "{:?}", evidence.facts.get(fact));
+    }
+    // where nothing listens on the plain port nobody logs on there
+    let rxb = target(&lab, "RXB", folder.path());
+    let settings = Settings { plain_port: 9, ..Settings::default() };
+    let evidence = collected(&rxb, &settings).await;
+    assert_eq!(evidence.facts.get("ldap.unsigned_sasl"), Fact::boolean(false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

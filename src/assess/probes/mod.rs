@@ -16,5 +16,6 @@ pub mod ldap;
 pub mod logon;
 pub mod privileged;
 pub mod rights;
+pub mod sasl;
 pub mod smartcard;
 pub mod tls;
