@@ -15,6 +15,7 @@ use crate::assess::probes::access::probe as access;
 use crate::assess::probes::access::sight::Sightings;
 use crate::assess::probes::derived::Surroundings;
 use crate::assess::probes::logon::{Session, log_on};
+use crate::assess::probes::revocation::probe as revocation;
 use crate::assess::probes::sasl::probe as sasl;
 use crate::assess::probes::{
     canary, derived, directory, discovery, encryption, ldap, privileged, rights, smartcard, tls,
@@ -47,7 +48,10 @@ pub async fn collect(
     match crate::tls::client::client_config(&target.anchors, None) {
         Ok(config) => {
             let access = wants_access(requirements);
-            let ways = Ways { target, reachable: &reachable, config: &config, settings, clock, access };
+            let lists = [revocation::CONTROLLERS, revocation::CARDS]
+                .map(|collection| requirements.probes.iter().any(|name| revocation::finds(name, collection)));
+            let ways =
+                Ways { target, reachable: &reachable, config: &config, settings, clock, access, lists };
             gathered.absorb(pass(&ways, &searches, bound, at).await);
         }
         Err(error) => gathered.absorb(unread(&searches, &error.to_string())),
@@ -75,7 +79,7 @@ fn note_what_nothing_found(requirements: &Requirements, gathered: &mut Gathered)
         let Fact::NotCollected(_) = gathered.facts.get(name) else { continue };
         let record = record_of(name);
         // records of a collection say it themselves
-        if name.ends_with(".complete") || access::finds(name) {
+        if name.ends_with(".complete") || access::finds(name) || revocation::is_one(name) {
             continue;
         }
         let reason = match gathered.facts.records.contains_key(&record) {
@@ -105,6 +109,8 @@ struct Ways<'a> {
     clock: &'a Clock,
     /// Whether something asks who else holds which rights.
     access: bool,
+    /// Whether something asks for the revocation lists of the controllers, and for those of the cards.
+    lists: [bool; 2],
 }
 
 /// Whether a fact is used that only the descriptors of others tell.
@@ -145,7 +151,7 @@ async fn pass(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
     let Ways { target, reachable, config, settings, clock, .. } = *ways;
     let tls_names: Vec<&str> = tls::NAMES.into_iter().chain(tls::CERTIFICATE_FACTS).collect();
     // the probes without a logon wait on the network, not on each other
-    let (tls_facts, ldap_facts, card_facts, reading) = tokio::join!(
+    let (tls_facts, ldap_facts, card_facts, lists, reading) = tokio::join!(
         bound.probe("tls", &tls_names, tls::probe(target, reachable, settings, clock)),
         bound.probe("ldap", &ldap::NAMES, ldap::probe(target, reachable, config, settings, clock)),
         bound.probe(
@@ -153,13 +159,40 @@ async fn pass(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
             &smartcard::NAMES,
             smartcard::probe(target, reachable, config, settings, clock)
         ),
+        controllers_lists(ways, bound),
         read(ways, searches, bound, at),
     );
     let mut gathered = reading;
-    for facts in [tls_facts, ldap_facts, card_facts] {
+    for facts in [tls_facts, ldap_facts, card_facts, lists] {
         gathered.absorb(facts);
     }
     gathered
+}
+
+/// The revocation lists of the controllers' certificates.
+async fn controllers_lists(ways: &Ways<'_>, bound: Bound) -> Gathered {
+    let Ways { target, reachable, settings, clock, lists: [wanted, _], .. } = *ways;
+    if !wanted {
+        return Gathered::default();
+    }
+    let found = bound.of(revocation::controllers(target, reachable, settings, clock)).await;
+    found.unwrap_or_else(|| {
+        revocation::failed(revocation::CONTROLLERS, &bound.reason("search for revocation lists"))
+    })
+}
+
+/// The revocation lists of the cards; the directory knows the certificates of their issuers.
+async fn cards_lists(session: &mut Session, ways: &Ways<'_>, bound: Bound) -> Gathered {
+    let Ways { target, settings, clock, lists: [_, wanted], .. } = *ways;
+    if !wanted {
+        return Gathered::default();
+    }
+    let found = bound.of(async {
+        let pool = revocation::authorities(session).await;
+        revocation::cards(target, pool, settings, clock).await
+    });
+    let reason = || bound.reason("search for the cards' revocation lists");
+    found.await.unwrap_or_else(|| revocation::failed(revocation::CARDS, &reason()))
 }
 
 /// Everything that needs our own account.
@@ -188,6 +221,7 @@ async fn read(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
     let rights = rights::probe(&mut session, settings, clock, ways.access.then_some(&mut sightings));
     gathered.absorb(bound.probe("rights", &rights::NAMES, rights).await);
     gathered.absorb(searched(&mut session, ways, searches, bound, at, sightings).await);
+    gathered.absorb(cards_lists(&mut session, ways, bound).await);
     // a controller that hangs by now is left without a word
     let _ = bound.of(session.directory.unbind()).await;
     gathered
@@ -269,6 +303,7 @@ fn unread(searches: &[PlannedSearch], reason: &str) -> Gathered {
     gathered.absorb(rights::without_connection(reason));
     gathered.absorb(access::failed(reason).0);
     gathered.set("canary.readable", Fact::Failed(reason.to_owned()));
+    gathered.absorb(revocation::failed(revocation::CARDS, reason));
     gathered.set_all(&sasl::NAMES, &Fact::Failed(reason.to_owned()));
     gathered
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis::ambient::clock::Clock;
 use portcullis::assess::collect::collect;
-use portcullis::assess::settings::Settings;
+use portcullis::assess::settings::{Lists, Settings};
 use portcullis::assess::target::Target;
 use portcullis::baseline::compile::{Read, Requirements};
 use portcullis::baseline::facts::{Evidence, Fact};
@@ -79,7 +79,7 @@ fn requirements() -> Requirements {
                 &["privileged"],
             ),
         ],
-        probes: BTreeSet::new(),
+        probes: ["controller_revocation", "card_revocation"].map(str::to_owned).into(),
     }
 }
 
@@ -96,7 +96,9 @@ async fn evidence(lab: &Lab, member: &str) -> Evidence {
             password: Some(SecretReference::File(folder.path().join("password"))),
         });
     }
-    let settings = Settings::default();
+    let lists =
+        Lists { ports: [8880].into(), networks: [format!("{}.60.1/32", lab.net)].into(), ..Lists::default() };
+    let settings = Settings { lists, ..Settings::default() };
     let evidence =
         collect(&target, &requirements(), &settings, &Clock::system(), settings.pass_timeout()).await;
     if std::env::var_os("PORTCULLIS_SHOW").is_some() {
@@ -157,6 +159,19 @@ async fn hardened_and_weak_members_differ_where_they_should() {
     assert_eq!(hardened.get("smartcard.password_logon_works"), Fact::boolean(false));
     assert_eq!(hardened.get("smartcard.simple_bind_works"), Fact::boolean(false));
     assert!(matches!(weak.get("smartcard.card_logon_works"), Fact::NotCollected(_)));
+    // the weak member's list has run out, the hardened one's has not; the monitoring card names a list too
+    for (facts, collection, in_date) in [
+        (&hardened, "controller_revocation", true),
+        (&weak, "controller_revocation", false),
+        (&hardened, "card_revocation", true),
+    ] {
+        let lists = &facts.collections[collection];
+        assert_eq!((lists.records.len(), &lists.complete), (1, &Fact::boolean(true)), "{collection}");
+        let list = &lists.records[0];
+        assert_eq!(list["signed"], Fact::boolean(true), "{list:?}");
+        assert_eq!(list["revoked"], Fact::boolean(false), "{list:?}");
+        assert!(matches!(list["remaining"], Fact::Known(Value::Duration(left)) if (left > 0) == in_date));
+    }
     let rc4 = "rc4-hmac".to_owned();
     assert!(!names(&hardened.get("kerberos.etypes")).contains(&rc4));
     assert!(names(&weak.get("kerberos.etypes")).contains(&rc4));

@@ -15,6 +15,7 @@ mod app_stage;
 mod assess_hostile;
 mod assess_lab;
 mod assess_progress;
+mod assess_revocation;
 mod cli_answers;
 mod config_faults;
 mod enrol_command;

@@ -96,8 +96,12 @@ pub async fn probe(
             }
         }
         let place = format!("{}:{}", controller.host, controller.port);
-        let by = "GSS-SPNEGO binds with a Kerberos ticket: signed, unsigned, over TLS without a channel";
-        gathered.provenance.push(watch.provenance("ldap", by, &place));
+        for (fact, by) in [
+            (UNSIGNED, "GSS-SPNEGO binds with a Kerberos ticket, signed and unsigned"),
+            (BINDING, "GSS-SPNEGO binds over TLS with a Kerberos ticket, without a channel and with another"),
+        ] {
+            gathered.provenance.push(watch.provenance(fact, by, &place));
+        }
     }
     gathered.set(UNSIGNED, any(unsigned));
     gathered.set(BINDING, worst(bindings));
