@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
 
@@ -181,18 +182,26 @@ async fn controllers_lists(ways: &Ways<'_>, bound: Bound) -> Gathered {
     })
 }
 
-/// The revocation lists of the cards; the directory knows the certificates of their issuers.
-async fn cards_lists(session: &mut Session, ways: &Ways<'_>, bound: Bound) -> Gathered {
-    let Ways { target, settings, clock, lists: [_, wanted], .. } = *ways;
-    if !wanted {
-        return Gathered::default();
-    }
-    let found = bound.of(async {
-        let pool = revocation::authorities(session).await;
-        revocation::cards(target, pool, settings, clock).await
-    });
+/// The revocation lists of the cards; `pool` are certificates of authorities that the directory showed.
+async fn cards_lists(ways: &Ways<'_>, pool: Option<Pool>, bound: Bound) -> Gathered {
+    let Ways { target, settings, clock, .. } = *ways;
+    let Some(pool) = pool else { return Gathered::default() };
+    let found = bound.of(revocation::cards(target, pool, settings, clock)).await;
     let reason = || bound.reason("search for the cards' revocation lists");
-    found.await.unwrap_or_else(|| revocation::failed(revocation::CARDS, &reason()))
+    found.unwrap_or_else(|| revocation::failed(revocation::CARDS, &reason()))
+}
+
+/// Certificates of authorities, or why they could not be read.
+type Pool = Result<Vec<CertificateDer<'static>>, String>;
+
+/// None when nothing asks for what they are needed for.
+async fn authorities(session: &mut Session, ways: &Ways<'_>, bound: Bound) -> Option<Pool> {
+    let [_, wanted] = ways.lists;
+    if !wanted {
+        return None;
+    }
+    let found = bound.of(revocation::authorities(session)).await;
+    Some(found.unwrap_or_else(|| Err(bound.reason("search for authorities"))))
 }
 
 /// Everything that needs our own account.
@@ -204,26 +213,40 @@ async fn read(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
         None => return without_session(ways, searches, bound, &bound.reason("logon")).await,
     };
     let account = session.account.name.clone();
-    // both ask as nobody, or on connections of their own
-    let (kerberos, sasl) = tokio::join!(
+    let pool = authorities(&mut session, ways, bound).await;
+    // the reading does not wait for those that ask on connections of their own
+    let (mut gathered, kerberos, sasl, lists) = tokio::join!(
+        with_session(&mut session, ways, searches, bound, at),
         bound.probe(
             "kerberos",
             &encryption::NAMES,
             encryption::probe(target, Some(&account), settings, clock)
         ),
         bound.probe("ldap", &sasl::NAMES, sasl::probe(target, &account, reachable, config, settings, clock)),
+        cards_lists(ways, pool, bound),
     );
-    let mut gathered = kerberos;
-    gathered.absorb(sasl);
-    let canary = canary::probe(&mut session, target, clock);
-    gathered.absorb(bound.probe("canary", &["canary.readable"], canary).await);
-    let mut sightings = Sightings::default();
-    let rights = rights::probe(&mut session, settings, clock, ways.access.then_some(&mut sightings));
-    gathered.absorb(bound.probe("rights", &rights::NAMES, rights).await);
-    gathered.absorb(searched(&mut session, ways, searches, bound, at, sightings).await);
-    gathered.absorb(cards_lists(&mut session, ways, bound).await);
+    for facts in [kerberos, sasl, lists] {
+        gathered.absorb(facts);
+    }
     // a controller that hangs by now is left without a word
     let _ = bound.of(session.directory.unbind()).await;
+    gathered
+}
+
+async fn with_session(
+    session: &mut Session,
+    ways: &Ways<'_>,
+    searches: &[PlannedSearch],
+    bound: Bound,
+    at: OffsetDateTime,
+) -> Gathered {
+    let Ways { target, settings, clock, .. } = *ways;
+    let mut gathered =
+        bound.probe("canary", &["canary.readable"], canary::probe(session, target, clock)).await;
+    let mut sightings = Sightings::default();
+    let rights = rights::probe(session, settings, clock, ways.access.then_some(&mut sightings));
+    gathered.absorb(bound.probe("rights", &rights::NAMES, rights).await);
+    gathered.absorb(searched(session, ways, searches, bound, at, sightings).await);
     gathered
 }
 

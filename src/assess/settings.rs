@@ -48,7 +48,7 @@ pub struct Lists {
     pub bytes: usize,
     /// Lists of the controllers, and again of the cards, that one pass may fetch.
     pub per_pass: usize,
-    /// Ports that may be asked, over http.
+    /// Ports that may be asked, over http; without any no list is fetched.
     pub ports: BTreeSet<u16>,
     /// Networks that may be asked beside public addresses, as in `10.20.0.0/16`: private, loopback and link-local addresses
     /// are not, unless one of these holds them.

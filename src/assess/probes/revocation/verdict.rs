@@ -214,6 +214,22 @@ mod tests {
     }
 
     #[test]
+    fn no_bit_of_a_list_can_be_changed() {
+        let root = root();
+        let link = link(leaf(&root, 5, &[PLACE]), &root);
+        let whole = list(&root, &[1, 5]);
+        for place in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[place] ^= 1 << (place % 8);
+            let verdict = judge(&link, &[PLACE.to_owned()], &changed, NOW);
+            // around what is signed there are bits that mean nothing; then it still says what it said
+            let same = verdict == judge(&link, &[PLACE.to_owned()], &whole, NOW);
+            assert!(same || verdict.signed != Fact::boolean(true), "{place}: {verdict:?}");
+            assert!(same || matches!(verdict.revoked, Fact::Failed(_)), "{place}: {verdict:?}");
+        }
+    }
+
+    #[test]
     fn a_list_for_other_certificates_does_not_clear_this_one() {
         let root = root();
         let scoped = |uri: &str, scope| {

@@ -116,13 +116,25 @@ async fn logged_on(target: &Target, account: &str, settings: &Settings) -> Resul
         .map_err(|error| Fact::Failed(error.to_string()))?
         .map_err(|error| Fact::Failed(error.to_string()))?;
     let workshop = Workshop::new(target, None).map_err(Fact::Failed)?;
-    let principal = format!("{account}@{}", target.realm);
+    let principal = format!("{}@{}", escaped(account), target.realm);
     match workshop.log_on(&settings.kinit, &principal, None, Some(&password), settings.child_timeout()).await
     {
         Ok(Logon::Granted) => Ok(workshop),
         Ok(Logon::Refused(reason)) => Err(Fact::Failed(format!("our own account gets no ticket: {reason}"))),
         Err(reason) => Err(not_made(reason)),
     }
+}
+
+/// A name as one part of a principal, as MIT's programs read it.
+fn escaped(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for letter in name.chars() {
+        if matches!(letter, '\\' | '/' | '@') {
+            out.push('\\');
+        }
+        out.push(letter);
+    }
+    out
 }
 
 /// A program that is missing is our own affair, and no failure of the member's.
@@ -319,6 +331,12 @@ mod tests {
         for name in ["", "-c", "a/b", "a@B", "a b", "dc1@"] {
             assert!(!is_host(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_name_stays_one_part() {
+        assert_eq!(escaped("svc-portcullis"), "svc-portcullis");
+        assert_eq!(escaped(r"a/b@c\d"), r"a\/b\@c\\d");
     }
 
     #[test]
