@@ -12,6 +12,7 @@ use portcullis::baseline::facts::{Collection, Fact, Record};
 use portcullis::baseline::value::Value;
 use portcullis::directory::endpoint::Endpoint;
 use portcullis::secret::reference::SecretReference;
+use portcullis::store::member::Card;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CrlDistributionPoint, DnType, IsCa,
     Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
@@ -126,8 +127,8 @@ fn settings(ports: &[u16]) -> Settings {
     Settings { probe_seconds: 2, lists, ..Settings::default() }
 }
 
-async fn look(authority: &Authority, controllers: &[Endpoint], settings: &Settings) -> Collection {
-    let target = Target::new(
+fn target(authority: &Authority, controllers: &[Endpoint]) -> Target {
+    Target::new(
         "RXA".parse().unwrap(),
         controllers.to_vec(),
         "DC=x,DC=test",
@@ -135,7 +136,11 @@ async fn look(authority: &Authority, controllers: &[Endpoint], settings: &Settin
         SecretReference::File("/nowhere".into()),
         &authority.certificate.pem(),
     )
-    .unwrap();
+    .unwrap()
+}
+
+async fn look(authority: &Authority, controllers: &[Endpoint], settings: &Settings) -> Collection {
+    let target = target(authority, controllers);
     let gathered = probe::controllers(&target, controllers, settings, &Clock::system()).await;
     gathered.facts.collections[probe::CONTROLLERS].clone()
 }
@@ -271,4 +276,52 @@ async fn a_place_that_fails_does_not_hide_the_next_and_none_is_asked_twice() {
     let collection = look(&root, &controllers, &few).await;
     assert_eq!(visits.load(Ordering::SeqCst), before + 1);
     assert!(text(&collection.records[1], "problem").contains("no more lists are fetched"));
+}
+
+fn card(identity: String) -> Card {
+    Card { principal: "monitor@X.TEST".to_owned(), identity, anchors: None, pin: None, password: None }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cards_and_their_issuers_are_looked_at() {
+    let root = authority();
+    let (url, port, _) = web(ok(&list(&root, &[77], 24))).await;
+    // an issuer that the root has revoked since, and a card of it that names no list
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "Cards");
+    params.serial_number = Some(SerialNumber::from(77_u64));
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.crl_distribution_points = vec![CrlDistributionPoint { uris: vec![url] }];
+    let cards = params.signed_by(&key, &root.issuer).unwrap().der().clone();
+    let issuer = Issuer::new(params, key);
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "monitor");
+    let made = params.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("card.pem");
+    std::fs::write(&file, made.pem()).unwrap();
+    let mut target = target(&root, &[]);
+    target.card = Some(card(format!("FILE:{},{}", file.display(), file.display())));
+    let registered = portcullis::baseline::certificate::key_sha256(&cards).unwrap();
+    target.card_issuers = [registered, "00".repeat(32)].into();
+    let settings = settings(&[port]);
+    let looked = async |target: &Target, pool: Result<Vec<CertificateDer<'static>>, String>| {
+        let gathered = probe::cards(target, pool, &settings, &Clock::system()).await;
+        gathered.facts.collections[probe::CARDS].clone()
+    };
+    let found = looked(&target, Ok(vec![cards.clone()])).await;
+    assert_eq!((found.records.len(), &found.complete), (3, &Fact::boolean(true)), "{found:?}");
+    let of = |name: &str| found.records.iter().find(|record| text(record, "name").contains(name)).unwrap();
+    assert_eq!((text(of("monitor"), "kind"), text(of("monitor"), "source")), ("card".into(), "none".into()));
+    assert_eq!((text(of("Cards"), "kind"), &of("Cards")["revoked"]), ("issuer".into(), &Fact::boolean(true)));
+    assert_eq!(text(of("key 0000"), "source"), "unread");
+    // a card that is no file, in a directory whose authorities cannot be read
+    target.card = Some(card("PKCS11:module_name=x.so".to_owned()));
+    let found = looked(&target, Err("denied".to_owned())).await;
+    assert_eq!(found.complete, Fact::Failed("denied".to_owned()));
+    assert!(found.records.iter().all(|record| text(record, "source") == "unread"), "{found:?}");
+    assert!(
+        matches!(&found.records[0]["reachable"], Fact::NotCollected(reason) if reason.contains("no file"))
+    );
 }

@@ -2,6 +2,9 @@
 //! what a relay of somebody else's logon needs ([MS-ADTS] section 5.1.1, KB4520412).
 //!
 //! The logon is our own account's. A refusal counts only for its own reason; whatever else goes wrong is a failed probe.
+//!
+//! Whoever stands between us and the plain port can use the one unsigned logon for a session of that account, at that controller:
+//! one more reason why the account reads and does nothing else.
 
 use std::sync::Arc;
 
@@ -288,61 +291,4 @@ fn worst(found: Vec<Told<&'static str>>) -> Fact {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refusal_counts_for_its_own_reason_only() {
-        let bindings =
-            "80090346: LdapErr: DSID-0C0906B8, comment: AcceptSecurityContext error, data 80090346, v4563";
-        for (code, text, expected) in [
-            (0, "", Answer::Accepted),
-            (
-                8,
-                "00002028: LdapErr: DSID-0C090259, comment: The server requires binds",
-                Answer::StrongerDemanded,
-            ),
-            (49, bindings, Answer::BindingDemanded),
-        ] {
-            assert_eq!(Answer::of(ResultCode(code), text), expected);
-        }
-        // a wrong password, a clock, a service that is not known
-        for (code, text) in
-            [(49, "80090308: LdapErr: data 52e"), (49, "data 80090324"), (7, ""), (14, ""), (53, "")]
-        {
-            assert!(matches!(Answer::of(ResultCode(code), text), Answer::Other(_)), "{code} {text}");
-        }
-    }
-
-    #[test]
-    fn the_worst_controller_counts() {
-        let word = |word: &str| Fact::Known(Value::Word(word.to_owned()));
-        let unknown = || Err("silent".to_owned());
-        assert_eq!(worst(vec![Ok("enforced"), Ok("when-supported")]), word("when-supported"));
-        assert_eq!(worst(vec![Ok("enforced"), Ok("sasl-refused")]), word("sasl-refused"));
-        assert_eq!(worst(vec![unknown(), Ok("not-enforced")]), word("not-enforced"));
-        assert_eq!(worst(vec![Ok("enforced"), unknown()]), Fact::Failed("silent".to_owned()));
-        assert!(matches!(worst(Vec::new()), Fact::Failed(_)));
-    }
-
-    #[test]
-    fn a_host_name_is_one() {
-        assert!(is_host("dc1.rxa.trust.test"));
-        for name in ["", "-c", "a/b", "a@B", "a b", "dc1@"] {
-            assert!(!is_host(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_name_stays_one_part() {
-        assert_eq!(escaped("svc-portcullis"), "svc-portcullis");
-        assert_eq!(escaped(r"a/b@c\d"), r"a\/b\@c\\d");
-    }
-
-    #[test]
-    fn a_missing_program_is_not_the_members_fault() {
-        let reason = "`kvno` cannot be run: No such file or directory".to_owned();
-        assert!(matches!(not_made(reason), Fact::NotCollected(text) if text.contains("krb5-user")));
-        assert!(matches!(not_made("no ticket for ldap/x".to_owned()), Fact::Failed(_)));
-    }
-}
+mod tests;
