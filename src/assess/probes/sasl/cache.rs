@@ -177,10 +177,15 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_that_is_cut_is_refused_or_holds_less() {
+    fn a_cache_that_is_cut_or_changed_is_refused_or_holds_less() {
         let whole = cache();
         for length in 0..whole.len() {
             assert!(ticket_for(&whole[..length], "ldap", "dc1.x.test").is_err(), "{length}");
+        }
+        for place in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[place] ^= 0xff;
+            let _ = ticket_for(&changed, "ldap", "dc1.x.test");
         }
         let mut many = whole.clone();
         // so many parts of a name that nothing could hold them
