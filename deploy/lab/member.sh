@@ -11,7 +11,7 @@ member_configure() {
   local name=${NETBIOS,,} certificate=$PKI/good/dc-${NETBIOS,,} strong=yes etypes='aes128-cts-hmac-sha1-96 aes256-cts-hmac-sha1-96'
   local priority='SECURE256:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-RSA' ntlm=disabled kdc='enable-pkinit = yes'
   if [ "$PROFILE" = weak ]; then
-    priority='NORMAL:+VERS-TLS1.0:+VERS-TLS1.1' strong=no ntlm=yes etypes=
+    priority='NORMAL:+VERS-TLS1.0:+VERS-TLS1.1' strong=no ntlm=yes etypes='' certificate+=-stale-list
     # together with the flag on krbtgt this lets a DONT_REQ_PREAUTH account really be roasted; others are unaffected
     kdc=$'enable-pkinit = no\n  require-preauth = no'
   else
@@ -22,7 +22,11 @@ member_configure() {
   if member_worse tls1.0; then priority='NORMAL:+VERS-TLS1.0:+VERS-TLS1.1'; fi
   if member_worse cleartext-bind; then strong=no; fi
   if member_worse rc4; then etypes=; fi
-  if member_worse expired-certificate; then certificate=$PKI/good/dc-$name-expired; fi
+  local kind
+  for kind in expired revoked; do if member_worse "$kind-certificate"; then certificate=$PKI/good/dc-$name-$kind; fi; done
+  for kind in stale-list false-list missing-list no-list; do
+    if member_worse "$kind"; then certificate=$PKI/good/dc-$name-$kind; fi
+  done
   mkdir -p "$D"/{etc,run,cache,ncalrpc,log}
   cat > "$D/etc/smb.conf" <<CONF
 [global]
@@ -108,6 +112,11 @@ tls1.0                       server     TLS 1.0 and 1.1 are accepted on ldaps
 cleartext-bind               server     a simple bind without TLS is accepted
 rc4                          server     the KDC issues RC4 tickets
 expired-certificate          server     the controller's certificate has run out
+revoked-certificate          server     the controller's certificate has been revoked
+stale-list                   server     the revocation list of the controller's certificate has run out
+false-list                   server     the revocation list of the controller's certificate is signed with another key
+missing-list                 server     the revocation list of the controller's certificate is not there
+no-list                      server     the controller's certificate names no revocation list
 privileged-without-smartcard directory  one domain administrator may log on by password
 machine-quota                directory  any user may join ten machines
 short-passwords              directory  passwords of six characters are allowed

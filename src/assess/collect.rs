@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
 
@@ -15,6 +16,8 @@ use crate::assess::probes::access::probe as access;
 use crate::assess::probes::access::sight::Sightings;
 use crate::assess::probes::derived::Surroundings;
 use crate::assess::probes::logon::{Session, log_on};
+use crate::assess::probes::revocation::probe as revocation;
+use crate::assess::probes::sasl::probe as sasl;
 use crate::assess::probes::{
     canary, derived, directory, discovery, encryption, ldap, privileged, rights, smartcard, tls,
 };
@@ -47,7 +50,10 @@ pub async fn collect(
     match crate::tls::client::client_config(&target.anchors, None) {
         Ok(config) => {
             let access = wants_access(requirements);
-            let ways = Ways { target, reachable: &reachable, config: &config, settings, clock, access };
+            let lists = [revocation::CONTROLLERS, revocation::CARDS]
+                .map(|collection| requirements.probes.iter().any(|name| revocation::finds(name, collection)));
+            let ways =
+                Ways { target, reachable: &reachable, config: &config, settings, clock, access, lists };
             gathered.absorb(pass(&ways, &searches, bound, at).await);
         }
         Err(error) => gathered.absorb(unread(&searches, &error.to_string())),
@@ -75,7 +81,7 @@ fn note_what_nothing_found(requirements: &Requirements, gathered: &mut Gathered)
         let Fact::NotCollected(_) = gathered.facts.get(name) else { continue };
         let record = record_of(name);
         // records of a collection say it themselves
-        if name.ends_with(".complete") || access::finds(name) {
+        if name.ends_with(".complete") || access::finds(name) || revocation::is_one(name) {
             continue;
         }
         let reason = match gathered.facts.records.contains_key(&record) {
@@ -105,6 +111,8 @@ struct Ways<'a> {
     clock: &'a Clock,
     /// Whether something asks who else holds which rights.
     access: bool,
+    /// Whether something asks for the revocation lists of the controllers, and for those of the cards.
+    lists: [bool; 2],
 }
 
 /// Whether a fact is used that only the descriptors of others tell.
@@ -145,7 +153,7 @@ async fn pass(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
     let Ways { target, reachable, config, settings, clock, .. } = *ways;
     let tls_names: Vec<&str> = tls::NAMES.into_iter().chain(tls::CERTIFICATE_FACTS).collect();
     // the probes without a logon wait on the network, not on each other
-    let (tls_facts, ldap_facts, card_facts, reading) = tokio::join!(
+    let (tls_facts, ldap_facts, card_facts, lists, reading) = tokio::join!(
         bound.probe("tls", &tls_names, tls::probe(target, reachable, settings, clock)),
         bound.probe("ldap", &ldap::NAMES, ldap::probe(target, reachable, config, settings, clock)),
         bound.probe(
@@ -153,13 +161,48 @@ async fn pass(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
             &smartcard::NAMES,
             smartcard::probe(target, reachable, config, settings, clock)
         ),
+        controllers_lists(ways, bound),
         read(ways, searches, bound, at),
     );
     let mut gathered = reading;
-    for facts in [tls_facts, ldap_facts, card_facts] {
+    for facts in [tls_facts, ldap_facts, card_facts, lists] {
         gathered.absorb(facts);
     }
     gathered
+}
+
+/// The revocation lists of the controllers' certificates.
+async fn controllers_lists(ways: &Ways<'_>, bound: Bound) -> Gathered {
+    let Ways { target, reachable, settings, clock, lists: [wanted, _], .. } = *ways;
+    if !wanted {
+        return Gathered::default();
+    }
+    let found = bound.of(revocation::controllers(target, reachable, settings, clock)).await;
+    found.unwrap_or_else(|| {
+        revocation::failed(revocation::CONTROLLERS, &bound.reason("search for revocation lists"))
+    })
+}
+
+/// The revocation lists of the cards; `pool` are certificates of authorities that the directory showed.
+async fn cards_lists(ways: &Ways<'_>, pool: Option<Pool>, bound: Bound) -> Gathered {
+    let Ways { target, settings, clock, .. } = *ways;
+    let Some(pool) = pool else { return Gathered::default() };
+    let found = bound.of(revocation::cards(target, pool, settings, clock)).await;
+    let reason = || bound.reason("search for the cards' revocation lists");
+    found.unwrap_or_else(|| revocation::failed(revocation::CARDS, &reason()))
+}
+
+/// Certificates of authorities, or why they could not be read.
+type Pool = Result<Vec<CertificateDer<'static>>, String>;
+
+/// None when nothing asks for what they are needed for.
+async fn authorities(session: &mut Session, ways: &Ways<'_>, bound: Bound) -> Option<Pool> {
+    let [_, wanted] = ways.lists;
+    if !wanted {
+        return None;
+    }
+    let found = bound.of(revocation::authorities(session)).await;
+    Some(found.unwrap_or_else(|| Err(bound.reason("search for authorities"))))
 }
 
 /// Everything that needs our own account.
@@ -171,16 +214,40 @@ async fn read(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
         None => return without_session(ways, searches, bound, &bound.reason("logon")).await,
     };
     let account = session.account.name.clone();
-    let kerberos = encryption::probe(target, Some(&account), settings, clock);
-    let mut gathered = bound.probe("kerberos", &encryption::NAMES, kerberos).await;
-    let canary = canary::probe(&mut session, target, clock);
-    gathered.absorb(bound.probe("canary", &["canary.readable"], canary).await);
-    let mut sightings = Sightings::default();
-    let rights = rights::probe(&mut session, settings, clock, ways.access.then_some(&mut sightings));
-    gathered.absorb(bound.probe("rights", &rights::NAMES, rights).await);
-    gathered.absorb(searched(&mut session, ways, searches, bound, at, sightings).await);
+    let pool = authorities(&mut session, ways, bound).await;
+    // the reading does not wait for those that ask on connections of their own
+    let (mut gathered, kerberos, sasl, lists) = tokio::join!(
+        with_session(&mut session, ways, searches, bound, at),
+        bound.probe(
+            "kerberos",
+            &encryption::NAMES,
+            encryption::probe(target, Some(&account), settings, clock)
+        ),
+        bound.probe("ldap", &sasl::NAMES, sasl::probe(target, &account, reachable, config, settings, clock)),
+        cards_lists(ways, pool, bound),
+    );
+    for facts in [kerberos, sasl, lists] {
+        gathered.absorb(facts);
+    }
     // a controller that hangs by now is left without a word
     let _ = bound.of(session.directory.unbind()).await;
+    gathered
+}
+
+async fn with_session(
+    session: &mut Session,
+    ways: &Ways<'_>,
+    searches: &[PlannedSearch],
+    bound: Bound,
+    at: OffsetDateTime,
+) -> Gathered {
+    let Ways { target, settings, clock, .. } = *ways;
+    let mut gathered =
+        bound.probe("canary", &["canary.readable"], canary::probe(session, target, clock)).await;
+    let mut sightings = Sightings::default();
+    let rights = rights::probe(session, settings, clock, ways.access.then_some(&mut sightings));
+    gathered.absorb(bound.probe("rights", &rights::NAMES, rights).await);
+    gathered.absorb(searched(session, ways, searches, bound, at, sightings).await);
     gathered
 }
 
@@ -263,5 +330,7 @@ fn unread(searches: &[PlannedSearch], reason: &str) -> Gathered {
     gathered.absorb(rights::without_connection(reason));
     gathered.absorb(access::failed(reason).0);
     gathered.set("canary.readable", Fact::Failed(reason.to_owned()));
+    gathered.absorb(revocation::failed(revocation::CARDS, reason));
+    gathered.set_all(&sasl::NAMES, &Fact::Failed(reason.to_owned()));
     gathered
 }

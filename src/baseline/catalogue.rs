@@ -21,6 +21,10 @@ pub const ETYPES: &[&str] = &[
     "aes256-cts-hmac-sha384-192",
 ];
 
+/// What a controller makes of a SASL bind over TLS that says nothing of the channel, or something wrong: it refuses the first,
+/// it refuses all SASL over TLS, it refuses the second only, it does not look. From the best to the worst.
+pub const BINDING: &[&str] = &["enforced", "sasl-refused", "when-supported", "not-enforced"];
+
 /// Who may write into a DNS zone.
 pub const ZONE_UPDATES: &[&str] = &["none", "unsecured", "secure"];
 
@@ -89,8 +93,8 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
         ("ldap.unsigned_sasl", Type::Boolean, "a SASL bind without signing or sealing is accepted"),
         (
             "ldap.channel_binding",
-            Type::Word(words(&["enforced", "not-enforced"])),
-            "whether SASL over TLS must be bound to the channel",
+            Type::Word(words(BINDING)),
+            "what some controller makes of SASL over TLS that is not bound to the channel, at worst",
         ),
         ("kerberos.etypes", Type::Set(Element::Word(words(ETYPES))), "encryption types that the KDC offers"),
         ("kerberos.preauth_required", Type::Boolean, "the KDC demands pre-authentication of our account"),

@@ -24,6 +24,10 @@ pub const KEYS: &[&str] = &["rsa", "ec", "ed25519", "ed448", "dsa", "gost", "oth
 /// Where the directory keeps certificates of authorities.
 pub const CERTIFICATE_STORES: &[&str] = &["logon", "root", "intermediate", "enrolment", "other"];
 
+/// Where a certificate says that its revocation list is: at an http address, only at others (a directory, https), nowhere;
+/// `unread` when we do not have the certificate.
+pub const LIST_SOURCES: &[&str] = &["web", "elsewhere", "none", "unread"];
+
 /// Rights that an entry of an access control list can give, by name.
 pub const RIGHTS: &[&str] = &[
     "add-self",
@@ -174,5 +178,28 @@ pub fn probe_collections() -> Vec<(&'static str, Vec<Described>)> {
         ("owners", owners),
         ("privileged_principals", members),
         ("ca_certificates", certificates),
+        ("controller_revocation", of_lists("a domain controller's certificate, or one above it")),
+        (
+            "card_revocation",
+            of_lists("the monitoring card's certificate, a card issuer's, or one above them"),
+        ),
+    ]
+}
+
+/// Facts of a certificate and the revocation list that it names, as the gateway gets it.
+fn of_lists(certificate: &'static str) -> Vec<Described> {
+    let word = |names: &[&str]| Type::Word(words(names));
+    vec![
+        ("dn", Type::Dn, certificate),
+        ("name", Type::Text, "the certificate's subject"),
+        ("kind", word(&["controller", "card", "issuer"]), "whose it is"),
+        ("source", word(LIST_SOURCES), "where it says that its list is"),
+        ("url", Type::Text, "the place of the list"),
+        ("reachable", Type::Boolean, "the gateway could fetch the list from where it is"),
+        ("signed", Type::Boolean, "what was fetched is a list that the certificate's issuer signed"),
+        ("remaining", Type::Duration, "how long it is until the list's next update is due"),
+        ("age", Type::Duration, "how long ago the list was issued"),
+        ("revoked", Type::Boolean, "the list names the certificate"),
+        ("problem", Type::Text, "why the list could not be fetched, or what is wrong with it"),
     ]
 }

@@ -165,7 +165,9 @@ fn explanation(judgement: &Judgement, verdict: Verdict, evidence: &Evidence) -> 
 
 fn reason(miss: &Miss, evidence: &Evidence) -> Reason {
     let record = miss.fact.split('.').next().unwrap_or_default();
-    let from = evidence.provenance.iter().find(|p| p.facts == record);
+    // a probe that gives single facts of a record says so
+    let given = |facts: &str| evidence.provenance.iter().find(|p| p.facts == facts);
+    let from = given(&miss.fact).or_else(|| given(record));
     let provenance = from.map_or_else(String::new, |p| {
         let at = p.at.format(&Rfc3339).unwrap_or_default();
         format!("{} on {} at {at}", p.by, p.controller)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis::ambient::clock::Clock;
 use portcullis::assess::collect::collect;
-use portcullis::assess::settings::Settings;
+use portcullis::assess::settings::{Lists, Settings};
 use portcullis::assess::target::Target;
 use portcullis::baseline::compile::{Read, Requirements};
 use portcullis::baseline::facts::{Evidence, Fact};
@@ -79,7 +79,7 @@ fn requirements() -> Requirements {
                 &["privileged"],
             ),
         ],
-        probes: BTreeSet::new(),
+        probes: ["controller_revocation", "card_revocation"].map(str::to_owned).into(),
     }
 }
 
@@ -96,7 +96,9 @@ async fn evidence(lab: &Lab, member: &str) -> Evidence {
             password: Some(SecretReference::File(folder.path().join("password"))),
         });
     }
-    let settings = Settings::default();
+    let lists =
+        Lists { ports: [8880].into(), networks: [format!("{}.60.1/32", lab.net)].into(), ..Lists::default() };
+    let settings = Settings { lists, ..Settings::default() };
     let evidence =
         collect(&target, &requirements(), &settings, &Clock::system(), settings.pass_timeout()).await;
     if std::env::var_os("PORTCULLIS_SHOW").is_some() {
@@ -140,6 +142,7 @@ async fn hardened_and_weak_members_differ_where_they_should() {
         ("tls.chain_valid", true, true),
         ("tls.name_matches", true, true),
         ("ldap.cleartext_simple_bind", false, true),
+        ("ldap.unsigned_sasl", false, true),
         ("rights.write", false, false),
         ("rights.get_changes_all", false, false),
         ("canary.readable", true, true),
@@ -148,16 +151,61 @@ async fn hardened_and_weak_members_differ_where_they_should() {
         assert_eq!(hardened.get(fact), Fact::boolean(good), "{fact} of the hardened member");
         assert_eq!(weak.get(fact), Fact::boolean(bad), "{fact} of the weak member");
     }
+    let word = |word: &str| Fact::Known(Value::Word(word.to_owned()));
+    assert_eq!(hardened.get("ldap.channel_binding"), word("sasl-refused"));
+    assert_eq!(weak.get("ldap.channel_binding"), word("not-enforced"));
     // the monitoring account's card logs on; a password, though not its own, proves only that it is refused
     assert_eq!(hardened.get("smartcard.card_logon_works"), Fact::boolean(true));
     assert_eq!(hardened.get("smartcard.password_logon_works"), Fact::boolean(false));
     assert_eq!(hardened.get("smartcard.simple_bind_works"), Fact::boolean(false));
     assert!(matches!(weak.get("smartcard.card_logon_works"), Fact::NotCollected(_)));
+    // the weak member's list has run out, the hardened one's has not; the monitoring card names a list too
+    for (facts, collection, in_date) in [
+        (&hardened, "controller_revocation", true),
+        (&weak, "controller_revocation", false),
+        (&hardened, "card_revocation", true),
+    ] {
+        let lists = &facts.collections[collection];
+        assert_eq!((lists.records.len(), &lists.complete), (1, &Fact::boolean(true)), "{collection}");
+        let list = lists.records.get(0).unwrap().to_record();
+        assert_eq!(list["signed"], Fact::boolean(true), "{list:?}");
+        assert_eq!(list["revoked"], Fact::boolean(false), "{list:?}");
+        assert!(matches!(list["remaining"], Fact::Known(Value::Duration(left)) if (left > 0) == in_date));
+    }
     let rc4 = "rc4-hmac".to_owned();
     assert!(!names(&hardened.get("kerberos.etypes")).contains(&rc4));
     assert!(names(&weak.get("kerberos.etypes")).contains(&rc4));
     assert_eq!(hardened.get("users.complete"), Fact::boolean(true));
     assert!(hardened.collections["users"].records.len() > 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_cannot_be_tried_is_no_refusal() {
+    let Some(lab) = Lab::of("a_relay_that_cannot_be_tried_is_no_refusal") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let collected = async |target: &Target, settings: &Settings| {
+        collect(target, &Requirements::default(), settings, &Clock::system(), settings.pass_timeout()).await
+    };
+    let facts = ["ldap.unsigned_sasl", "ldap.channel_binding"];
+    // not installed here
+    let mut rxb = target(&lab, "RXB", folder.path());
+    let settings = Settings { kvno: "/nowhere/kvno".to_owned(), ..Settings::default() };
+    let evidence = collected(&rxb, &settings).await;
+    for fact in facts {
+        assert!(matches!(evidence.facts.get(fact), Fact::NotCollected(text) if text.contains("krb5-user")));
+    }
+    // no KDC answers: tickets that there are none of refuse nothing
+    rxb.kdcs = vec![format!("{}:1", lab.address("RXB"))];
+    let settings = Settings { probe_seconds: 1, ..Settings::default() };
+    let evidence = collected(&rxb, &settings).await;
+    for fact in facts {
+        assert!(matches!(evidence.facts.get(fact), Fact::Failed(_)), "{:?}", evidence.facts.get(fact));
+    }
+    // where nothing listens on the plain port nobody logs on there
+    let rxb = target(&lab, "RXB", folder.path());
+    let settings = Settings { plain_port: 9, ..Settings::default() };
+    let evidence = collected(&rxb, &settings).await;
+    assert_eq!(evidence.facts.get("ldap.unsigned_sasl"), Fact::boolean(false));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,7 +58,7 @@ impl Lab {
 fn every_part_of_the_lab_runs() {
     let Some(lab) = Lab::of("every_part_of_the_lab_runs") else { return };
     let status = lab.command(&["status"]);
-    for part in ["RXA", "RXB", "RXC", "national"] {
+    for part in ["RXA", "RXB", "RXC", "national", "lists"] {
         assert!(status.lines().any(|line| line.starts_with(part) && line.contains(" pid ")), "{status}");
     }
     for part in ["RXA", "RXB", "RXC", "national"] {

@@ -13,6 +13,9 @@ use x509_parser::extensions::ParsedExtension;
 use x509_parser::prelude::FromDer;
 
 use crate::baseline::certificate::{key, signature_name};
+use crate::directory;
+use crate::directory::dial::dial;
+use crate::directory::endpoint::Endpoint;
 
 /// A verifier that keeps the chain and refuses it, whatever it is: the handshake ends there, and nothing is ever sent to a
 /// server that was not verified.
@@ -74,6 +77,22 @@ impl ServerCertVerifier for Recorder {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// What a server shows in a handshake, leaf first; never empty.
+pub async fn chain_of(
+    controller: &Endpoint,
+    settings: &directory::settings::Settings,
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    let recorder = Arc::new(Recorder::default());
+    let config = Recorder::config(&recorder).map_err(|error| error.to_string())?;
+    // always an error: the recorder refuses every chain once it has it
+    let refusal = match dial(controller, config, settings).await {
+        Ok(_) => "the handshake ended without a certificate".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let chain = recorder.chain();
+    if chain.is_empty() { Err(refusal) } else { Ok(chain) }
 }
 
 /// What a chain says.

@@ -1,6 +1,6 @@
-//! MIT Kerberos' `kinit` as a child process, with a configuration and a cache of its own.
+//! MIT Kerberos' `kinit` and `kvno` as child processes, with a configuration and a cache of their own.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::timeout;
+use zeroize::Zeroizing;
 
 use crate::ambient::chance;
 use crate::assess::target::Target;
@@ -65,17 +66,7 @@ impl Workshop {
         secret: Option<&Secret>,
         patience: Duration,
     ) -> Result<Logon, String> {
-        let mut command = Command::new(kinit);
-        command
-            .env_clear()
-            .env("LC_ALL", "C")
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("KRB5_CONFIG", self.folder.join("krb5.conf"))
-            .env("KRB5CCNAME", format!("FILE:{}", self.folder.join("cache").display()))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+        let mut command = self.command(kinit);
         if let Some(softhsm) = std::env::var_os("SOFTHSM2_CONF") {
             command.env("SOFTHSM2_CONF", softhsm);
         }
@@ -90,10 +81,53 @@ impl Workshop {
         if output.status.success() {
             return Ok(Logon::Granted);
         }
-        let text = String::from_utf8_lossy(&output.stderr);
-        let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        verdict(last)
+        verdict(&last_line(&output))
     }
+
+    /// Gets a ticket for `service` (a principal with its realm) with the logon that was granted, by MIT's `kvno`.
+    pub async fn ticket(&self, kvno: &str, service: &str, patience: Duration) -> Result<(), String> {
+        let mut command = self.command(kvno);
+        command.arg("--").arg(service);
+        let output = timeout(patience, run(command, None))
+            .await
+            .map_err(|_| "kvno did not end in time".to_owned())?
+            .map_err(|error| format!("`{kvno}` cannot be run: {error}"))?;
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(format!("no ticket for {service}: {}", last_line(&output))),
+        }
+    }
+
+    /// The ticket cache: session keys, in the format of a file.
+    pub fn cache(&self, most: u64) -> Result<Zeroizing<Vec<u8>>, String> {
+        let said = |error: std::io::Error| format!("the ticket cache cannot be read: {error}");
+        let file = std::fs::File::open(self.folder.join("cache")).map_err(said)?;
+        let mut bytes = Zeroizing::new(Vec::new());
+        file.take(most).read_to_end(&mut bytes).map_err(said)?;
+        Ok(bytes)
+    }
+
+    /// A program with nothing of our environment but where programs are.
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env_clear()
+            .env("LC_ALL", "C")
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("KRB5_CONFIG", self.folder.join("krb5.conf"))
+            .env("KRB5CCNAME", format!("FILE:{}", self.folder.join("cache").display()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+}
+
+/// What a program said last.
+fn last_line(output: &std::process::Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()
 }
 
 async fn run(mut command: Command, secret: Option<&Secret>) -> std::io::Result<std::process::Output> {

@@ -15,6 +15,8 @@ pub mod kinit;
 pub mod ldap;
 pub mod logon;
 pub mod privileged;
+pub mod revocation;
 pub mod rights;
+pub mod sasl;
 pub mod smartcard;
 pub mod tls;

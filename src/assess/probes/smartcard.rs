@@ -2,7 +2,6 @@
 //! "smart card is required" proves neither.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::ClientConfig;
 
@@ -84,7 +83,13 @@ async fn card_logon(gathered: &mut Gathered, target: &Target, card: &Card, setti
             for _ in 0..CARD_ATTEMPTS {
                 let identity = Some(card.identity.as_str());
                 outcome = workshop
-                    .log_on(&settings.kinit, &card.principal, identity, pin.as_ref(), patience(settings))
+                    .log_on(
+                        &settings.kinit,
+                        &card.principal,
+                        identity,
+                        pin.as_ref(),
+                        settings.child_timeout(),
+                    )
                     .await;
                 if !matches!(&outcome, Ok(Logon::Refused(message)) if message.contains(FELL_BACK)) {
                     break;
@@ -114,7 +119,9 @@ async fn password_logon(
 ) {
     let kerberos = match Workshop::new(target, None) {
         Ok(workshop) => {
-            workshop.log_on(&settings.kinit, &card.principal, None, Some(password), patience(settings)).await
+            workshop
+                .log_on(&settings.kinit, &card.principal, None, Some(password), settings.child_timeout())
+                .await
         }
         Err(reason) => Err(reason),
     };
@@ -149,11 +156,6 @@ async fn simple_bind(
         Ok(outcome) => Fact::Failed(format!("the bind ended with result code {}", outcome.code)),
         Err(error) => Fact::Failed(error.to_string()),
     }
-}
-
-/// A card and a KDC take their time: the child has six questions' worth.
-fn patience(settings: &Settings) -> Duration {
-    settings.probe_timeout() * 6
 }
 
 async fn read(reference: &SecretReference) -> Result<Secret, String> {

@@ -1,14 +1,13 @@
 //! Which TLS a controller speaks on LDAPS and after StartTLS, and what its certificate is worth.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use crate::ambient::clock::Clock;
 use crate::assess::gathered::{Gathered, Stopwatch};
-use crate::assess::probes::certificate::{Appraisal, Recorder, appraise};
+use crate::assess::probes::certificate::{Appraisal, appraise, chain_of};
 use crate::assess::probes::hello::{self, Reply, VERSIONS, WEAK};
 use crate::assess::settings::Settings;
 use crate::assess::target::Target;
@@ -131,17 +130,7 @@ async fn certificate(
     settings: &Settings,
     now: OffsetDateTime,
 ) -> Told<Appraisal> {
-    let recorder = Arc::new(Recorder::default());
-    let config = Recorder::config(&recorder).map_err(|error| error.to_string())?;
-    // always an error: the recorder refuses every chain once it has it
-    let refusal = match dial::dial(controller, config, &settings.directory).await {
-        Ok(_) => "the handshake ended without a certificate".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    let chain = recorder.chain();
-    if chain.is_empty() {
-        return Err(refusal);
-    }
+    let chain = chain_of(controller, &settings.directory).await?;
     let anchors = target.anchors.trust_anchors().map_err(|error| error.to_string())?;
     appraise(&chain, &anchors, controller.certificate_name(), now)
 }
