@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use crate::assess::error::AssessError;
 use crate::baseline::assessment::Assessment;
 use crate::baseline::compile::Compiled;
-use crate::baseline::evaluate::evaluate;
+use crate::baseline::evaluate::{NAMED, evaluate_naming};
 use crate::baseline::facts::Evidence;
 use crate::policy::documents::Exception;
 use crate::policy::fault::Place;
@@ -35,7 +35,8 @@ pub fn compile(set: &PolicySet, profile: Option<&str>, member: &OdsCode) -> Resu
     })
 }
 
-/// Holds `evidence` against the set's baseline: the same evidence, set, exceptions and time give the same bytes.
+/// Holds `evidence` against the set's baseline: the same evidence, set, exceptions and time give the same bytes. Where many records
+/// offend against one control, the first [`NAMED`] are named.
 pub fn judge(
     set: &PolicySet,
     profile: Option<&str>,
@@ -43,10 +44,32 @@ pub fn judge(
     granted: &[ExceptionRecord],
     now: OffsetDateTime,
 ) -> Result<Assessment, AssessError> {
+    judge_naming(set, profile, evidence, granted, now, NAMED)
+}
+
+/// As [`judge`], naming every offender.
+pub fn judge_in_full(
+    set: &PolicySet,
+    profile: Option<&str>,
+    evidence: &Evidence,
+    granted: &[ExceptionRecord],
+    now: OffsetDateTime,
+) -> Result<Assessment, AssessError> {
+    judge_naming(set, profile, evidence, granted, now, usize::MAX)
+}
+
+fn judge_naming(
+    set: &PolicySet,
+    profile: Option<&str>,
+    evidence: &Evidence,
+    granted: &[ExceptionRecord],
+    now: OffsetDateTime,
+    most: usize,
+) -> Result<Assessment, AssessError> {
     let compiled = compile(set, profile, &evidence.member)?;
     let exceptions: Vec<Exception> =
         set.exceptions.iter().cloned().chain(granted.iter().filter_map(|g| exception(g, now))).collect();
-    Ok(evaluate(&compiled, evidence, &exceptions, now))
+    Ok(evaluate_naming(&compiled, evidence, &exceptions, now, most))
 }
 
 /// An exception granted by command, as policy files write them; none when it was withdrawn.

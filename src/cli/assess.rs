@@ -10,7 +10,7 @@ use crate::ambient::clock::Clock;
 use crate::app::gates::denied_since;
 use crate::assess::collect::collect;
 use crate::assess::error::AssessError;
-use crate::assess::judge::{compile, judge};
+use crate::assess::judge::{compile, judge, judge_in_full};
 use crate::assess::report::closings::{Gates, Rules};
 use crate::assess::report::oscal::document as oscal;
 use crate::assess::report::page::Page;
@@ -32,6 +32,7 @@ use crate::secret::signing::Signer;
 use crate::store::error::StoreError;
 use crate::store::member::Card;
 use crate::store::port::Store;
+use crate::store::record::ExceptionRecord;
 
 /// How many assessments back "since when" looks.
 const HISTORY: u32 = 1000;
@@ -126,6 +127,10 @@ struct Output {
 
 /// What a report is made of.
 struct Judged {
+    set: Arc<PolicySet>,
+    evidence: Evidence,
+    /// Exceptions that were granted by command.
+    granted: Vec<ExceptionRecord>,
     assessment: Assessment,
     /// Older ones, newest first.
     before: Vec<Assessment>,
@@ -146,8 +151,8 @@ pub fn assess(command: Assess, context: &Context) -> Result<Answer, Failure> {
             let evidence = read_evidence(evidence)?;
             // judged as of its own time, so that the same document gives the same bytes whenever it is asked
             let at = evidence.collected_at;
-            let (set, profile) = (load(policy)?, command.profile.as_deref());
-            judged(&set, profile, &evidence, command.before.as_deref(), at)?
+            let (set, profile) = (Arc::new(load(policy)?), command.profile.as_deref());
+            judged(set, profile, evidence, command.before.as_deref(), at)?
         }
         (Some(member), _, _) => measure(member, context)?,
         _ => return Err(Failure::could_not("name a member, or --evidence FILE with --policy FOLDER")),
@@ -157,16 +162,19 @@ pub fn assess(command: Assess, context: &Context) -> Result<Answer, Failure> {
 
 /// Judges evidence at a time, and the evidence before it at its own.
 fn judged(
-    set: &PolicySet,
+    set: Arc<PolicySet>,
     profile: Option<&str>,
-    evidence: &Evidence,
+    evidence: Evidence,
     before: Option<&Path>,
     at: OffsetDateTime,
 ) -> Result<Judged, Failure> {
-    let compiled = compile(set, profile, &evidence.member).map_err(failure)?;
-    let before = before.map(|path| older(set, profile, evidence, path)).transpose()?;
+    let compiled = compile(&set, profile, &evidence.member).map_err(failure)?;
+    let before = before.map(|path| older(&set, profile, &evidence, path)).transpose()?;
     Ok(Judged {
-        assessment: judge(set, profile, evidence, &[], at).map_err(failure)?,
+        assessment: judge(&set, profile, &evidence, &[], at).map_err(failure)?,
+        set,
+        evidence,
+        granted: Vec::new(),
         before: before.into_iter().collect(),
         rules: Rules::of(&compiled),
         gates: None,
@@ -194,7 +202,7 @@ fn older(
 
 /// `portcullis check`.
 pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
-    let set = load(&command.policy)?;
+    let set = Arc::new(load(&command.policy)?);
     let anchors = std::fs::read_to_string(&command.anchors)
         .map_err(|error| Failure::could_not(format!("cannot read {}: {error}", command.anchors.display())))?;
     let endpoint = Endpoint::parse(&command.host, command.tls_name.as_deref())
@@ -218,9 +226,10 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
     let evidence = runtime()?.block_on(told(context, &what, collected));
     let evidence = sign(evidence, &Signer::ephemeral().map_err(Failure::could_not)?);
     if let Some(path) = &command.evidence {
-        write(path, &evidence.to_json())?;
+        let file = std::fs::File::create(path).and_then(|file| evidence.write(file));
+        file.map_err(|error| Failure::could_not(format!("cannot write {}: {error}", path.display())))?;
     }
-    let judged = judged(&set, profile, &evidence, command.before.as_deref(), context.clock.now())?;
+    let judged = judged(set, profile, evidence, command.before.as_deref(), context.clock.now())?;
     show(&judged, &command.output, context)
 }
 
@@ -264,9 +273,11 @@ fn measure(member: &OdsCode, context: &Context) -> Result<Judged, Failure> {
     let assessed = runtime()?.block_on(told(context, &what, assessor.assess(member))).map_err(failure)?;
     let by = By { actor: &context.actor, reason: "its directory was measured", now: context.clock.now() };
     run::measured(store.as_ref(), member, &by).map_err(Failure::could_not)?;
-    let assessment = assessed.assessment;
+    let (evidence, assessment) = (assessed.evidence, assessed.assessment);
     let compiled = compile(&set, assessment.profile.as_deref(), member).map_err(failure)?;
-    Ok(Judged { assessment, before, rules: Rules::of(&compiled), gates: Some(gates) })
+    let granted = store.exceptions(Some(member)).map_err(Failure::could_not)?;
+    let rules = Rules::of(&compiled);
+    Ok(Judged { set, evidence, granted, assessment, before, rules, gates: Some(gates) })
 }
 
 /// Where the member's gates stand, and since when what denies them does.
@@ -289,7 +300,9 @@ fn show(judged: &Judged, output: &Output, context: &Context) -> Result<Answer, F
         write(path, &serde_json::to_vec_pretty(&document).map_err(Failure::could_not)?)?;
     }
     if output.csv {
-        context.line(csv::render(assessment).trim_end())?;
+        let (profile, at) = (assessment.profile.as_deref(), assessment.assessed_at);
+        let all = judge_in_full(&judged.set, profile, &judged.evidence, &judged.granted, at);
+        context.line(csv::render(&all.map_err(failure)?).trim_end())?;
     } else {
         let colour = context.is_terminal();
         context.print(&page, |page| text::render(page, colour))?;
