@@ -5,7 +5,7 @@ usage: requests_seen.py [PORTCULLIS]        (the gateway must not run: its reque
 
 Samba writes every LDAP request down at debug level 10: the kind of operation, and of a search each attribute. The level is raised for one
 assessment with `portcullis check` by the national baseline, card included, and for a control: a write and a search for a secret by others,
-which must be told apart. Exit 0: nothing but binds and searches came, and no attribute that holds a secret was asked for.
+which must be told apart. Exit 0: nothing but binds, searches and StartTLS came, and no attribute that holds a secret was asked for.
 """
 import collections
 import os
@@ -20,7 +20,8 @@ FOLDER = f"{LAB}/member/rxa"
 LOG, CONFIG = f"{FOLDER}/log/stdout", f"{FOLDER}/etc/smb.conf"
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ACCOUNT = "svc-portcullis@rxa.trust.test"
-HARMLESS = {"BindRequest", "UnbindRequest", "SearchRequest", "AbandonRequest"}
+# the one extended request that Samba knows is StartTLS (source4/ldap_server, extended_ops); it writes no OID down
+HARMLESS = {"BindRequest", "UnbindRequest", "SearchRequest", "AbandonRequest", "ExtendedRequest"}
 # MS-ADTS 3.1.1.3.1.1.4 and 3.1.1.4.4, MS-LAPS and its predecessor: whatever is or holds a password or its hash
 SECRETS = re.compile(r"^(unicodepwd|dbcspwd|ntpwdhistory|lmpwdhistory|supplementalcredentials|ms-mcs-admpwd|msds-managedpassword(id|previousid)?"
                      r"|mslaps-(encrypted)?(dsrm)?password(history)?|userpassword|unixuserpassword|currentvalue|priorvalue|trustauthincoming"
@@ -73,7 +74,7 @@ def assess(binary):
         command = [binary, "check", ADDRESS, "--tls-name", "dc1.rxa.trust.test", "--bind-dn", ACCOUNT, "--base-dn", os.environ["LAB_RXA_BASE"],
                    "--password-file", secret("password", os.environ["LAB_SERVICE_PASSWORD"]), "--policy", f"{ROOT}/policies",
                    "--anchors", os.environ["LAB_CA"], "--json", "--card-principal", "card-monitor@RXA.TRUST.TEST",
-                   "--card-identity", f"FILE:{PKI}/good/rxa-monitor.crt,{PKI}/good/rxa-monitor.key",
+                   "--card-identity", f"FILE:{PKI}/good/sc-rxa-monitor.crt,{PKI}/good/sc-rxa-monitor.key",
                    "--card-password-file", secret("card", os.environ["LAB_USER_PASSWORD"])]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1, 2) or '"findings"' not in done.stdout:

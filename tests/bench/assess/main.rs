@@ -228,7 +228,7 @@ fn ldapsearch(port: u16, folder: &Path, searches: &[Asked]) -> (f64, f64) {
     let (began, before) = (Instant::now(), meter::children_cpu_seconds());
     for asked in searches {
         let mut command = Command::new("ldapsearch");
-        command.env("LDAPTLS_CACERT", folder.join("ca.pem")).env("LDAPNOINIT", "1");
+        command.env("LDAPTLS_CACERT", folder.join("ca.pem"));
         command.args(["-x", "-LLL", "-o", "ldif-wrap=no", "-H", &format!("ldaps://127.0.0.1:{port}")]);
         command.args(["-D", "svc-portcullis@bench.test", "-y"]).arg(folder.join("password"));
         command.args(["-b", &asked.base, "-s", asked.scope, "-E", "pr=500/noprompt"]);
