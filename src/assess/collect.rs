@@ -19,7 +19,7 @@ use crate::assess::probes::logon::{Session, log_on};
 use crate::assess::probes::revocation::probe as revocation;
 use crate::assess::probes::sasl::probe as sasl;
 use crate::assess::probes::{
-    canary, derived, directory, discovery, encryption, ldap, privileged, rights, smartcard, tls,
+    canary, derived, directory, discovery, encryption, ldap, privileged, rights, siblings, smartcard, tls,
 };
 use crate::assess::settings::Settings;
 use crate::assess::target::Target;
@@ -153,7 +153,7 @@ async fn pass(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
     let Ways { target, reachable, config, settings, clock, .. } = *ways;
     let tls_names: Vec<&str> = tls::NAMES.into_iter().chain(tls::CERTIFICATE_FACTS).collect();
     // the probes without a logon wait on the network, not on each other
-    let (tls_facts, ldap_facts, card_facts, lists, reading) = tokio::join!(
+    let (tls_facts, ldap_facts, card_facts, agreement, lists, reading) = tokio::join!(
         bound.probe("tls", &tls_names, tls::probe(target, reachable, settings, clock)),
         bound.probe("ldap", &ldap::NAMES, ldap::probe(target, reachable, config, settings, clock)),
         bound.probe(
@@ -161,11 +161,16 @@ async fn pass(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
             &smartcard::NAMES,
             smartcard::probe(target, reachable, config, settings, clock)
         ),
+        bound.probe(
+            "controllers",
+            &siblings::NAMES,
+            siblings::probe(target, reachable, config, settings, clock)
+        ),
         controllers_lists(ways, bound),
         read(ways, searches, bound, at),
     );
     let mut gathered = reading;
-    for facts in [tls_facts, ldap_facts, card_facts, lists] {
+    for facts in [tls_facts, ldap_facts, card_facts, agreement, lists] {
         gathered.absorb(facts);
     }
     gathered

@@ -118,6 +118,12 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
             Type::Integer,
             "controllers that should answer and did not, or were not asked",
         ),
+        ("controllers.agree", Type::Boolean, "all that answer say the same of what rules the domain"),
+        (
+            "controllers.differences",
+            Type::Set(Element::Text),
+            "what some controller says otherwise than the first, and which",
+        ),
     ]
 }
 

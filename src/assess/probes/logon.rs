@@ -69,7 +69,8 @@ pub async fn log_on(
     Err(reasons.join("; "))
 }
 
-async fn log_on_to(
+/// Logs on to this one.
+pub async fn log_on_to(
     target: &Target,
     controller: &Endpoint,
     tls: &Arc<ClientConfig>,

@@ -18,5 +18,6 @@ pub mod privileged;
 pub mod revocation;
 pub mod rights;
 pub mod sasl;
+pub mod siblings;
 pub mod smartcard;
 pub mod tls;
