@@ -80,6 +80,7 @@ fn requirements() -> Requirements {
             ),
         ],
         probes: BTreeSet::new(),
+        statements: BTreeMap::new(),
     }
 }
 
