@@ -17,6 +17,7 @@ mod assess_lab;
 mod assess_oscal;
 mod assess_progress;
 mod assess_report;
+mod attestation;
 mod cli_answers;
 mod config_faults;
 mod enrol_command;
