@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
+use time::OffsetDateTime;
 
 use crate::app::core::{Core, Deciding};
 use crate::assess::judge::baseline_id;
-use crate::baseline::assessment::{Assessment, Verdict};
+use crate::baseline::assessment::{Assessment, Stated, Verdict};
+use crate::baseline::attestation::SOON;
 use crate::gate::decide::{
     Assessed, GateDecision, GateInput, GateOutcome, GateReason, GateSettings, GateState, decide,
 };
@@ -366,5 +368,25 @@ fn show(core: &Core, member: &Member, latest: Option<&Assessment>) {
         let labels = [member.ods.as_str(), verdict.as_str()];
         core.metrics.findings.with_label_values(&labels).set(count);
     }
+    let counts = standings(&latest.attestations, core.clock.now());
+    for (standing, count) in ["in_force", "ending", "not_holding"].into_iter().zip(counts) {
+        core.metrics.attestations.with_label_values(&[member.ods.as_str(), standing]).set(count);
+    }
     core.measured(&member.ods, latest.collected_at);
 }
+
+/// How many attestations are in force, end soon, and do not hold.
+fn standings(attestations: &[Stated], now: OffsetDateTime) -> [i64; 3] {
+    attestations.iter().fold([0; 3], |[in_force, ending, not], one| {
+        if one.problem.is_some() || one.until <= now {
+            [in_force, ending, not + 1]
+        } else if one.until - now <= SOON {
+            [in_force, ending + 1, not]
+        } else {
+            [in_force + 1, ending, not]
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

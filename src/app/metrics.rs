@@ -14,6 +14,8 @@ pub struct Metrics {
     pub assessment_age: GaugeVec,
     /// Findings of the latest assessment, by verdict.
     pub findings: IntGaugeVec,
+    /// Attestations that the latest assessment rests on, by standing: `in_force`, `ending` (within 30 days), `not_holding`.
+    pub attestations: IntGaugeVec,
     /// 1 for the state that the membership is in.
     pub membership: IntGaugeVec,
     /// Loads of the policy documents, by outcome.
@@ -49,6 +51,11 @@ impl Metrics {
                 "Findings of the latest assessment, by verdict.",
                 &["member", "verdict"],
             )?,
+            attestations: gauges(
+                "portcullis_attestations",
+                "What members state, by standing; ending is within 30 days.",
+                &["member", "standing"],
+            )?,
             membership: gauges(
                 "portcullis_membership",
                 "The state of the membership.",
@@ -73,12 +80,13 @@ impl Metrics {
         for outcome in ["done", "refused"] {
             metrics.policy_loads.with_label_values(&[outcome]).inc_by(0);
         }
-        let all: [Box<dyn Collector>; 9] = [
+        let all: [Box<dyn Collector>; 10] = [
             Box::new(build),
             Box::new(metrics.gate_open.clone()),
             Box::new(metrics.gate_transitions.clone()),
             Box::new(metrics.assessment_age.clone()),
             Box::new(metrics.findings.clone()),
+            Box::new(metrics.attestations.clone()),
             Box::new(metrics.membership.clone()),
             Box::new(metrics.policy_loads.clone()),
             Box::new(metrics.policy_good.clone()),

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use tokio::time::{Instant, timeout_at};
 
 use crate::ambient::clock::Clock;
+use crate::assess::attested::attested;
 use crate::assess::gathered::Gathered;
 use crate::assess::plan::{PlannedSearch, plan};
 use crate::assess::probes::access::probe as access;
@@ -58,6 +59,8 @@ pub async fn collect(
         }
         Err(error) => gathered.absorb(unread(&searches, &error.to_string())),
     }
+    let (stated, attestations) = attested(&requirements.statements, &target.stated, &target.member, at);
+    gathered.absorb(stated);
     note_what_nothing_found(requirements, &mut gathered);
     Evidence {
         schema: SCHEMA,
@@ -67,7 +70,7 @@ pub async fn collect(
         controllers,
         facts: gathered.facts,
         provenance: gathered.provenance,
-        attestations: Vec::new(),
+        attestations,
         previous: None,
         hash: String::new(),
         signature: String::new(),

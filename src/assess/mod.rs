@@ -2,6 +2,7 @@
 //!
 //! Must never: judge inside a probe.
 
+pub mod attested;
 pub mod collect;
 pub mod error;
 pub mod gathered;

@@ -6,6 +6,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use crate::assess::error::AssessError;
+use crate::baseline::attestation::Held;
 use crate::directory::endpoint::Endpoint;
 use crate::policy::terms::OdsCode;
 use crate::secret::reference::SecretReference;
@@ -38,6 +39,8 @@ pub struct Target {
     pub upn_suffixes: BTreeSet<String>,
     /// SHA-256 of the keys of the authorities that issue its people's cards.
     pub card_issuers: BTreeSet<String>,
+    /// What the member stated.
+    pub stated: Held,
 }
 
 impl Target {
@@ -68,6 +71,7 @@ impl Target {
         target.mail_domains.clone_from(&member.mail_domains);
         target.upn_suffixes.clone_from(&member.upn_suffixes);
         target.card_issuers = member.people.card_issuers.iter().map(|i| i.key_sha256.clone()).collect();
+        target.stated = member.attested.held();
         Ok(target)
     }
 
@@ -104,6 +108,7 @@ impl Target {
             mail_domains: BTreeSet::new(),
             upn_suffixes: BTreeSet::new(),
             card_issuers: BTreeSet::new(),
+            stated: Held::default(),
         })
     }
 }

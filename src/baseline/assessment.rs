@@ -61,6 +61,9 @@ pub struct Assessment {
     pub collected_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     pub assessed_at: OffsetDateTime,
+    /// What the member stated of what the baseline asks; what it did not is not here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attestations: Vec<Stated>,
     /// In the order of the baseline.
     pub findings: Vec<Finding>,
     pub grants: BTreeMap<Grant, GrantVerdict>,
@@ -98,6 +101,9 @@ pub struct Finding {
     pub judged: u64,
     /// The exception in force, when the verdict is excepted (or some offenders are).
     pub exception: Option<ExceptionNote>,
+    /// Subjects of the attestations that it rests on: it was stated by the member, not measured. Empty when all of it was measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stated: Vec<String>,
     pub why: String,
     pub fix: String,
     pub references: BTreeMap<String, Vec<String>>,
@@ -143,6 +149,32 @@ pub struct ExceptionNote {
     /// Exclusive.
     #[serde(with = "time::serde::rfc3339")]
     pub until: OffsetDateTime,
+}
+
+/// An attestation that the assessment rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stated {
+    /// The full name of its fact.
+    pub subject: String,
+    pub statement: String,
+    /// Name and role.
+    pub by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    pub signed_at: OffsetDateTime,
+    /// Exclusive.
+    #[serde(with = "time::serde::rfc3339")]
+    pub until: OffsetDateTime,
+    /// The public key that signed it, lower-case hex.
+    pub key: String,
+    /// The key was not held against one that the member registered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unregistered: bool,
+    /// Why it does not hold; none when it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// What the assessment by itself says of a grant; `gate::decide` has the last word.

@@ -7,6 +7,7 @@ use crate::baseline::certificate;
 use crate::baseline::collections::{Described, KEYS, SIGNATURES, probe_collections};
 use crate::baseline::value::{Element, Ladder, Type};
 use crate::policy::documents::{AttributeFact, Decode, FactsDeclaration, Shape};
+use crate::policy::read::attest::UNTIL;
 use crate::policy::set::PolicySet;
 
 /// Kerberos encryption types by name (IANA "Kerberos Encryption Type Numbers").
@@ -37,6 +38,8 @@ pub enum Origin {
     Computed,
     /// An attribute, as declared.
     Attribute(AttributeFact),
+    /// An attestation of the member about this subject (`attested.strong_binding`).
+    Attestation(String),
 }
 
 /// One fact.
@@ -247,6 +250,9 @@ impl Catalogue {
     }
 
     fn declare(&mut self, declaration: &FactsDeclaration) {
+        if !declaration.statements.is_empty() {
+            return self.state(declaration);
+        }
         let declared = declaration.attributes.iter().map(|(short, attribute)| {
             let title = attribute.title.clone().unwrap_or_else(|| format!("attribute {}", attribute.from));
             let known = Known {
@@ -278,6 +284,29 @@ impl Catalogue {
                 }
                 self.collect(&declaration.name, facts);
             }
+        }
+    }
+
+    /// Each statement is two facts: whether it holds, and until when.
+    fn state(&mut self, declaration: &FactsDeclaration) {
+        for (short, statement) in &declaration.statements {
+            let subject = format!("{}.{short}", declaration.name);
+            let until = format!("{subject}{UNTIL}");
+            for (name, kind, title) in [
+                (subject.clone(), Type::Boolean, format!("stated by the member: {}", statement.text)),
+                (until, Type::Instant, format!("when the attestation of `{subject}` ends")),
+            ] {
+                self.records
+                    .insert(name, Known { kind, origin: Origin::Attestation(subject.clone()), title });
+            }
+        }
+    }
+
+    /// The attestation that a fact of the member comes from.
+    pub fn subject(&self, fact: &str) -> Option<String> {
+        match &self.records.get(fact)?.origin {
+            Origin::Attestation(subject) => Some(subject.clone()),
+            _ => None,
         }
     }
 

@@ -13,7 +13,7 @@ use crate::baseline::value::{Type, Value};
 use crate::ldap::filter::Filter;
 use crate::policy::documents::{
     self, AttributeFact, Baseline, Clause, Control, Grade, GrantRule, Profile, Requirement, SearchScope,
-    Shape, Tolerance,
+    Shape, Statement, Tolerance,
 };
 use crate::policy::fault::{Fault, Placed};
 use crate::policy::fields::integer;
@@ -58,6 +58,8 @@ pub struct CompiledControl {
     pub why: String,
     pub fix: String,
     pub references: BTreeMap<String, Vec<String>>,
+    /// Subjects of the attestations that it rests on.
+    pub stated: BTreeSet<String>,
 }
 
 /// What must hold.
@@ -87,6 +89,8 @@ pub struct Requirements {
     pub reads: Vec<Read>,
     /// Full names of the probe facts that some control uses (`tls.versions`, `smartcard.card_logon_works`).
     pub probes: BTreeSet<String>,
+    /// What the member is to state, by the full name of its fact.
+    pub statements: BTreeMap<String, Statement>,
 }
 
 /// One declared read and what is needed of it.
@@ -112,6 +116,7 @@ impl Requirements {
     /// Adds what another compiled baseline needs, so that one pass serves both.
     pub fn merge(&mut self, other: &Requirements) {
         self.probes.extend(other.probes.iter().cloned());
+        self.statements.extend(other.statements.iter().map(|(k, v)| (k.clone(), v.clone())));
         for read in &other.reads {
             match self.reads.iter_mut().find(|r| r.name == read.name) {
                 Some(mine) => {
@@ -280,6 +285,17 @@ fn compiled_control(
         }
         Requirement::Distinct(name) => distinct(typing, name, collection),
     };
+    let (when, filter) = (control.when.as_ref(), control.filter.as_ref());
+    let when = when.map(|c| typing.predicate(c, None));
+    let filter = filter.map(|c| typing.predicate(c, collection));
+    let mut stated = BTreeSet::new();
+    let predicates = when.iter().chain(&filter).chain(match &require {
+        CompiledRequirement::Holds(predicate) => Some(predicate),
+        _ => None,
+    });
+    for predicate in predicates {
+        predicate.each_test(&mut |test| stated.extend(typing.catalogue.subject(&test.fact)));
+    }
     CompiledControl {
         id: control.id.clone(),
         title: control.title.clone(),
@@ -288,15 +304,16 @@ fn compiled_control(
         stage: own_stage.min(baseline.stage),
         enforce_from: change.and_then(|c| c.enforce_from).or(control.enforce_from),
         level: control.level,
-        when: control.when.as_ref().map(|c| typing.predicate(c, None)),
+        when,
         for_each: collection.map(str::to_owned),
-        filter: control.filter.as_ref().map(|c| typing.predicate(c, collection)),
+        filter,
         require,
         tolerate: control.tolerate.clone().unwrap_or(Tolerance::Count(0)),
         grade: control.grade.as_ref().and_then(|g| grade(typing, control, g, collection)),
         why: control.why.clone(),
         fix: control.fix.clone(),
         references: control.references.clone(),
+        stated,
     }
 }
 
@@ -377,6 +394,7 @@ fn grade(
 fn requirements(set: &PolicySet, catalogue: &Catalogue, used: &BTreeSet<String>) -> Requirements {
     let mut probes = BTreeSet::new();
     let mut reads: BTreeMap<&str, Read> = BTreeMap::new();
+    let (all, mut statements) = (set.statements(), BTreeMap::new());
     for name in used {
         let Some((record, short)) = name.split_once('.') else { continue };
         let known = catalogue
@@ -384,6 +402,11 @@ fn requirements(set: &PolicySet, catalogue: &Catalogue, used: &BTreeSet<String>)
             .get(name)
             .or_else(|| catalogue.collections.get(record).and_then(|facts| facts.get(short)));
         let Some(known) = known else { continue };
+        if let Origin::Attestation(subject) = &known.origin {
+            let statement = all.get(subject).map(|statement| (subject.clone(), (*statement).clone()));
+            statements.extend(statement);
+            continue;
+        }
         let Some(declaration) = set.facts.get(record) else {
             probes.insert(name.clone());
             continue;
@@ -405,10 +428,10 @@ fn requirements(set: &PolicySet, catalogue: &Catalogue, used: &BTreeSet<String>)
             Origin::Computed => {
                 read.computed.insert(short.to_owned());
             }
-            Origin::Probe => {
+            Origin::Probe | Origin::Attestation(_) => {
                 probes.insert(name.clone());
             }
         }
     }
-    Requirements { reads: reads.into_values().collect(), probes }
+    Requirements { reads: reads.into_values().collect(), probes, statements }
 }

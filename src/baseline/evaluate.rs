@@ -10,11 +10,13 @@ use crate::baseline::assessment::{
     Assessment, Denial, ExceptionNote, Finding, GrantVerdict, Offender, Reason, Verdict,
 };
 use crate::baseline::compile::{Compiled, CompiledControl};
-use crate::baseline::facts::{Evidence, hex};
+use crate::baseline::facts::{Evidence, Facts, hex};
 use crate::baseline::judge::{Judgement, Naming, judge};
 use crate::baseline::predicate::Miss;
+use crate::baseline::stated;
 use crate::baseline::truth::Truth;
 use crate::policy::documents::{Exception, GrantRule, OnUnknown};
+use crate::policy::read::attest::UNTIL;
 use crate::policy::terms::{Severity, Stage};
 
 /// Offenders that an assessment names of one finding: where all people of a domain offend against many controls it would otherwise
@@ -42,11 +44,13 @@ pub fn evaluate_naming(
 ) -> Assessment {
     let in_force: Vec<&Exception> =
         exceptions.iter().filter(|e| e.member == evidence.member && e.from <= now && now < e.until).collect();
+    let facts = stated::in_force(baseline, evidence, now);
+    let judged = Judged { evidence, facts: &facts };
     let findings: Vec<Finding> = baseline
         .controls
         .iter()
         .filter(|control| stage_at(control, baseline.stage, now) != Stage::Draft)
-        .map(|control| finding(baseline, control, evidence, &in_force, now, most))
+        .map(|control| finding(baseline, control, judged, &in_force, now, most))
         .collect();
     let grants =
         baseline.grants.iter().map(|(grant, rule)| (*grant, grant_verdict(rule, &findings))).collect();
@@ -63,12 +67,21 @@ pub fn evaluate_naming(
         assessed_at: now,
         maturity: maturity(&findings, &levels),
         score: score(&findings),
+        attestations: stated::list(baseline, evidence, &facts),
         findings,
         grants,
     };
     let digest = hex(&Sha256::digest(assessment.to_json()));
     assessment.id = digest.chars().take(32).collect();
     assessment
+}
+
+/// What findings are made of.
+#[derive(Clone, Copy)]
+struct Judged<'a> {
+    evidence: &'a Evidence,
+    /// Those of the evidence, with what does not hold any more taken out.
+    facts: &'a Facts,
 }
 
 /// A control that is announced becomes enforced on its day; it never goes beyond the stage of the baseline.
@@ -82,7 +95,7 @@ fn stage_at(control: &CompiledControl, ceiling: Stage, now: OffsetDateTime) -> S
 fn finding(
     baseline: &Compiled,
     control: &CompiledControl,
-    evidence: &Evidence,
+    judged: Judged<'_>,
     exceptions: &[&Exception],
     now: OffsetDateTime,
     most: usize,
@@ -97,7 +110,7 @@ fn finding(
         };
         mine.iter().any(|e| e.objects.iter().any(same))
     };
-    let judgement = judge(control, &evidence.facts, now, &Naming { set_aside: &covers, most });
+    let judgement = judge(control, judged.facts, now, &Naming { set_aside: &covers, most });
     let plain = match judgement.truth {
         None => Verdict::NotApplicable,
         Some(Truth::True) if judgement.set_aside > 0 => Verdict::Excepted,
@@ -124,7 +137,7 @@ fn finding(
         stage: stage_at(control, baseline.stage, now),
         enforce_from: control.enforce_from.filter(|from| now < *from),
         verdict,
-        explanation: explanation(&judgement, plain, evidence),
+        explanation: explanation(control, &judgement, plain, judged),
         offenders: if named { offenders(&judgement, whole.is_some()) } else { Vec::new() },
         failing,
         excepted: if whole.is_some() { failing } else { failing.min(judgement.set_aside) },
@@ -136,6 +149,7 @@ fn finding(
             approver: e.approver.clone(),
             until: e.until,
         }),
+        stated: control.stated.iter().cloned().collect(),
         why: control.why.clone(),
         fix: control.fix.clone(),
         references: control.references.clone(),
@@ -153,28 +167,43 @@ fn offenders(judgement: &Judgement, whole: bool) -> Vec<Offender> {
     named.collect()
 }
 
-fn explanation(judgement: &Judgement, verdict: Verdict, evidence: &Evidence) -> Vec<Reason> {
+fn explanation(
+    control: &CompiledControl,
+    judgement: &Judgement,
+    verdict: Verdict,
+    judged: Judged<'_>,
+) -> Vec<Reason> {
     if matches!(verdict, Verdict::Pass | Verdict::NotApplicable) {
         return Vec::new();
     }
     let failing = judgement.misses.iter().filter(|m| m.truth == Truth::False);
     let unknown =
         judgement.misses.iter().filter(|m| m.truth == Truth::Unknown && verdict == Verdict::Unknown);
-    failing.chain(unknown).map(|miss| reason(miss, evidence)).collect()
+    failing.chain(unknown).map(|miss| reason(control, miss, judged)).collect()
 }
 
-fn reason(miss: &Miss, evidence: &Evidence) -> Reason {
+fn reason(control: &CompiledControl, miss: &Miss, judged: Judged<'_>) -> Reason {
     let record = miss.fact.split('.').next().unwrap_or_default();
     // a probe that gives single facts of a record says so
-    let given = |facts: &str| evidence.provenance.iter().find(|p| p.facts == facts);
-    let from = given(&miss.fact).or_else(|| given(record));
+    let given = |facts: &str| judged.evidence.provenance.iter().find(|p| p.facts == facts);
+    let subject = control.stated.iter().find(|subject| {
+        miss.fact.strip_prefix(subject.as_str()).is_some_and(|rest| rest.is_empty() || rest == UNTIL)
+    });
+    let from = match subject {
+        Some(subject) => given(subject),
+        None => given(&miss.fact).or_else(|| given(record)),
+    };
     let provenance = from.map_or_else(String::new, |p| {
         let at = p.at.format(&Rfc3339).unwrap_or_default();
-        format!("{} on {} at {at}", p.by, p.controller)
+        match p.controller.as_str() {
+            "" => format!("{}; checked at {at}", p.by),
+            controller => format!("{} on {controller} at {at}", p.by),
+        }
     });
+    let found = subject.and_then(|_| stated::found(&judged.facts.get(&miss.fact)));
     Reason {
         fact: miss.fact.clone(),
-        found: miss.found.clone(),
+        found: found.unwrap_or_else(|| miss.found.clone()),
         required: miss.required.clone(),
         place: miss.place.clone(),
         provenance,

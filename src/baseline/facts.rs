@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::baseline::attestation::Attestation;
 pub use crate::baseline::fact::{Fact, Record};
 use crate::baseline::records::Records;
 use crate::policy::terms::OdsCode;
@@ -63,11 +64,11 @@ impl Facts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
-    /// The record or collection it gave facts to (`domain`, `tls`).
+    /// The record or collection it gave facts to (`domain`, `tls`), or the one fact (`attested.strong_binding`).
     pub facts: String,
     /// The probe, or the search as text.
     pub by: String,
-    /// The controller asked, as `host:port`.
+    /// The controller asked, as `host:port`; empty when none was.
     pub controller: String,
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
@@ -79,17 +80,6 @@ pub struct Provenance {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<u32>,
     pub truncated: bool,
-}
-
-/// A signed statement of the member about what cannot be read remotely.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Attestation {
-    pub subject: String,
-    pub statement: String,
-    pub by: String,
-    #[serde(with = "time::serde::rfc3339")]
-    pub until: OffsetDateTime,
 }
 
 /// Typed facts collected from one member directory in one pass; immutable.
@@ -108,6 +98,7 @@ pub struct Evidence {
     pub controllers: Vec<String>,
     pub facts: Facts,
     pub provenance: Vec<Provenance>,
+    /// What the member stated, with its signatures, so that they can be checked again.
     pub attestations: Vec<Attestation>,
     /// Hash of the member's evidence before this one.
     pub previous: Option<String>,

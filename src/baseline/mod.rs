@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub mod assessment;
+pub mod attestation;
 pub mod binary;
 pub mod catalogue;
 pub mod certificate;
@@ -17,6 +18,7 @@ pub mod judge;
 pub mod literal;
 pub mod predicate;
 pub mod records;
+pub mod stated;
 pub mod trial;
 pub mod truth;
 pub mod typing;

@@ -9,7 +9,9 @@ use crate::app::gates::ACTOR;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::command as member;
-use crate::cli::{assess, audit, config, exception, gate, policy, release, report, serve, store, sync};
+use crate::cli::{
+    assess, attestation, audit, config, exception, gate, policy, release, report, serve, store, sync,
+};
 
 /// A directory federation gateway: lets a member's Active Directory federate only while it meets the national security baseline.
 #[derive(Debug, Parser)]
@@ -42,6 +44,27 @@ pub enum Command {
     /// Controls set aside for one member, always with an end.
     #[command(subcommand)]
     Exception(exception::Command),
+    /// What members state because nobody can read it from afar: signed with their own key, always with an end.
+    ///
+    /// The policies declare what may be stated (`attest` in `kind: Facts`; `portcullis policy facts` lists it) and for how long. In
+    /// every report it is shown as stated, never as measured. The way of an attestation:
+    ///
+    /// The member makes a key once, and reads its public half to an officer, who registers it:
+    ///
+    ///     portcullis attestation key attestations.key
+    ///     portcullis member attestation-key RXA 3b6a...
+    ///
+    /// The member signs, offline, on any machine that has the policies:
+    ///
+    ///     portcullis attestation sign --key attestations.key --member RXA --policy policies --subject attested.strong_binding \
+    ///       --by "Jo Bloggs, Head of IT" --until 2027-10-31 --out strong-binding.json
+    ///
+    /// The officer adds what the member sends. It counts from the next assessment on, and its signature is checked in each:
+    ///
+    ///     portcullis attestation add strong-binding.json
+    ///     portcullis assess RXA
+    #[command(subcommand, verbatim_doc_comment)]
+    Attestation(attestation::Command),
     /// Measure a member's directory now and judge it, or judge recorded evidence again.
     ///
     /// The report begins with what each grant needs and what to do first: what opens a gate soonest, heaviest and smallest first. What
@@ -96,6 +119,7 @@ pub fn run(arguments: Arguments) -> Result<Answer, Failure> {
         Command::Member(command) => member::run(command, &context),
         Command::Gate(command) => gate::run(command, &context),
         Command::Exception(command) => exception::run(command, &context),
+        Command::Attestation(command) => attestation::run(command, &context),
         Command::Assess(command) => assess::assess(command, &context),
         Command::Check(command) => assess::check(*command, &context),
         Command::Report(command) => report::run(command, &context),

@@ -19,7 +19,9 @@ use crate::assess::run::{Assessor, sign};
 use crate::assess::settings::Settings;
 use crate::assess::target::Target;
 use crate::baseline::assessment::{Assessment, Verdict};
+use crate::baseline::attestation::{Attestation, Held, Registered};
 use crate::baseline::facts::Evidence;
+use crate::cli::attestation;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::progress::told;
@@ -101,6 +103,9 @@ pub struct Check {
     /// The file with a password of the monitoring account, which must be refused.
     #[arg(long, requires = "card_identity")]
     card_password_file: Option<PathBuf>,
+    /// An attestation of --member, as `attestation sign` wrote it. Its key is not held against a registration, and the report says so.
+    #[arg(long = "attestation", value_name = "FILE", requires = "member")]
+    attestations: Vec<PathBuf>,
     /// Keep the evidence document in this file.
     #[arg(long, value_name = "FILE")]
     evidence: Option<PathBuf>,
@@ -217,6 +222,7 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
         Target::new(command.member.clone(), vec![endpoint], &base, &command.bind_dn, password, &anchors)
             .map_err(failure)?;
     target.card = card(&command);
+    target.stated = stated(&command, &set)?;
     let profile = command.profile.as_deref();
     let compiled = compile(&set, profile, &command.member).map_err(failure)?;
     let settings = Settings::default();
@@ -242,6 +248,25 @@ fn card(command: &Check) -> Option<Card> {
         pin: file(&command.card_pin_file),
         password: file(&command.card_password_file),
     })
+}
+
+/// What the files of --attestation state; what is not the member's or not asked is refused before anything is measured.
+fn stated(command: &Check, set: &PolicySet) -> Result<Held, Failure> {
+    let mut attestations: Vec<Attestation> = Vec::new();
+    for path in &command.attestations {
+        let one = attestation::read(path)?;
+        attestation::statement(set, &one.subject)?;
+        let path = path.display();
+        if one.member != command.member {
+            let (of, not) = (&one.member, &command.member);
+            return Err(Failure::refused(format!("{path} is of {of}, not of {not}: name it with --member")));
+        }
+        if attestations.iter().any(|other| other.subject == one.subject) {
+            return Err(Failure::refused(format!("{path} states {} a second time", one.subject)));
+        }
+        attestations.push(one);
+    }
+    Ok(Held { attestations, registered: Registered::Unchecked })
 }
 
 /// Measures a member of the store; its assessments before this one come with it, and where its gates stood.

@@ -61,7 +61,8 @@ pub struct Add {
     pub until: Date,
 }
 
-fn date(text: &str) -> Result<Date, String> {
+/// A day.
+pub fn date(text: &str) -> Result<Date, String> {
     Date::parse(text, time::macros::format_description!("[year]-[month]-[day]"))
         .map_err(|_| format!("`{text}` is not a day: write YYYY-MM-DD"))
 }

@@ -7,6 +7,7 @@
 
 pub mod arguments;
 pub mod assess;
+pub mod attestation;
 pub mod audit;
 pub mod config;
 pub mod context;

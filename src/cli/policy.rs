@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::baseline::catalogue::{Catalogue, Known, Origin};
-use crate::baseline::compile;
+use crate::baseline::compile::{self, Compiled};
 use crate::baseline::trial::{self, Trial};
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
@@ -233,19 +233,24 @@ fn show(id: &str, folder: &Path, context: &Context) -> Result<Answer, Failure> {
     };
     let control = control(&set, id)?;
     let ranges = control.for_each.as_ref().map(|c| c.value.as_str());
+    let stated = stated(&set, &control.id);
     let answer = json!({
         "control": control.id, "title": control.title, "theme": control.theme,
         "severity": control.severity, "level": control.level, "for_each": ranges,
         "counts": matches!(control.require, Requirement::Count(_)),
         "why": control.why, "fix": control.fix, "references": control.references,
-        "place": control.at.to_string(),
+        "place": control.at.to_string(), "stated": stated,
     });
     context.print(&answer, |_| {
+        let rests = match stated.is_empty() {
+            true => String::new(),
+            false => format!("\nStated by the member, not measured: {}\n", stated.join(", ")),
+        };
         let references: Vec<String> =
             control.references.iter().map(|(name, ids)| format!("{name} {}", ids.join(", "))).collect();
         let ranges = ranges.map(|r| format!(", for each of {r}")).unwrap_or_default();
         format!(
-            "{} ({}{ranges})\n{}\n\nWhy: {}\n\nFix:\n{}\nReferences: {}\nWritten at {}",
+            "{} ({}{ranges})\n{}\n{rests}\nWhy: {}\n\nFix:\n{}\nReferences: {}\nWritten at {}",
             control.id,
             control.severity,
             control.title,
@@ -256,6 +261,13 @@ fn show(id: &str, folder: &Path, context: &Context) -> Result<Answer, Failure> {
         )
     })?;
     Ok(Answer::Yes)
+}
+
+/// The attestations that a control rests on.
+fn stated(set: &PolicySet, control: &str) -> Vec<String> {
+    let compiled = set.baselines.keys().filter_map(|id| Compiled::compile(set, id, None).ok());
+    let mut controls = compiled.flat_map(|baseline| baseline.controls);
+    controls.find(|c| c.id == control).map(|c| c.stated.into_iter().collect()).unwrap_or_default()
 }
 
 fn indent(text: &str) -> String {
@@ -275,6 +287,7 @@ fn fact_line(name: String, known: &Known) -> FactLine {
         Origin::Probe => "probe".to_owned(),
         Origin::Computed => "worked out".to_owned(),
         Origin::Attribute(attribute) => attribute.from.clone(),
+        Origin::Attestation(_) => "attestation".to_owned(),
     };
     FactLine { fact: name, kind: known.kind.name(), source, title: known.title.clone() }
 }

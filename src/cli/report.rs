@@ -138,9 +138,12 @@ fn text(summary: &Summary) -> String {
             out.push_str(&format!("{what}: {}\n", codes.join(" ")));
         }
     }
-    let rows: Vec<[String; 5]> = summary.controls.iter().take(CONTROLS).map(row).collect();
+    let rows: Vec<[String; 6]> = summary.controls.iter().take(CONTROLS).map(row).collect();
     if !rows.is_empty() {
-        out.push_str(&format!("\n{}", table(["control", "fail", "unknown", "excepted", "title"], &rows)));
+        out.push_str(&format!(
+            "\n{}",
+            table(["control", "fail", "unknown", "excepted", "stated", "title"], &rows)
+        ));
     }
     if summary.controls.len() > CONTROLS {
         out.push_str(&format!("and {} more controls: --json\n", summary.controls.len() - CONTROLS));
@@ -148,13 +151,14 @@ fn text(summary: &Summary) -> String {
     out
 }
 
-fn row(control: &Control) -> [String; 5] {
+fn row(control: &Control) -> [String; 6] {
     let (fail, unknown, excepted) = (control.fail, control.unknown, control.excepted);
     [
         control.control.clone(),
         fail.to_string(),
         unknown.to_string(),
         excepted.to_string(),
+        control.stated.to_string(),
         control.title.clone(),
     ]
 }

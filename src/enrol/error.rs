@@ -21,6 +21,14 @@ pub enum EnrolError {
     Incomplete(String),
     #[error("{held} belongs to {owner}: take it out of the request, or let {owner} leave first")]
     Held { held: String, owner: OdsCode },
+    #[error(
+        "`{0}` is no public key: write 64 hex digits in lower case, as `portcullis attestation key` prints them"
+    )]
+    NotAKey(String),
+    #[error("{0} has left: it states nothing any more")]
+    HasLeft(OdsCode),
+    #[error("{subject} of {member} {why}")]
+    Attestation { member: OdsCode, subject: String, why: String },
     #[error(transparent)]
     Store(#[from] StoreError),
 }

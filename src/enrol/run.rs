@@ -8,7 +8,7 @@ use crate::enrol::lifecycle::{Step, next};
 use crate::policy::terms::{Membership, OdsCode, Target};
 use crate::store::audit::NewAudit;
 use crate::store::error::StoreError;
-use crate::store::member::{Member, Transition};
+use crate::store::member::{Attested, Member, Transition, Withdrawn};
 use crate::store::port::Store;
 
 /// Who does something, when and why.
@@ -22,7 +22,8 @@ pub struct By<'a> {
 }
 
 impl By<'_> {
-    fn check(&self) -> Result<(), EnrolError> {
+    /// That there is a reason.
+    pub fn check(&self) -> Result<(), EnrolError> {
         if self.reason.trim().is_empty() { Err(EnrolError::NoReason) } else { Ok(()) }
     }
 
@@ -37,7 +38,8 @@ impl By<'_> {
         }
     }
 
-    fn audit(&self, action: &str, member: &OdsCode, detail: serde_json::Value) -> NewAudit {
+    /// The audit record of what is done.
+    pub fn audit(&self, action: &str, member: &OdsCode, detail: serde_json::Value) -> NewAudit {
         NewAudit {
             at: self.now,
             actor: self.actor.to_owned(),
@@ -87,7 +89,10 @@ pub fn request(store: &dyn Store, asked: Member, by: &By<'_>) -> Result<Member, 
         return Err(EnrolError::Held { held, owner });
     }
     let revision = before.as_ref().map_or(0, |member| member.revision);
+    let attested =
+        before.as_ref().map_or_else(|| asked.attested.clone(), |before| returning(before, &asked, by));
     let member = Member {
+        attested,
         state: Membership::Requested,
         requested_at: by.now,
         state_since: by.now,
@@ -100,9 +105,20 @@ pub fn request(store: &dyn Store, asked: Member, by: &By<'_>) -> Result<Member, 
         "name": member.name,
         "controllers": member.connection.controllers.len(),
         "connectors": member.connectors.iter().map(|c| &c.sha256).collect::<Vec<_>>(),
+        "attestation_key": member.attested.key,
         "reason": by.reason,
     });
     Ok(store.save_member(&member, Some(&transition), &by.audit("member.request", &member.ods, detail))?)
+}
+
+/// What a member that left had stated holds no more when it asks again, and does not come again.
+fn returning(before: &Member, asked: &Member, by: &By<'_>) -> Attested {
+    let mut attested = Attested { key: asked.attested.key.clone(), ..before.attested.clone() };
+    for kept in attested.kept.values_mut() {
+        let withdrawn = Withdrawn { at: by.now, by: by.actor.to_owned(), reason: "it left".to_owned() };
+        kept.withdrawn.get_or_insert(withdrawn);
+    }
+    attested
 }
 
 /// What is missing from a request, as one sentence.

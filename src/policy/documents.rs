@@ -207,6 +207,18 @@ pub struct FactsDeclaration {
     /// access of its base shows that ours may read what is below.
     pub may_hide: bool,
     pub attributes: BTreeMap<String, AttributeFact>,
+    /// What the member states, by short name, where nothing of it is read: then there is no search and there are no attributes.
+    pub statements: BTreeMap<String, Statement>,
+}
+
+/// Something that nobody can read from afar: the member states it, signed, until a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Statement {
+    pub at: Place,
+    /// The sentence that is signed, with single blanks between its words.
+    pub text: String,
+    /// How long after it was signed an attestation may end.
+    pub at_most: Duration,
 }
 
 /// Record or collection.

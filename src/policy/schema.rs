@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::policy::documents::Operator;
 use crate::policy::read::agreement::{AUDIENCE_KEYS, FILTER_KEYS, LIMIT_KEYS, LISTING_KEYS, RELEASE_KEYS};
+use crate::policy::read::attest::STATEMENT_KEYS;
 use crate::policy::read::baseline::{BASELINE_KEYS, CONTROL_KEYS, EXCEPTION_KEYS, GRANT_KEYS, PROFILE_KEYS};
 use crate::policy::read::facts::{ATTRIBUTE_KEYS, FACTS_KEYS, READ_KEYS, TYPES};
 use crate::policy::read::scope::{GUARD_KEYS, PUBLISH_KEYS, SCOPE_KEYS};
@@ -116,7 +117,20 @@ fn declarations() -> Value {
     let read = object(READ_KEYS, &[("scope", one_of(&["base", "one", "subtree"]))]);
     let attribute = object(ATTRIBUTE_KEYS, &[("type", one_of(TYPES))]);
     let attributes = json!({ "type": "object", "additionalProperties": attribute });
-    let declaration = object(FACTS_KEYS, &[("read", read), ("attributes", attributes)]);
+    let text = json!({ "type": "string" });
+    let mut statement = object(STATEMENT_KEYS, &[("statement", text.clone()), ("at_most", text)]);
+    if let Some(map) = statement.as_object_mut() {
+        map.insert("required".into(), json!(STATEMENT_KEYS));
+    }
+    let attest = json!({ "type": "object", "additionalProperties": statement, "minProperties": 1 });
+    let described = [("read", read), ("attributes", attributes), ("attest", attest)];
+    let mut declaration = object(FACTS_KEYS, &described);
+    if let Some(map) = declaration.as_object_mut() {
+        // what is attested is not read
+        let read = json!({ "anyOf": [{ "required": ["read"] }, { "required": ["attributes"] }] });
+        let either = json!([{ "required": ["read", "attributes"] }, { "required": ["attest"], "not": read }]);
+        map.insert("oneOf".into(), either);
+    }
     object(&["kind", "facts"], &[("facts", list_of(&declaration))])
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::policy::documents::{
-    Baseline, Control, Exception, FactsDeclaration, PolicyTest, Profile, Release, SyncScope,
+    Baseline, Control, Exception, FactsDeclaration, PolicyTest, Profile, Release, Statement, SyncScope,
 };
 use crate::policy::fault::{Fault, Place, Placed};
 use crate::policy::fields::Reader;
@@ -99,6 +99,15 @@ impl PolicySet {
     /// SHA-256 over the names and bytes of all files, lower-case hex. Assessments name it.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// What members may attest, by the full name of its fact (`attested.strong_binding`).
+    pub fn statements(&self) -> BTreeMap<String, &Statement> {
+        let of = |declaration: &FactsDeclaration, short: &str| format!("{}.{short}", declaration.name);
+        self.facts
+            .values()
+            .flat_map(|d| d.statements.iter().map(move |(short, statement)| (of(d, short), statement)))
+            .collect()
     }
 
     /// The faults with their source lines, sorted by place, each once. What is not there may be in a file that could not be

@@ -1,4 +1,4 @@
-//! The gateway's own signing key (Ed25519, RFC 8032): evidence and audit checkpoints are signed with it.
+//! Signing keys (Ed25519, RFC 8032): the gateway's own signs evidence and audit checkpoints, a member's its attestations.
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -14,17 +14,19 @@ use crate::secret::file::{self, FileError};
 /// The largest key file that is read; an Ed25519 key has 83 bytes.
 const MAX_BYTES: u64 = 4 * 1024;
 
-/// The gateway's signing key. It is never printed and never leaves the process but for its own file.
+/// A signing key. It is never printed and never leaves the process but for its own file.
 pub struct Signer(Ed25519KeyPair);
 
 /// The signing key could not be read or made.
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
+    #[error("{} is there already, and no key is ever overwritten: name another file", path.display())]
+    Taken { path: PathBuf },
     #[error("cannot make the signing key file {}: {source}", path.display())]
     Make { path: PathBuf, source: std::io::Error },
     #[error("the signing key: {0}")]
     File(#[from] FileError),
-    #[error("{} is not an Ed25519 key in PKCS#8; put the gateway's key back", path.display())]
+    #[error("{} is not an Ed25519 key in PKCS#8; put the key back that was made before", path.display())]
     NotAKey { path: PathBuf },
     #[error("the operating system gave no random bytes for a signing key")]
     NoChance,
@@ -34,7 +36,11 @@ impl Signer {
     /// Reads the key (PKCS#8 version 2, DER) from `path`, or makes one there, readable by its owner only.
     pub fn load_or_create(path: &Path) -> Result<Self, SigningError> {
         match Self::load(path) {
-            Err(SigningError::File(error)) if error.is_missing() => Self::create(path),
+            Err(SigningError::File(error)) if error.is_missing() => match Self::make(path) {
+                // another process made it in between: theirs is the key
+                Err(SigningError::Taken { .. }) => Self::load(path),
+                made => made,
+            },
             other => other,
         }
     }
@@ -44,15 +50,17 @@ impl Signer {
         Self::parse(&file::read(path, MAX_BYTES)?, path)
     }
 
-    fn create(path: &Path) -> Result<Self, SigningError> {
+    /// Makes a key at `path`, readable by its owner only. A file that is there already is left as it is.
+    pub fn make(path: &Path) -> Result<Self, SigningError> {
         let document =
             Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| SigningError::NoChance)?;
         let fail = |source| SigningError::Make { path: path.to_owned(), source };
         let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
         let mut file = match made {
             Ok(file) => file,
-            // another process made it in between: theirs is the key
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Self::load(path),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                return Err(SigningError::Taken { path: path.to_owned() });
+            }
             Err(source) => return Err(fail(source)),
         };
         file.write_all(document.as_ref()).and_then(|()| file.sync_all()).map_err(fail)?;
@@ -110,6 +118,15 @@ mod tests {
         let signature = made.sign(b"evidence");
         assert!(verify(read.public_key(), b"evidence", &signature));
         assert!(!verify(read.public_key(), b"evidences", &signature));
+    }
+
+    #[test]
+    fn a_key_is_never_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("attestations.key");
+        let made = Signer::make(&path).unwrap();
+        assert!(matches!(Signer::make(&path), Err(SigningError::Taken { .. })));
+        assert_eq!(Signer::load(&path).unwrap().public_key(), made.public_key());
     }
 
     #[test]

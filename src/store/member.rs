@@ -1,11 +1,12 @@
 //! A member as the store keeps it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::baseline::attestation::{Attestation, Held, Registered};
 use crate::policy::people::People;
 use crate::policy::terms::{Membership, OdsCode};
 use crate::secret::reference::SecretReference;
@@ -36,6 +37,9 @@ pub struct Member {
     /// How its people come to the front door.
     #[serde(default)]
     pub people: People,
+    /// What it states because nobody can read it from afar.
+    #[serde(default)]
+    pub attested: Attested,
     /// When it asked, in UTC.
     #[serde(with = "time::serde::rfc3339")]
     pub requested_at: OffsetDateTime,
@@ -47,6 +51,50 @@ pub struct Member {
     pub state_reason: String,
     /// How often it was saved: 0 for one that never was. A save with an old number is refused as a conflict.
     pub revision: u64,
+}
+
+/// What a member states, and the key that it signs with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attested {
+    /// Its public key for attestations (Ed25519), lower-case hex.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The newest attestation of each subject, withdrawn ones too, so that none older can take its place again.
+    #[serde(default)]
+    pub kept: BTreeMap<String, KeptAttestation>,
+}
+
+impl Attested {
+    /// What a pass is to look at: what was not withdrawn.
+    pub fn held(&self) -> Held {
+        let kept = self.kept.values().filter(|kept| kept.withdrawn.is_none());
+        let registered = self.key.clone().map_or(Registered::Nothing, Registered::Key);
+        Held { attestations: kept.map(|kept| kept.attestation.clone()).collect(), registered }
+    }
+}
+
+/// An attestation, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptAttestation {
+    pub attestation: Attestation,
+    /// When it was added, in UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub added_at: OffsetDateTime,
+    /// Who added it.
+    pub added_by: String,
+    #[serde(default)]
+    pub withdrawn: Option<Withdrawn>,
+}
+
+/// That an attestation was withdrawn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawn {
+    /// When, in UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Who did it.
+    pub by: String,
+    pub reason: String,
 }
 
 /// How a member directory is reached and as whom.

@@ -80,6 +80,7 @@ fn requirements() -> Requirements {
             ),
         ],
         probes: ["controller_revocation", "card_revocation"].map(str::to_owned).into(),
+        statements: BTreeMap::new(),
     }
 }
 

@@ -81,6 +81,7 @@ fn what_one_member_holds_no_other_can_ask_for() {
         connectors: vec![connector(sha256)],
         upn_suffixes: [suffix.to_owned()].into(),
         people: Default::default(),
+        attested: Default::default(),
         mail_domains: [domain.to_owned()].into(),
         ..member(code)
     };

@@ -48,6 +48,7 @@ pub fn member(code: &str) -> Member {
         mail_domains: BTreeSet::from(["a.test".to_owned()]),
         upn_suffixes: BTreeSet::new(),
         people: Default::default(),
+        attested: Default::default(),
         requested_at: NOW,
         state_since: NOW,
         state_reason: "asked".into(),

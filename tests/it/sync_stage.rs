@@ -215,6 +215,7 @@ fn member(ods: &OdsCode, source: &Source, password: PathBuf, now: OffsetDateTime
         mail_domains: BTreeSet::from([source.mail_domain.clone()]),
         upn_suffixes: BTreeSet::new(),
         people: Default::default(),
+        attested: Default::default(),
         requested_at: now,
         state_since: now,
         state_reason: "test".to_owned(),

@@ -17,6 +17,8 @@ pub enum Todo {
     Fix,
     /// Controls could not be told: make readable what they ask for. They may fail then.
     MakeReadable,
+    /// Controls could not be told because an attestation does not hold: the member signs a new one.
+    Attest,
 }
 
 /// One thing to do.
@@ -100,7 +102,7 @@ fn steps(assessment: &Assessment) -> Vec<Step> {
         let step = step(assessment, finding);
         let same = out
             .iter_mut()
-            .find(|other| step.todo == Todo::MakeReadable && other.todo == step.todo && alike(other, &step));
+            .find(|other| step.todo != Todo::Fix && other.todo == step.todo && alike(other, &step));
         match same {
             Some(other) => join(other, step),
             None => out.push(step),
@@ -114,8 +116,13 @@ fn step(assessment: &Assessment, finding: &Finding) -> Step {
     let denies = grants.filter(|(_, v)| v.denials.iter().any(|d| d.control == finding.control));
     let unknown = finding.verdict == Verdict::Unknown;
     let first = finding.explanation.first().filter(|_| unknown);
+    let todo = match first {
+        Some(reason) if finding.stated.iter().any(|subject| reason.fact.starts_with(subject)) => Todo::Attest,
+        _ if unknown => Todo::MakeReadable,
+        _ => Todo::Fix,
+    };
     Step {
-        todo: if unknown { Todo::MakeReadable } else { Todo::Fix },
+        todo,
         what: first.map_or_else(|| finding.title.clone(), |reason| reason.fact.clone()),
         controls: vec![finding.control.clone()],
         severity: finding.severity,

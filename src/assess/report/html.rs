@@ -41,6 +41,7 @@ pub fn render(page: &Page<'_>) -> String {
                 (summary(page))
                 @if !page.first.is_empty() { (steps(page)) }
                 @if let Some(trend) = &page.trend { (moved(trend, &assessment.revision)) }
+                @if !assessment.attestations.is_empty() { (attested(assessment)) }
                 @for finding in ordered(assessment) { (section(finding, page)) }
                 (passed(assessment))
             }
@@ -112,6 +113,26 @@ fn moved(trend: &Trend, revision: &str) -> Markup {
     }
 }
 
+/// What the member stated.
+fn attested(assessment: &Assessment) -> Markup {
+    html! {
+        h2 { "Attestations: " (words::STATED) }
+        table {
+            tr { th { "Fact" } th { "Statement" } th { "Attested" } }
+            @for stated in &assessment.attestations {
+                tr {
+                    td { code { (stated.subject) } }
+                    td {
+                        (stated.statement)
+                        @if let Some(note) = &stated.note { div { small { "Note: " (note) } } }
+                    }
+                    td class=[stated.problem.as_ref().map(|_| "no")] { (words::stated(stated, assessment.assessed_at)) }
+                }
+            }
+        }
+    }
+}
+
 fn section(finding: &Finding, page: &Page<'_>) -> Markup {
     let shown = u64::try_from(finding.offenders.len().min(OFFENDERS)).unwrap_or(u64::MAX);
     html! {
@@ -119,6 +140,7 @@ fn section(finding: &Finding, page: &Page<'_>) -> Markup {
             h2 { (finding.title) }
             p { (finding.verdict) ", " (finding.severity) ", control " code { (finding.control) }
                 @if let Some(since) = page.since.get(&finding.control) { ", since " (moment(*since)) } }
+            @for line in words::rests(finding, page.assessment) { p { i { (line) "." } } }
             @if finding.stage < Stage::Enforce {
                 p { "Does not decide yet" @if let Some(from) = finding.enforce_from { "; enforced from " (moment(from)) } "." }
             }
@@ -155,7 +177,10 @@ fn passed(assessment: &Assessment) -> Markup {
         h2 { "Everything else" }
         table {
             @for finding in assessment.findings.iter().filter(|f| matches!(f.verdict, Verdict::Pass | Verdict::NotApplicable)) {
-                tr { td { (finding.title) } td { (finding.verdict) } }
+                tr {
+                    td { (finding.title) }
+                    td { (finding.verdict) @if !finding.stated.is_empty() { ", " (words::STATED) } }
+                }
             }
         }
     }

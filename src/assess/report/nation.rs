@@ -18,7 +18,7 @@ pub struct Summary {
     pub policy_sets: BTreeMap<String, u64>,
     /// For each grant: how many members nothing denies it. Whether a gate is open is for `gate list` to say.
     pub would_open: BTreeMap<Grant, u64>,
-    /// Controls that do not hold everywhere, those that fail at most members first.
+    /// Controls that do not hold everywhere, or hold somewhere by a statement alone; those that fail at most members first.
     pub controls: Vec<Control>,
     /// Members of which no assessment is kept.
     pub not_assessed: Vec<OdsCode>,
@@ -35,6 +35,8 @@ pub struct Control {
     pub fail: u64,
     pub unknown: u64,
     pub excepted: u64,
+    /// Members at which it passes because they state it: nothing was measured.
+    pub stated: u64,
 }
 
 impl Summary {
@@ -61,11 +63,12 @@ impl Summary {
         let mut known: BTreeMap<String, Control> =
             std::mem::take(&mut self.controls).into_iter().map(|c| (c.control.clone(), c)).collect();
         for finding in &assessment.findings {
-            let (fail, unknown, excepted) = match finding.verdict {
+            let (fail, unknown, excepted, stated) = match finding.verdict {
+                Verdict::Pass if !finding.stated.is_empty() => (0, 0, 0, 1),
                 Verdict::Pass | Verdict::NotApplicable => continue,
-                Verdict::Fail => (1, 0, 0),
-                Verdict::Unknown => (0, 1, 0),
-                Verdict::Excepted => (0, 0, 1),
+                Verdict::Fail => (1, 0, 0, 0),
+                Verdict::Unknown => (0, 1, 0, 0),
+                Verdict::Excepted => (0, 0, 1, 0),
             };
             let control = known.entry(finding.control.clone()).or_insert_with(|| Control {
                 control: finding.control.clone(),
@@ -73,10 +76,12 @@ impl Summary {
                 fail: 0,
                 unknown: 0,
                 excepted: 0,
+                stated: 0,
             });
             control.fail += fail;
             control.unknown += unknown;
             control.excepted += excepted;
+            control.stated += stated;
         }
         self.controls = known.into_values().collect();
         self.controls.sort_by_key(|control| std::cmp::Reverse((control.fail, control.unknown)));

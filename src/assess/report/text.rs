@@ -24,6 +24,7 @@ pub fn render(page: &Page<'_>, colour: bool) -> String {
     if let Some(trend) = &page.trend {
         let _ = moved(&mut out, trend, &page.assessment.revision);
     }
+    let _ = attested(&mut out, page.assessment);
     for finding in ordered(page.assessment) {
         let _ = body(&mut out, finding, page, colour);
     }
@@ -137,6 +138,24 @@ fn moved(out: &mut String, trend: &Trend, revision: &str) -> std::fmt::Result {
     Ok(())
 }
 
+/// What the member stated, and what passes by that alone.
+fn attested(out: &mut String, assessment: &Assessment) -> std::fmt::Result {
+    if assessment.attestations.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\n{}:", words::STATED)?;
+    for stated in &assessment.attestations {
+        writeln!(out, "  {}: {}", stated.subject, printable(&stated.statement))?;
+        writeln!(out, "    {}", printable(&words::stated(stated, assessment.assessed_at)))?;
+        if let Some(note) = &stated.note {
+            writeln!(out, "    note: {}", printable(note))?;
+        }
+    }
+    let passes = assessment.findings.iter().filter(|f| f.verdict == Verdict::Pass && !f.stated.is_empty());
+    let passes: Vec<&str> = passes.map(|finding| finding.control.as_str()).collect();
+    if passes.is_empty() { Ok(()) } else { writeln!(out, "  pass by it: {}", passes.join(", ")) }
+}
+
 fn body(out: &mut String, finding: &Finding, page: &Page<'_>, colour: bool) -> std::fmt::Result {
     let (word, code) = match finding.verdict {
         Verdict::Fail => ("FAIL", RED),
@@ -151,6 +170,9 @@ fn body(out: &mut String, finding: &Finding, page: &Page<'_>, colour: bool) -> s
         finding.severity,
         finding.title
     )?;
+    for line in words::rests(finding, page.assessment) {
+        writeln!(out, "  {line}")?;
+    }
     if finding.stage < Stage::Enforce {
         match finding.enforce_from {
             Some(from) => writeln!(out, "  does not decide yet; enforced from {}", moment(from))?,

@@ -7,7 +7,8 @@ use crate::assess::report::first::{Opens, Step, Todo};
 use crate::assess::report::history::moment;
 use crate::assess::report::page::Page;
 use crate::assess::report::trend::{Change, Trend};
-use crate::baseline::assessment::Denial;
+use crate::baseline::assessment::{Assessment, Denial, Finding, Stated};
+use crate::baseline::attestation::{SOON, last_day};
 use crate::policy::terms::Grant;
 
 /// `lookup and sync`.
@@ -31,9 +32,15 @@ pub fn step(step: &Step) -> String {
             let objects = objects(step.objects.unwrap_or(1));
             format!("fix {first} ({}): {}; touches {objects}, denies {denied}", step.severity, step.what)
         }
-        Todo::MakeReadable => {
+        Todo::MakeReadable | Todo::Attest => {
             let controls = if more == 0 { first.to_owned() } else { format!("{first} and {more} more") };
             let cause = &step.cause;
+            if step.todo == Todo::Attest {
+                let (what, severity) = (&step.what, step.severity);
+                return format!(
+                    "attest {what} anew ({severity}): {cause}; leaves {controls} unknown, denies {denied}"
+                );
+            }
             format!(
                 "make readable {} ({}): {cause}; leaves {controls} unknown, denies {denied}",
                 step.what, step.severity
@@ -51,6 +58,35 @@ pub fn opens(opens: &[Opens]) -> String {
     let sure = of(true).map(|grants| format!("then nothing denies {grants}"));
     let unsure = of(false).map(|grants| format!("then nothing denies {grants}, if what is read then holds"));
     sure.into_iter().chain(unsure).collect::<Vec<_>>().join("; ")
+}
+
+/// What is said of everything that rests on an attestation.
+pub const STATED: &str = "stated by the member, not measured";
+
+/// On which attestations a finding rests: those that the member made, and those that it did not make.
+pub fn rests(finding: &Finding, assessment: &Assessment) -> Vec<String> {
+    let made = |subject: &&str| assessment.attestations.iter().any(|a| a.subject == **subject);
+    let (made, missing): (Vec<&str>, Vec<&str>) = finding.stated.iter().map(String::as_str).partition(made);
+    [(STATED, made), ("for the member to attest, cannot be measured", missing)]
+        .into_iter()
+        .filter(|(_, subjects)| !subjects.is_empty())
+        .map(|(what, subjects)| format!("{what}: {}", subjects.join(", ")))
+        .collect()
+}
+
+/// An attestation in one line, as it stands at a time.
+pub fn stated(it: &Stated, at: OffsetDateTime) -> String {
+    let (until, key) = (last_day(it.until), it.key.get(..16).unwrap_or(&it.key));
+    let soon = match it.until - at {
+        left if it.problem.is_none() && left <= SOON => format!(", which is in {} days", left.whole_days()),
+        _ => String::new(),
+    };
+    let key = match it.unregistered {
+        true => format!("key {key}, WHICH WAS NOT CHECKED AGAINST A REGISTRATION"),
+        false => format!("key {key}"),
+    };
+    let problem = it.problem.as_ref().map(|problem| format!(" DOES NOT HOLD: {problem}")).unwrap_or_default();
+    format!("until {until}{soon}, by {}, signed on {} with {key}{problem}", it.by, it.signed_at.date())
 }
 
 /// How long a denial is borne, for the line that tells it; empty when it denies now.

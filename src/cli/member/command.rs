@@ -6,7 +6,8 @@ use crate::cli::assess;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::{answer, by, standing};
-use crate::cli::member::{approval, request, show};
+use crate::cli::member::{approval, request, show, spelling};
+use crate::enrol::attestations;
 use crate::enrol::lifecycle::Step;
 use crate::enrol::run;
 use crate::policy::terms::{Membership, OdsCode};
@@ -50,6 +51,19 @@ pub enum Command {
         #[arg(long, default_value = "resumed by command")]
         reason: String,
     },
+    /// Register the public key that the member signs its attestations with, in place of the one before.
+    ///
+    /// Make sure that it is the member's: ask a person whom you know there to read it to you. What was signed with the key before
+    /// does not hold any more, from the next assessment on: have it signed and added anew.
+    AttestationKey {
+        member: OdsCode,
+        /// 64 hex digits, as `portcullis attestation key` prints them at the member's.
+        #[arg(value_parser = spelling::attestation_key)]
+        key: String,
+        /// Why, for the audit.
+        #[arg(long, default_value = "registered by command")]
+        reason: String,
+    },
     /// Begin to leave, or finish leaving.
     Leave {
         member: OdsCode,
@@ -80,6 +94,11 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         }
         Command::Suspend { member, reason } => take(context, &member, Step::Suspend, &reason),
         Command::Resume { member, reason } => take(context, &member, Step::Resume, &reason),
+        Command::AttestationKey { member, key, reason } => {
+            let done =
+                attestations::register(context.store()?.as_ref(), &member, &key, &by(context, &reason));
+            answer(context, done)
+        }
         Command::Leave { member, finish, reason } => {
             take(context, &member, if finish { Step::Finish } else { Step::Leave }, &reason)
         }

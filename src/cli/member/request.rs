@@ -18,7 +18,7 @@ use crate::proxy::requesters::SubjectPattern;
 use crate::secret::file;
 use crate::secret::reference::SecretReference;
 use crate::store::audit::hex;
-use crate::store::member::{Card, Connection, ConnectorCertificate, Controller, Member};
+use crate::store::member::{Attested, Card, Connection, ConnectorCertificate, Controller, Member};
 use crate::tls::smartcard::key_digest;
 
 /// The largest anchor or certificate file that is read.
@@ -81,6 +81,9 @@ pub struct Request {
     pub card: CardArguments,
     #[command(flatten)]
     pub people: PeopleArguments,
+    /// The public key that its attestations are signed with, as `portcullis attestation key` prints it.
+    #[arg(long, value_name = "KEY", value_parser = spelling::attestation_key)]
+    pub attestation_key: Option<String>,
     /// Why, for the audit.
     #[arg(long, default_value = "requested by command")]
     pub reason: String,
@@ -195,6 +198,7 @@ fn member(request: Request, context: &Context) -> Result<Member, Failure> {
         mail_domains: request.mail_domains.into_iter().collect(),
         upn_suffixes: request.upn_suffixes.into_iter().collect(),
         people: people(request.people)?,
+        attested: Attested { key: request.attestation_key, ..Attested::default() },
         requested_at: now,
         state_since: now,
         state_reason: String::new(),

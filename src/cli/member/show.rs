@@ -139,6 +139,13 @@ fn text(page: &Page) -> String {
     if member.people.passwords == Passwords::Forward {
         lines.push("passwords    proven at its directory, where a release agreement names them".to_owned());
     }
+    if let Some(key) = &member.attested.key {
+        let kept = member.attested.held().attestations.len();
+        lines.push(format!(
+            "attests with {key}: {kept} attestations, see `portcullis attestation list {}`",
+            member.ods
+        ));
+    }
     lines.push(String::new());
     let rows: Vec<[String; 4]> = page.transitions.iter().map(step).collect();
     lines.push(table(["when", "to", "by", "why"], &rows));

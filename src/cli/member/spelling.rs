@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use crate::baseline::attestation::public_key;
 use crate::ldap::dn::Dn;
 
 /// The longest DNS name, and the longest part of one.
@@ -55,6 +56,16 @@ pub fn kdc(text: &str) -> Result<String, String> {
     };
     let port_is_good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
     if host_is_good && port_is_good { Ok(text.to_owned()) } else { Err(wrong()) }
+}
+
+/// A public key for attestations.
+pub fn attestation_key(text: &str) -> Result<String, String> {
+    match public_key(text) {
+        Some(_) => Ok(text.to_owned()),
+        None => {
+            Err("write 64 hex digits in lower case, as `portcullis attestation key` prints them".to_owned())
+        }
+    }
 }
 
 /// A distinguished name that is not the root's, as written.

@@ -32,6 +32,7 @@ fn assessment(age: i64, evidence: &str, denials: &[(&str, i64)]) -> Assessment {
         evidence_hash: evidence.to_owned(),
         collected_at: at,
         assessed_at: at,
+        attestations: Vec::new(),
         findings: Vec::new(),
         grants: Grant::ALL.into_iter().map(|grant| (grant, verdict.clone())).collect(),
         maturity: 5,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::policy::documents::{AttributeFact, Decode, FactsDeclaration, SearchScope, Shape};
-use crate::policy::fault::{Fault, Placed};
+use crate::policy::fault::{Fault, Place, Placed};
 use crate::policy::fields::{Fields, Reader, integer};
+use crate::policy::read::attest::{check_name, statements};
 use crate::policy::source::Node;
 
 /// The keys of one declaration.
-pub const FACTS_KEYS: &[&str] = &["name", "title", "read", "attributes"];
+pub const FACTS_KEYS: &[&str] = &["name", "title", "read", "attributes", "attest"];
 /// The keys of `read`.
 pub const READ_KEYS: &[&str] = &["base", "scope", "filter", "collection", "may_hide"];
 /// The keys of one attribute.
@@ -79,6 +80,9 @@ fn declaration(reader: &mut Reader, node: &Node) -> FactsDeclaration {
     let fields = reader.fields(node, "a declaration of facts", FACTS_KEYS);
     let name = fact_name(reader, reader_name(&fields));
     let at = fields.get("name").map_or_else(|| node.at.clone(), |n| n.at.clone());
+    if fields.get("attest").is_some() {
+        return attested(reader, &fields, at, name.unwrap_or_default());
+    }
     let (mut base, mut scope, mut filter, mut shape, mut may_hide) = (String::new(), None, None, None, None);
     if let Some(read) = reader.required(&fields, "read") {
         let read = reader.fields(read, "`read`", READ_KEYS);
@@ -107,7 +111,30 @@ fn declaration(reader: &mut Reader, node: &Node) -> FactsDeclaration {
     let shape = if many { Shape::Collection } else { Shape::Record };
     let name = name.unwrap_or_default();
     let may_hide = may_hide.unwrap_or(false);
-    FactsDeclaration { at, name, shape, base, scope, filter, may_hide, attributes }
+    let statements = BTreeMap::new();
+    FactsDeclaration { at, name, shape, base, scope, filter, may_hide, attributes, statements }
+}
+
+/// A declaration of what members state: it is never read.
+fn attested(reader: &mut Reader, fields: &Fields<'_>, at: Place, name: String) -> FactsDeclaration {
+    for key in ["read", "attributes"] {
+        if let Some(node) = fields.get(key) {
+            let message = format!("what is attested is not read: `{key}` does not go with `attest`");
+            let hint = "declare what is read under another name";
+            reader.fault(Fault::new(&node.at, message).hint(hint));
+        }
+    }
+    FactsDeclaration {
+        at,
+        name,
+        shape: Shape::Record,
+        base: String::new(),
+        scope: SearchScope::Base,
+        filter: None,
+        may_hide: false,
+        attributes: BTreeMap::new(),
+        statements: statements(reader, fields),
+    }
 }
 
 fn reader_name<'n>(fields: &Fields<'n>) -> Option<&'n Node> {
@@ -131,16 +158,9 @@ impl Named for &Placed<String> {
     }
 }
 
-/// Lower-case letters, digits and underscores, beginning with a letter.
 fn fact_name(reader: &mut Reader, named: Option<impl Named>) -> Option<String> {
     let name = named.and_then(|n| n.name())?;
-    let text = &name.value;
-    let good = text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if !good {
-        let fault = Fault::new(&name.at, format!("`{text}` is no name for a fact"));
-        reader.fault(fault.hint("use lower-case letters, digits and underscores"));
-    }
+    check_name(reader, &name);
     Some(name.value)
 }
 

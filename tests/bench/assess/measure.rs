@@ -111,6 +111,7 @@ fn member(ods: OdsCode, port: u16, folder: &Path, clock: &Clock) -> Member {
         mail_domains: BTreeSet::from(["bench.test".to_owned()]),
         upn_suffixes: BTreeSet::from(["bench.test".to_owned()]),
         people: Default::default(),
+        attested: Default::default(),
         requested_at: clock.now(),
         state_since: clock.now(),
         state_reason: "asked".to_owned(),

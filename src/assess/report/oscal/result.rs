@@ -161,11 +161,13 @@ fn verdicts(finding: &assessment::Finding) -> Vec<Property> {
         Stage::Warn => "warn",
         Stage::Enforce => "enforce",
     };
-    vec![
+    let mut out = vec![
         property("verdict", finding.verdict.as_str()),
         property("severity", finding.severity.as_str()),
         property("stage", stage),
-    ]
+    ];
+    out.extend(finding.stated.iter().map(|subject| property("stated", subject)));
+    out
 }
 
 /// What passes everywhere would make a document over all members as large again, and says no more than its finding.
@@ -202,7 +204,8 @@ fn observation(told: &Told<'_>, finding: &assessment::Finding) -> Observation {
         title: markup(&finding.title),
         description: seen(finding),
         props,
-        methods: vec!["TEST"],
+        // what was stated was looked at, not tried
+        methods: if finding.stated.is_empty() { vec!["TEST"] } else { vec!["EXAMINE"] },
         types: if satisfied { vec!["control-objective"] } else { vec!["control-objective", "finding"] },
         origins: vec![origin()],
         subjects: vec![Subject { subject_uuid: uuid(&["directory", it.member.as_str()]), kind: "component" }],

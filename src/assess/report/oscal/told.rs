@@ -33,8 +33,18 @@ impl Audience<'_> {
     }
 }
 
-/// What was seen.
+/// What was seen, and whether it was measured at all.
 pub fn seen(finding: &Finding) -> String {
+    match (finding.stated.is_empty(), finding.verdict) {
+        (true, _) => found(finding),
+        (false, Verdict::Pass) => format!("{} Stated by the member, not measured.", found(finding)),
+        (false, _) => {
+            format!("{} It rests on what the member attests, not on a measurement.", found(finding))
+        }
+    }
+}
+
+fn found(finding: &Finding) -> String {
     let count = failing(finding);
     let offend = format!("{count} of {} offend.", objects(finding.judged));
     match finding.verdict {
