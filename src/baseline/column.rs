@@ -50,6 +50,14 @@ impl Column {
         }
     }
 
+    /// How many records it is for.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Form::Few { codes, .. } => codes.len(),
+            Form::Many { ends, .. } => ends.len(),
+        }
+    }
+
     /// Says of the records up to `rows` that they do not hold the fact.
     pub fn pad(&mut self, rows: usize) {
         match &mut self.0 {

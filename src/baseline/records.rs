@@ -28,6 +28,11 @@ struct Block {
 impl Records {
     /// Adds a record.
     pub fn push(&mut self, record: Record) {
+        self.push_facts(record.iter().map(|(name, fact)| (name.as_str(), fact.clone())));
+    }
+
+    /// Adds a record of these facts. Of two of the same name the first counts.
+    pub fn push_facts<'n>(&mut self, facts: impl IntoIterator<Item = (&'n str, Fact)>) {
         if self.blocks.last().is_none_or(|block| block.rows == BLOCK) {
             if let Some(full) = self.blocks.last_mut() {
                 full.columns.iter_mut().for_each(Column::shrink);
@@ -35,18 +40,20 @@ impl Records {
             self.blocks.push(Block::default());
         }
         let Some(block) = self.blocks.last_mut() else { return };
-        for (name, fact) in record {
+        for (name, fact) in facts {
             let next = self.names.len();
-            let at = match self.names.get(&name) {
+            let at = match self.names.get(name) {
                 Some(at) => *at,
-                None => *self.names.entry(name).or_insert(next),
+                None => *self.names.entry(name.to_owned()).or_insert(next),
             };
             if block.columns.len() <= at {
                 block.columns.resize_with(at + 1, Column::default);
             }
             if let Some(column) = block.columns.get_mut(at) {
                 column.pad(block.rows);
-                column.push(fact, &mut self.words);
+                if column.len() == block.rows {
+                    column.push(fact, &mut self.words);
+                }
             }
         }
         block.rows += 1;

@@ -3,14 +3,16 @@
 use std::collections::HashSet;
 use std::future::Future;
 use std::os::unix::net::UnixStream as StdUnixStream;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ldap3::asn1::{PL, StructureTag};
 use ldap3::controls::RawControl as WireControl;
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Mod, ResultEntry, StdStream};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Mod, StdStream};
 use rustls::ClientConfig;
 use tokio::net::UnixStream;
+use tokio::sync::mpsc::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -18,7 +20,7 @@ use crate::directory::contain::contain;
 use crate::directory::dial::{Peer, dial};
 use crate::directory::endpoint::Endpoint;
 use crate::directory::error::DirectoryError;
-use crate::directory::guard::{Guard, relay};
+use crate::directory::guard::{Batch, Guard, relay};
 use crate::directory::paging::{next_cookie, paged_control};
 use crate::directory::request::{
     Change, Credential, Outcome, RawControl, Scope, Search, SearchDone, is_secret,
@@ -170,25 +172,27 @@ impl Directory {
         };
         let mut ldap = self.ldap.clone();
         ldap.with_controls(controls.into_iter().map(to_wire).collect::<Vec<_>>());
+        // entries come past `ldap3`, everything else through it
+        let mut tap = self.guard.watch.tap();
         let started = ldap.streaming_search(&search.base, scope, filter, search.attributes.clone());
         let mut stream = self.answer(WHAT, started).await?;
-        while let Some(item) = self.answer_next(WHAT, stream.next()).await? {
-            if item.is_intermediate() {
-                continue;
+        let id = stream.ldap_handle().last_id();
+        loop {
+            let on_batch = |batch| take(batch, id, most, done, on_entry);
+            match self.arrival(WHAT, &mut tap, stream.next(), on_batch).await? {
+                Arrival::Item(item) if item.is_intermediate() => {}
+                Arrival::Item(item) if item.is_ref() => done.referrals.extend(texts(item.0)),
+                Arrival::Item(_) => {
+                    return Err(DirectoryError::Malformed("an entry that nobody asked for".to_owned()));
+                }
+                Arrival::End => break,
+                Arrival::Enough => {
+                    done.stopped = true;
+                    let mut ldap = self.ldap.clone();
+                    self.answer("an abandon", ldap.abandon(id)).await?;
+                    return Ok(());
+                }
             }
-            if item.is_ref() {
-                done.referrals.extend(texts(item.0));
-                continue;
-            }
-            if done.entries >= most {
-                done.stopped = true;
-                let id = stream.ldap_handle().last_id();
-                let mut ldap = self.ldap.clone();
-                self.answer("an abandon", ldap.abandon(id)).await?;
-                return Ok(());
-            }
-            done.entries += 1;
-            on_entry(read_entry(item)?);
         }
         let result = stream.finish().await;
         done.code = result.rc;
@@ -286,15 +290,6 @@ impl Directory {
         question: impl Future<Output = Result<T, LdapError>>,
     ) -> Result<T, DirectoryError> {
         self.guard.watch.begin_operation();
-        self.answer_next(what, question).await
-    }
-
-    /// As [`Self::answer`], without beginning a new operation's count of bytes.
-    async fn answer_next<T>(
-        &self,
-        what: &'static str,
-        question: impl Future<Output = Result<T, LdapError>>,
-    ) -> Result<T, DirectoryError> {
         let after = self.settings.answer_timeout();
         match timeout(after, contain(question)).await {
             Err(_) => Err(DirectoryError::TimedOut { what, after }),
@@ -302,6 +297,49 @@ impl Directory {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) => Err(self.explain(error).await),
         }
+    }
+
+    /// What `ldap3` has for us next. Entries that come before it are given to `on_batch`, which says when it has enough. Each of them, and
+    /// the item, has the whole time for one answer.
+    async fn arrival<T>(
+        &self,
+        what: &'static str,
+        tap: &mut Receiver<Batch>,
+        next: impl Future<Output = Result<Option<T>, LdapError>>,
+        mut on_batch: impl FnMut(Batch) -> Result<bool, DirectoryError>,
+    ) -> Result<Arrival<T>, DirectoryError> {
+        let after = self.settings.answer_timeout();
+        let mut next = pin!(contain(next));
+        loop {
+            let either = async {
+                tokio::select! {
+                    // what is left of the entries is looked at when the end is known
+                    biased;
+                    Some(batch) = tap.recv() => Ok(batch),
+                    item = &mut next => Err(item),
+                }
+            };
+            match timeout(after, either).await {
+                Err(_) => return Err(DirectoryError::TimedOut { what, after }),
+                Ok(Ok(batch)) => {
+                    if !on_batch(batch)? {
+                        return Ok(Arrival::Enough);
+                    }
+                }
+                Ok(Err(Ok(Ok(Some(item))))) => return Ok(Arrival::Item(item)),
+                Ok(Err(Ok(Ok(None)))) => break,
+                Ok(Err(Ok(Err(error)))) => return Err(self.explain(error).await),
+                Ok(Err(Err(_))) => {
+                    return Err(DirectoryError::Malformed("an answer that cannot be read".to_owned()));
+                }
+            }
+        }
+        while let Ok(batch) = tap.try_recv() {
+            if !on_batch(batch)? {
+                return Ok(Arrival::Enough);
+            }
+        }
+        Ok(Arrival::End)
     }
 
     /// An error of `ldap3` says little when the connection ended; the guard knows why.
@@ -339,25 +377,37 @@ fn outcome(result: LdapResult) -> Outcome {
     Outcome { code: result.rc, text: result.text, controls }
 }
 
-/// SearchResultEntry, RFC 4511 section 4.5.2, from `ldap3`'s tree. Its own parser sorts values by whether they are text,
-/// which loses the order and tears attributes apart.
-fn read_entry(item: ResultEntry) -> Result<Entry, DirectoryError> {
-    let malformed = || DirectoryError::Malformed("an entry that cannot be read".to_owned());
-    let mut parts = children(item.0).ok_or_else(malformed)?.into_iter();
-    let dn = parts.next().and_then(text).ok_or_else(malformed)?;
-    let listed = parts.next().and_then(children).ok_or_else(malformed)?;
-    let mut attributes = Vec::with_capacity(listed.len());
-    for attribute in listed {
-        let mut parts = children(attribute).ok_or_else(malformed)?.into_iter();
-        let description = parts.next().and_then(text).ok_or_else(malformed)?;
-        if is_secret(&description) {
+/// What came of waiting for a search.
+enum Arrival<T> {
+    /// Something that is no entry.
+    Item(T),
+    /// Every entry was given.
+    End,
+    /// More entries came than are wanted.
+    Enough,
+}
+
+/// Gives entries of the search `id` on, without what holds a secret; false when there are more than `most`.
+fn take(
+    batch: Batch,
+    id: i32,
+    most: u64,
+    done: &mut SearchDone,
+    on_entry: &mut impl FnMut(Entry),
+) -> Result<bool, DirectoryError> {
+    for (of, mut entry) in batch {
+        // an answer to another question, one that was given up, is nothing to this one
+        if of != id {
             continue;
         }
-        let values = parts.next().and_then(children).ok_or_else(malformed)?;
-        let values = values.into_iter().map(bytes).collect::<Option<Vec<_>>>().ok_or_else(malformed)?;
-        attributes.push(Attribute { description, values });
+        if done.entries >= most {
+            return Ok(false);
+        }
+        done.entries += 1;
+        entry.attributes.retain(|attribute| !is_secret(&attribute.description));
+        on_entry(entry);
     }
-    Ok(Entry { dn, attributes })
+    Ok(true)
 }
 
 fn texts(tag: StructureTag) -> Vec<String> {

@@ -3,21 +3,31 @@
 //! `ldap3` has no limit of size or depth: a few kilobytes of nested sequences overflow its stack and end the process, and a
 //! message that is no LDAP message panics its driver. So a relay task frames and strictly decodes each inbound message
 //! first; at the first fault it closes both sides and keeps the reason.
+//!
+//! Entries of a search do not go through `ldap3` at all while somebody takes them from the [`Watch::tap`]: they are decoded here anyway, and
+//! its tree of a page of entries costs several times the page in time and memory.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::directory::dial::Stream;
 use crate::directory::settings::Settings;
 use crate::ldap::codec;
+use crate::ldap::entry::{Entry, EntryReader, SEARCH_ENTRY};
 use crate::ldap::limits::Limits;
 use crate::ldap::message::Operation;
 
 const CHUNK: usize = 32 * 1024;
+/// Batches of entries that wait for whoever takes them; then the directory waits, too.
+const BATCHES: usize = 4;
+
+/// Entries that arrived together, each with its message's id.
+pub type Batch = Vec<(i32, Entry)>;
 
 /// Why a relay ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +53,23 @@ pub struct Watch {
     fault: Mutex<Option<Fault>>,
     bytes: AtomicU64,
     bytes_max: u64,
+    tap: Mutex<Option<mpsc::Sender<Batch>>>,
 }
 
 impl Watch {
+    /// Takes entries from now on, until the receiver is dropped. Every entry is there before the end of its search reaches `ldap3`.
+    pub fn tap(&self) -> mpsc::Receiver<Batch> {
+        let (sender, receiver) = mpsc::channel(BATCHES);
+        *self.tap.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        receiver
+    }
+
+    fn tapped(&self) -> Option<mpsc::Sender<Batch>> {
+        let mut tap = self.tap.lock().unwrap_or_else(PoisonError::into_inner);
+        tap.take_if(|sender| sender.is_closed());
+        tap.clone()
+    }
+
     /// Why the relay ended, when it did and knows.
     pub fn fault(&self) -> Option<Fault> {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -87,6 +111,7 @@ pub fn relay(network: Box<dyn Stream>, inside: UnixStream, settings: &Settings) 
         fault: Mutex::new(None),
         bytes: AtomicU64::new(0),
         bytes_max: settings.operation_bytes,
+        tap: Mutex::new(None),
     });
     let limits = Limits { message_bytes: settings.message_bytes, ..Limits::from_directory() };
     let (from_network, to_network) = tokio::io::split(network);
@@ -122,28 +147,51 @@ async fn inbound(
         if !watch.count(read) {
             return Fault::protocol(format!("more than {} bytes in one operation", watch.bytes_max));
         }
-        let whole = match whole_messages(&buffer, limits) {
-            Ok(whole) => whole,
+        let tap = watch.tapped();
+        let taken = match take(&buffer, limits, tap.is_some()) {
+            Ok(taken) => taken,
             Err(fault) => return Fault::protocol(fault),
         };
-        if let Some(messages) = buffer.get(..whole).filter(|m| !m.is_empty()) {
-            if inside.write_all(messages).await.is_err() {
-                return Fault::ended("the connection was given up");
-            }
-            buffer.drain(..whole);
+        if let Some(tap) = tap.filter(|_| !taken.entries.is_empty()) {
+            // whoever gave a search up has no use for the rest of it
+            let _ = tap.send(taken.entries).await;
         }
+        if !taken.others.is_empty() && inside.write_all(&taken.others).await.is_err() {
+            return Fault::ended("the connection was given up");
+        }
+        buffer.drain(..taken.whole);
     }
 }
 
-/// How many bytes of `buffer` are whole messages, each checked.
-fn whole_messages(buffer: &[u8], limits: &Limits) -> Result<usize, String> {
-    let mut whole = 0;
+/// Whole messages, each checked.
+#[derive(Default)]
+struct Taken {
+    /// Bytes of all of them.
+    whole: usize,
+    entries: Batch,
+    /// The bytes of those that are for `ldap3`.
+    others: Vec<u8>,
+}
+
+/// Takes the whole messages at the beginning of `buffer` apart; entries are for `ldap3`, too, when nobody taps them.
+fn take(buffer: &[u8], limits: &Limits, tapped: bool) -> Result<Taken, String> {
+    let mut taken = Taken::default();
     loop {
-        let rest = buffer.get(whole..).unwrap_or_default();
-        let Some(length) = codec::frame(rest, limits).map_err(|e| e.to_string())? else { return Ok(whole) };
+        let rest = buffer.get(taken.whole..).unwrap_or_default();
+        let Some(length) = codec::frame(rest, limits).map_err(|e| e.to_string())? else { return Ok(taken) };
         let message = rest.get(..length).unwrap_or_default();
-        check(message, limits)?;
-        whole += length;
+        let is_entry = tapped && codec::peek(message).is_ok_and(|(_, tag)| tag == SEARCH_ENTRY);
+        match is_entry {
+            true => {
+                let reader = EntryReader::read(message, limits).map_err(|e| e.to_string())?;
+                taken.entries.push((reader.id, reader.to_entry().map_err(|e| e.to_string())?));
+            }
+            false => {
+                check(message, limits)?;
+                taken.others.extend_from_slice(message);
+            }
+        }
+        taken.whole += length;
     }
 }
 

@@ -133,10 +133,11 @@ impl Search {
 
 /// Whether an attribute of this name holds or can hold a secret. Options (`;range=`, `;binary`) do not matter.
 pub fn is_secret(name: &str) -> bool {
-    let bare = name.split(';').next().unwrap_or(name).trim().to_ascii_lowercase();
-    let laps =
-        bare.starts_with("mslaps-") && bare.contains("password") && !LAPS_HARMLESS.contains(&bare.as_str());
-    laps || SECRETS.contains(&bare.as_str())
+    let bare = name.split(';').next().unwrap_or(name).trim();
+    let one_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(bare));
+    let is_laps = || bare.split_at_checked(7).is_some_and(|(head, _)| head.eq_ignore_ascii_case("mslaps-"));
+    let laps = is_laps() && bare.to_ascii_lowercase().contains("password") && !one_of(LAPS_HARMLESS);
+    laps || one_of(SECRETS)
 }
 
 /// How a search ended. Entries were given to the caller as they came.

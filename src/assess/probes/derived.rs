@@ -6,6 +6,7 @@ use crate::assess::probes::access::report::Templates;
 use crate::assess::probes::descriptor::sid;
 use crate::assess::probes::logon::{Contexts, Session};
 use crate::assess::probes::privileged::Privileged;
+use crate::assess::probes::seen::Seen;
 use crate::assess::settings::Settings;
 use crate::assess::target::{Target, realm_of};
 use crate::baseline::certificate::key_sha256;
@@ -64,49 +65,49 @@ impl Surroundings {
     }
 
     /// The fact of this name for `entry`.
-    pub fn derive(&self, name: &str, entry: &Entry) -> Fact {
+    pub fn derive(&self, name: &str, entry: &Seen<'_>) -> Fact {
         match name {
-            "privileged" => told(&self.privileged, |privileged| privileged.contains(&entry.dn)),
+            "privileged" => told(&self.privileged, |privileged| privileged.contains(&entry.entry.dn)),
             "delegates_to_controller" => told(&self.controllers, |controllers| {
                 let to_one = |spn: &String| names_controller(spn, controllers);
-                texts(entry, "msDS-AllowedToDelegateTo").iter().any(to_one)
+                entry.texts("msDS-AllowedToDelegateTo").iter().any(to_one)
             }),
             "history_of_own_domain" => history_of_own_domain(entry),
             "logon_names" => Fact::set(self.logon_names(entry)),
             "addresses" => Fact::set(addresses(entry)),
-            "upn_registered" => registered(&self.upn_suffixes, texts(entry, "userPrincipalName").first()),
-            "mail_registered" => registered(&self.mail_domains, texts(entry, "mail").first()),
+            "upn_registered" => registered(&self.upn_suffixes, entry.texts("userPrincipalName").first()),
+            "mail_registered" => registered(&self.mail_domains, entry.texts("mail").first()),
             "published" => told(&self.published, |published| {
-                texts(entry, "cn").iter().any(|name| published.contains(&name.to_lowercase()))
+                entry.texts("cn").iter().any(|name| published.contains(&name.to_lowercase()))
             }),
             "open_enrolment" | "enrolled_by" => match &self.templates {
-                Ok(templates) => templates.fact(name, &entry.dn),
+                Ok(templates) => templates.fact(name, &entry.entry.dn),
                 Err(reason) => Fact::Failed(reason.clone()),
             },
             "registered" => self.authorities(entry),
             "registered_missing" => {
-                let found: BTreeSet<String> = entry.values("cACertificate").filter_map(key_sha256).collect();
+                let found: BTreeSet<String> = entry.named("cACertificate").filter_map(key_sha256).collect();
                 Fact::set(self.card_issuers.difference(&found).cloned())
             }
             other => Fact::NotCollected(format!("nothing works out `{other}`")),
         }
     }
 
-    fn logon_names(&self, entry: &Entry) -> BTreeSet<String> {
+    fn logon_names(&self, entry: &Seen<'_>) -> BTreeSet<String> {
         let implicit =
-            texts(entry, "sAMAccountName").into_iter().map(|name| format!("{name}@{}", self.domain));
-        texts(entry, "userPrincipalName").into_iter().chain(implicit).map(|n| n.to_lowercase()).collect()
+            entry.texts("sAMAccountName").into_iter().map(|name| format!("{name}@{}", self.domain));
+        entry.texts("userPrincipalName").into_iter().chain(implicit).map(|n| n.to_lowercase()).collect()
     }
 
     /// Whether every certificate of the entry is of an authority that the member registered. Absent when it registered no card
     /// issuer: then nothing says which are right.
-    fn authorities(&self, entry: &Entry) -> Fact {
-        let root = is_root_store(&entry.dn);
+    fn authorities(&self, entry: &Seen<'_>) -> Fact {
+        let root = is_root_store(&entry.entry.dn);
         if self.card_issuers.is_empty() && !root {
             return Fact::Absent;
         }
         let known = |key: &String| self.card_issuers.contains(key) || (root && self.anchors.contains(key));
-        let all = entry.values("cACertificate").all(|der| key_sha256(der).is_some_and(|key| known(&key)));
+        let all = entry.named("cACertificate").all(|der| key_sha256(der).is_some_and(|key| known(&key)));
         Fact::boolean(all)
     }
 }
@@ -136,19 +137,19 @@ fn names_controller(spn: &str, controllers: &BTreeSet<String>) -> bool {
     class == "krbtgt" || class == REPLICATION_CLASS || host.contains("._msdcs.") || controllers.contains(host)
 }
 
-fn history_of_own_domain(entry: &Entry) -> Fact {
+fn history_of_own_domain(entry: &Seen<'_>) -> Fact {
     let domain = |bytes: &[u8]| Some(sid(bytes)?.0.rsplit_once('-')?.0.to_owned());
-    let Some(own) = entry.first("objectSid").and_then(domain) else { return Fact::Hidden };
-    Fact::boolean(entry.values("sIDHistory").any(|value| domain(value).is_none_or(|other| other == own)))
+    let Some(own) = entry.named("objectSid").next().and_then(domain) else { return Fact::Hidden };
+    Fact::boolean(entry.named("sIDHistory").any(|value| domain(value).is_none_or(|other| other == own)))
 }
 
-fn addresses(entry: &Entry) -> BTreeSet<String> {
-    let proxies = texts(entry, "proxyAddresses");
+fn addresses(entry: &Seen<'_>) -> BTreeSet<String> {
+    let proxies = entry.texts("proxyAddresses");
     let smtp = proxies.iter().filter_map(|address| {
         let (kind, address) = address.split_once(':')?;
         kind.eq_ignore_ascii_case("smtp").then(|| address.to_owned())
     });
-    smtp.chain(texts(entry, "mail")).map(|address| address.trim().to_lowercase()).collect()
+    smtp.chain(entry.texts("mail")).map(|address| address.trim().to_lowercase()).collect()
 }
 
 /// Whether what stands after the `@` is registered; absent when there is no name or nothing is registered.
@@ -237,11 +238,11 @@ mod tests {
         let sid = |domain: u8, rid: u8| [1, 2, 0, 0, 0, 0, 0, 5, domain, 0, 0, 0, rid, 0, 0, 0];
         let with = |history: [u8; 16]| {
             let own = sid(21, 9);
-            history_of_own_domain(&entry(&[("objectSid", &[&own]), ("sIDHistory", &[&history])]))
+            history_of_own_domain(&Seen::of(&entry(&[("objectSid", &[&own]), ("sIDHistory", &[&history])])))
         };
         assert_eq!(with(sid(21, 7)), Fact::boolean(true));
         assert_eq!(with(sid(22, 7)), Fact::boolean(false));
-        assert_eq!(history_of_own_domain(&entry(&[])), Fact::Hidden);
+        assert_eq!(history_of_own_domain(&Seen::of(&entry(&[]))), Fact::Hidden);
     }
 
     #[test]
@@ -250,7 +251,10 @@ mod tests {
             ("mail", &[b"A@x.test"]),
             ("proxyAddresses", &[b"SMTP:a@X.test", b"x400:c=gb", b"smtp:b@x.test"]),
         ]);
-        assert_eq!(addresses(&found), BTreeSet::from(["a@x.test".to_owned(), "b@x.test".to_owned()]));
+        assert_eq!(
+            addresses(&Seen::of(&found)),
+            BTreeSet::from(["a@x.test".to_owned(), "b@x.test".to_owned()])
+        );
     }
 
     #[test]

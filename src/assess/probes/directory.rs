@@ -1,5 +1,6 @@
 //! Everything that policies declare to be read over LDAP: the planned searches, decoded entry by entry as they stream.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use time::OffsetDateTime;
@@ -10,17 +11,19 @@ use crate::assess::plan::PlannedSearch;
 use crate::assess::probes::access::sweep;
 use crate::assess::probes::derived::Surroundings;
 use crate::assess::probes::logon::{Contexts, Session};
+use crate::assess::probes::seen::Seen;
 use crate::assess::settings::Settings;
 use crate::baseline::catalogue::needs;
 use crate::baseline::compile::Read;
 use crate::baseline::decode::decode;
-use crate::baseline::facts::{Collection, Fact, Provenance, Record};
+use crate::baseline::facts::{Collection, Fact, Provenance};
 use crate::baseline::records::Records;
 use crate::baseline::value::Value;
 use crate::directory::request::{Scope, Search, SearchDone};
+use crate::ldap::attribute::canonical_name;
 use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
-use crate::policy::documents::{SearchScope, Shape};
+use crate::policy::documents::{AttributeFact, SearchScope, Shape};
 
 /// Runs the planned searches one after the other and fills their records and collections.
 pub async fn probe(
@@ -62,15 +65,16 @@ async fn run(
         Err(reason) => return fail(planned, &reason, gathered),
     };
     let mut found: Vec<Records> = planned.reads.iter().map(|_| Records::default()).collect();
+    let wanted: Vec<Wanted<'_>> = planned.reads.iter().map(Wanted::of).collect();
     let mut overflow = false;
     let outcome = session
         .directory
         .search(&search, |entry| {
-            for (read, records) in planned.reads.iter().zip(&mut found) {
+            for (read, records) in wanted.iter().zip(&mut found) {
                 if records.len() >= settings.records {
                     overflow = true;
                 } else {
-                    records.push(record(read, &entry, surroundings, at));
+                    records.push_facts(facts(read, &entry, surroundings, at));
                 }
             }
         })
@@ -124,45 +128,55 @@ fn single(read: &Read, records: Records, done: &SearchDone, gathered: &mut Gathe
     }
 }
 
-fn record(read: &Read, entry: &Entry, surroundings: &Surroundings, at: OffsetDateTime) -> Record {
-    let mut record: Record = read
-        .attributes
-        .iter()
-        .map(|(name, attribute)| {
-            if is_cut(entry, &attribute.from) {
-                return (name.clone(), too_many(&attribute.from));
-            }
-            let values: Vec<Vec<u8>> = entry.values(&attribute.from).map(<[u8]>::to_vec).collect();
-            (name.clone(), decode(attribute, &values, at))
-        })
-        .collect();
-    if read.shape == Shape::Collection {
-        record.insert("dn".to_owned(), Fact::Known(Value::Dn(entry.dn.clone())));
-        let name = entry.text("sAMAccountName").or_else(|| entry.text("name")).or_else(|| entry.text("cn"));
-        record.entry("name".to_owned()).or_insert_with(|| Fact::text(name.unwrap_or(&entry.dn)));
+/// A read, with the names of its attributes as [`Seen`] knows them: they are looked up for every entry.
+struct Wanted<'a> {
+    read: &'a Read,
+    attributes: Vec<(&'a str, Cow<'a, str>, &'a AttributeFact)>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(read: &'a Read) -> Self {
+        let named = |(name, attribute): (&'a String, &'a AttributeFact)| {
+            (name.as_str(), canonical_name(&attribute.from), attribute)
+        };
+        Wanted { read, attributes: read.attributes.iter().map(named).collect() }
     }
-    for name in &read.computed {
-        if matches!(name.as_str(), "dn" | "name") {
-            continue;
-        }
-        let cut = needs(&read.name, name).iter().find(|attribute| is_cut(entry, attribute));
-        let fact = cut.map_or_else(|| surroundings.derive(name, entry), |attribute| too_many(attribute));
-        record.insert(name.clone(), fact);
+}
+
+/// The facts of an entry. A name that the policy declares goes before one that is worked out.
+fn facts<'a>(
+    wanted: &'a Wanted<'_>,
+    entry: &Entry,
+    surroundings: &Surroundings,
+    at: OffsetDateTime,
+) -> Vec<(&'a str, Fact)> {
+    let seen = Seen::of(entry);
+    let declared = wanted.attributes.iter().map(|(name, canonical, attribute)| {
+        let fact = match seen.is_cut(canonical) {
+            true => too_many(&attribute.from),
+            false => decode(attribute, &seen.values(canonical).collect::<Vec<_>>(), at),
+        };
+        (*name, fact)
+    });
+    let mut facts: Vec<(&str, Fact)> = Vec::with_capacity(wanted.attributes.len() + 12);
+    facts.extend(declared);
+    if wanted.read.shape == Shape::Collection {
+        facts.push(("dn", Fact::Known(Value::Dn(entry.dn.clone()))));
+        let name = ["sAMAccountName", "name", "cn"].iter().find_map(|name| seen.text(name));
+        facts.push(("name", Fact::text(name.unwrap_or(&entry.dn))));
     }
-    record
+    for name in wanted.read.computed.iter().filter(|name| !matches!(name.as_str(), "dn" | "name")) {
+        let cut = needs(&wanted.read.name, name)
+            .iter()
+            .find(|attribute| seen.has_ranges && seen.is_cut(&canonical_name(attribute)));
+        let fact = cut.map_or_else(|| surroundings.derive(name, &seen), |attribute| too_many(attribute));
+        facts.push((name, fact));
+    }
+    facts
 }
 
 fn too_many(attribute: &str) -> Fact {
     Fact::Failed(format!("`{attribute}` has more values than the directory gives at once"))
-}
-
-/// Whether only a range of the values came ([MS-ADTS] section 3.1.1.3.1.3.3). A part is never taken for the whole.
-fn is_cut(entry: &Entry, attribute: &str) -> bool {
-    entry.attributes.iter().any(|found| {
-        let mut parts = found.description.split(';');
-        parts.next().is_some_and(|name| name.eq_ignore_ascii_case(attribute))
-            && parts.any(|option| option.to_ascii_lowercase().starts_with("range=") && !option.ends_with('*'))
-    })
 }
 
 fn completeness(done: &SearchDone, overflow: bool) -> Fact {
@@ -243,23 +257,4 @@ fn by(planned: &PlannedSearch, search: &Search) -> String {
         Scope::Subtree => "subtree",
     };
     format!("search {scope} of `{}` for {}", search.base, planned.filter)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ldap::entry::Attribute;
-
-    #[test]
-    fn a_range_is_not_the_whole() {
-        let entry = |description: &str| Entry {
-            dn: "CN=g".to_owned(),
-            attributes: vec![Attribute { description: description.to_owned(), values: Vec::new() }],
-        };
-        assert!(is_cut(&entry("member;range=0-1499"), "member"));
-        assert!(is_cut(&entry("Member;Range=0-1499"), "member"));
-        assert!(!is_cut(&entry("member;range=0-*"), "member"));
-        assert!(!is_cut(&entry("member"), "member"));
-        assert!(!is_cut(&entry("memberOf;range=0-1"), "member"));
-    }
 }

@@ -18,6 +18,7 @@ pub mod privileged;
 pub mod revocation;
 pub mod rights;
 pub mod sasl;
+pub mod seen;
 pub mod siblings;
 pub mod smartcard;
 pub mod tls;
