@@ -15,6 +15,7 @@ mod domain;
 mod measure;
 #[path = "../meter.rs"]
 mod meter;
+mod served;
 mod server;
 
 use std::fs::{self, File};
