@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis::ldap::ber::{self, close, open, put_int, put_octets};
@@ -35,16 +35,8 @@ impl<D: Served> Server<D> {
         Arc::new(Server { directory, found: Mutex::default(), log: Mutex::new(Box::new(log)) })
     }
 
-    /// Serves for ever.
-    pub fn run(self: &Arc<Self>, listener: &TcpListener, config: &Arc<ServerConfig>) {
-        for stream in listener.incoming() {
-            let Ok(stream) = stream else { continue };
-            let (server, config) = (Arc::clone(self), Arc::clone(config));
-            std::thread::spawn(move || server.serve(stream, &config));
-        }
-    }
-
-    fn serve(&self, mut tcp: TcpStream, config: &Arc<ServerConfig>) -> Option<()> {
+    /// Answers one client until it goes.
+    pub fn serve(&self, mut tcp: TcpStream, config: &Arc<ServerConfig>) -> Option<()> {
         tcp.set_nodelay(true).ok()?;
         let mut connection = ServerConnection::new(Arc::clone(config)).ok()?;
         while connection.is_handshaking() {
