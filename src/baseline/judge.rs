@@ -316,7 +316,8 @@ fn counted(tests: &[Test], tally: &mut Tally, complete: bool) -> Truth {
     };
     let mut whole = Truth::True;
     tally.misses.clear();
-    tally.unknown_misses.clear();
+    // why it is not known whether a record counts
+    let why = std::mem::take(&mut tally.unknown_misses);
     for test in tests {
         let truth = between(&test.check, low, high);
         whole = whole.and(truth);
@@ -329,6 +330,9 @@ fn counted(tests: &[Test], tally: &mut Tally, complete: bool) -> Truth {
             Truth::False => tally.misses.push(miss),
             Truth::Unknown => tally.unknown_misses.push(miss),
         }
+    }
+    if !tally.unknown_misses.is_empty() {
+        tally.unknown_misses.extend(why);
     }
     if whole == Truth::True {
         (tally.failing, tally.set_aside) = (0, 0);

@@ -18,6 +18,7 @@ mod assess_oscal;
 mod assess_progress;
 mod assess_report;
 mod assess_revocation;
+mod assess_scripted;
 mod attestation;
 mod cli_answers;
 mod config_faults;

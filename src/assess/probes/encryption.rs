@@ -75,7 +75,11 @@ fn record(gathered: &mut Gathered, answers: &Answers) {
         let demands = answers.iter().filter_map(|(_, a)| a.preauth_required).all(|demands| demands);
         gathered.set("kerberos.preauth_required", Fact::boolean(demands));
         let pkinit = answers.iter().any(|(_, a)| a.pkinit_advertised);
-        gathered.set("kerberos.pkinit_advertised", Fact::boolean(pkinit));
+        // the ways are named where proof is demanded, and nowhere else
+        let asked = answers.iter().any(|(_, a)| a.preauth_required == Some(true));
+        let silent = "the KDC gave a ticket without asking for proof, so it named no ways to prove";
+        let told = if pkinit || asked { Fact::boolean(pkinit) } else { Fact::Failed(silent.to_owned()) };
+        gathered.set("kerberos.pkinit_advertised", told);
     }
     let skew = answers.iter().filter_map(|(_, a)| a.skew).map(i64::abs).max();
     gathered.set(

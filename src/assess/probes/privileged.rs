@@ -39,6 +39,7 @@ const BUILTIN: [(&str, &str); 6] = [
 const DNS_ADMINS: (&str, &str) = ("DnsAdmins", "dns-admins");
 /// Groups whose members are read; a forest has some tens of privileged ones.
 const GROUPS_MAX: usize = 10_000;
+const GAP: &str = "the members of a privileged group came with a gap";
 
 /// A group of the domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -285,12 +286,17 @@ async fn members(session: &mut Session, group: &str) -> Result<Vec<String>, Stri
                 false => Err("the members of a privileged group changed while they were read".to_owned()),
             };
         };
+        let before = found.len();
         found.extend(values.values.iter().map(|dn| String::from_utf8_lossy(dn).to_lowercase()));
-        match last_of_range(&values.description) {
+        // each answer must go on where the one before ended, the last one too, or something is missing
+        match range(&values.description) {
             None => return Ok(found),
-            // each answer must go on where the one before ended, or something is missing
-            Some(last) if last.checked_add(1) == Some(found.len()) => {}
-            Some(_) => return Err("the members of a privileged group came with a gap".to_owned()),
+            Some((first, last)) if first == Some(before) => match last {
+                None => return Ok(found),
+                Some(last) if last.checked_add(1) == Some(found.len()) => {}
+                Some(_) => return Err(GAP.to_owned()),
+            },
+            Some(_) => return Err(GAP.to_owned()),
         }
     }
 }
@@ -300,11 +306,13 @@ fn is_member(attribute: &Attribute) -> bool {
     name.eq_ignore_ascii_case("member") && !attribute.values.is_empty()
 }
 
-/// The place of the last value of a range that is not the end: 1499 of `member;range=0-1499`.
-fn last_of_range(description: &str) -> Option<usize> {
+/// The places of the first and the last value of a range: 0 and 1499 of `member;range=0-1499`. One that goes to the end has no
+/// last.
+fn range(description: &str) -> Option<(Option<usize>, Option<usize>)> {
     let lower = description.to_ascii_lowercase();
     let range = lower.split(';').find_map(|option| option.strip_prefix("range="))?;
-    range.split_once('-')?.1.parse().ok()
+    let (first, last) = range.split_once('-')?;
+    Some((first.parse().ok(), last.parse().ok()))
 }
 
 async fn read(
@@ -332,10 +340,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_end_where_they_say() {
-        assert_eq!(last_of_range("member"), None);
-        assert_eq!(last_of_range("member;range=0-1499"), Some(1499));
-        assert_eq!(last_of_range("member;Range=1500-*"), None);
+    fn ranges_begin_and_end_where_they_say() {
+        assert_eq!(range("member"), None);
+        assert_eq!(range("member;range=0-1499"), Some((Some(0), Some(1499))));
+        assert_eq!(range("member;Range=1500-*"), Some((Some(1500), None)));
     }
 
     #[test]

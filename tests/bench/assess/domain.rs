@@ -1,8 +1,8 @@
 //! A generated Active Directory domain: what stands where, and with which attributes.
 
-use std::borrow::Cow;
+use portcullis::ldap::message::ResultCode;
 
-use portcullis::ldap::filter::{Assertion, Filter};
+use crate::served::{Served, Values};
 
 pub const BASE: &str = "DC=bench,DC=test";
 
@@ -15,12 +15,10 @@ const GROUPS_EACH: usize = 6;
 /// 2026-11-01 as FILETIME, in units of 100 ns since 1601.
 const LATELY: u64 = 134_066_016_000_000_000;
 const DAY: u64 = 864_000_000_000;
-/// The bitwise AND of [MS-ADTS] section 3.1.1.3.4.4.1.
-const BIT_AND: &str = "1.2.840.113556.1.4.803";
 
 /// An object by its kind and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Object {
+enum Object {
     /// One of [`FIXED`].
     Fixed(usize),
     Unit(usize),
@@ -120,6 +118,20 @@ const FIXED: [Fixed; 19] = [
     ),
 ];
 
+/// What the root DSE says.
+const ROOT: [(&str, &str); 10] = [
+    ("defaultNamingContext", "DC=bench,DC=test"),
+    ("rootDomainNamingContext", "DC=bench,DC=test"),
+    ("configurationNamingContext", "CN=Configuration,DC=bench,DC=test"),
+    ("schemaNamingContext", "CN=Schema,CN=Configuration,DC=bench,DC=test"),
+    ("dnsHostName", "dc1.bench.test"),
+    ("domainFunctionality", "7"),
+    ("forestFunctionality", "7"),
+    ("domainControllerFunctionality", "7"),
+    ("isSynchronized", "TRUE"),
+    ("supportedCapabilities", "1.2.840.113556.1.4.800"),
+];
+
 /// How many of each there are.
 #[derive(Debug, Clone, Copy)]
 pub struct Domain {
@@ -139,7 +151,7 @@ impl Domain {
     }
 
     /// The object of a number below [`Domain::len`].
-    pub fn object(&self, mut at: usize) -> Object {
+    fn object(&self, mut at: usize) -> Object {
         for (count, make) in [
             (FIXED.len(), Object::Fixed as fn(usize) -> Object),
             (self.units(), Object::Unit),
@@ -154,7 +166,7 @@ impl Domain {
         Object::Person(at)
     }
 
-    pub fn dn(&self, object: Object) -> String {
+    fn dn_of(&self, object: Object) -> String {
         match object {
             Object::Fixed(n) => format!("{}{BASE}", FIXED[n].0),
             Object::Unit(n) => format!("OU=Ward {n},OU=People,{BASE}"),
@@ -167,7 +179,7 @@ impl Domain {
     }
 
     /// The values of an attribute, by its name in lower case.
-    pub fn values(&self, object: Object, name: &str) -> Vec<Cow<'static, [u8]>> {
+    fn values_of(&self, object: Object, name: &str) -> Values {
         if name == "ntsecuritydescriptor" {
             return vec![descriptor().into()];
         }
@@ -191,7 +203,7 @@ impl Domain {
         }
     }
 
-    fn person(&self, n: usize, name: &str) -> Vec<Cow<'static, [u8]>> {
+    fn person(&self, n: usize, name: &str) -> Values {
         let address = || format!("{}.{}{n}@bench.test", given(n), surname(n)).to_lowercase();
         match name {
             "objectclass" => texts(&["top", "person", "organizationalPerson", "user"]),
@@ -210,57 +222,48 @@ impl Domain {
             "employeenumber" => one(format!("{:08}", n * 7_919)),
             "primarygroupid" => one("513".to_owned()),
             "memberof" => (0..GROUPS_EACH)
-                .map(|k| self.dn(Object::Group((n * 7 + k * 131) % self.groups)).into_bytes().into())
+                .map(|k| self.dn_of(Object::Group((n * 7 + k * 131) % self.groups)).into_bytes().into())
                 .collect(),
             _ => Vec::new(),
         }
     }
+}
 
-    /// Whether the object matches a filter of those that the assessment asks.
-    pub fn matches(&self, object: Object, filter: &Filter<'_>) -> bool {
-        match filter {
-            Filter::And(parts) => parts.iter().all(|part| self.matches(object, part)),
-            Filter::Or(parts) => parts.iter().any(|part| self.matches(object, part)),
-            Filter::Not(part) => !self.matches(object, part),
-            Filter::Present(name) if name.eq_ignore_ascii_case("objectClass") => true,
-            Filter::Present(name) => !self.values(object, &name.to_lowercase()).is_empty(),
-            Filter::Equality(Assertion { attribute, value }) => {
-                let name = attribute.to_lowercase();
-                let named = |found: &[u8]| match name.as_str() {
-                    // a class may stand for the DN of its category
-                    "objectcategory" => {
-                        found.get(3..3 + value.len()).is_some_and(|c| c.eq_ignore_ascii_case(value))
-                    }
-                    _ => found.eq_ignore_ascii_case(value),
-                };
-                self.values(object, &name).iter().any(|found| named(found))
-            }
-            Filter::Extensible(rule) if rule.rule.as_deref() == Some(BIT_AND) => {
-                let name = rule.attribute.as_deref().unwrap_or_default().to_lowercase();
-                let number = |bytes: &[u8]| String::from_utf8_lossy(bytes).parse::<i64>().unwrap_or(0);
-                let mask = number(&rule.value);
-                self.values(object, &name).iter().any(|found| number(found) & mask == mask)
-            }
-            _ => false,
+impl Served for Domain {
+    fn len(&self) -> usize {
+        Domain::len(self)
+    }
+
+    fn dn(&self, at: usize) -> String {
+        self.dn_of(self.object(at))
+    }
+
+    fn values(&self, at: usize, name: &str) -> Values {
+        self.values_of(self.object(at), name)
+    }
+
+    fn contexts(&self) -> Vec<String> {
+        vec![BASE.to_lowercase(), CONFIGURATION.to_lowercase()]
+    }
+
+    fn root(&self) -> Vec<(String, Values)> {
+        ROOT.iter().map(|(name, value)| ((*name).to_owned(), texts(&[value]))).collect()
+    }
+
+    /// Made-up names are refused as a controller refuses them.
+    fn bind(&self, name: &str, _password: &[u8]) -> ResultCode {
+        match name.eq_ignore_ascii_case("svc-portcullis@bench.test") {
+            true => ResultCode::SUCCESS,
+            false => ResultCode::INVALID_CREDENTIALS,
         }
     }
 
-    /// Whether the object is in the scope of a search from `base`, which is in lower case: 0 base, 1 one, 2 subtree.
-    pub fn is_within(&self, object: Object, base: &str, scope: i32) -> bool {
-        let dn = self.dn(object).to_lowercase();
-        let domain = BASE.to_lowercase();
-        let Some(above) = dn.strip_suffix(base) else { return false };
-        // the configuration is a naming context of its own
-        let apart = base == domain && dn.ends_with(&CONFIGURATION.to_lowercase());
-        match scope {
-            0 => above.is_empty(),
-            1 => above.matches(',').count() == 1 && above.ends_with(',') && !apart,
-            _ => (above.is_empty() || above.ends_with(',')) && !apart,
-        }
+    fn answers_anybody(&self) -> bool {
+        true
     }
 }
 
-fn fixed(n: usize, name: &str) -> Vec<Cow<'static, [u8]>> {
+fn fixed(n: usize, name: &str) -> Values {
     let (dn, class, rid, more) = FIXED[n];
     let found = more.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
     match (name, found) {
@@ -286,7 +289,7 @@ fn fixed(n: usize, name: &str) -> Vec<Cow<'static, [u8]>> {
     }
 }
 
-fn computer(n: usize, name: &str) -> Vec<Cow<'static, [u8]>> {
+fn computer(n: usize, name: &str) -> Values {
     match name {
         "objectclass" => texts(&["top", "person", "organizationalPerson", "user", "computer"]),
         "objectcategory" => texts(&[COMPUTER]),
@@ -315,11 +318,11 @@ fn surname(n: usize) -> &'static str {
         [n % 11]
 }
 
-fn one(text: String) -> Vec<Cow<'static, [u8]>> {
+fn one(text: String) -> Values {
     vec![text.into_bytes().into()]
 }
 
-fn texts(values: &[&'static str]) -> Vec<Cow<'static, [u8]>> {
+fn texts(values: &[&'static str]) -> Values {
     values.iter().map(|value| value.as_bytes().into()).collect()
 }
 

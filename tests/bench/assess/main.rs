@@ -15,6 +15,7 @@ mod domain;
 mod measure;
 #[path = "../meter.rs"]
 mod meter;
+mod served;
 mod server;
 
 use std::fs::{self, File};
@@ -91,7 +92,12 @@ fn serve(people: usize, folder: &Path) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let log = File::options().create(true).append(true).open(folder.join("asked")).unwrap();
     println!("{}", listener.local_addr().unwrap().port());
-    server::Server::new(domain(people), log).run(&listener, &Arc::new(config));
+    let (server, config) = (server::Server::new(domain(people), log), Arc::new(config));
+    for stream in listener.incoming() {
+        let Ok(stream) = stream else { continue };
+        let (server, config) = (Arc::clone(&server), Arc::clone(&config));
+        std::thread::spawn(move || server.serve(stream, &config));
+    }
 }
 
 /// The directory while it runs; dropping it ends it.

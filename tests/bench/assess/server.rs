@@ -1,61 +1,42 @@
-//! Serves a generated domain over LDAPS, page by page, and keeps a list of the searches that it was asked.
+//! Serves a directory over LDAPS, page by page, and keeps a list of the searches that it was asked.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portcullis::ldap::ber::{self, close, open, put_int, put_octets};
 use portcullis::ldap::codec;
 use portcullis::ldap::limits::Limits;
-use portcullis::ldap::message::{BindOutcome, Message, Operation, Outcome, ResultCode, Search};
+use portcullis::ldap::message::{
+    Authentication, BindOutcome, Message, Operation, Outcome, ResultCode, Search,
+};
 use portcullis::ldap::typed_control::PagedResults;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::domain::Domain;
+use super::served::{Served, Values};
 
 const SD_FLAGS: &str = "1.2.840.113556.1.4.801";
 /// Bytes that are written at once.
 const PIECE: usize = 64 << 10;
 
-const ROOT: [(&str, &str); 10] = [
-    ("defaultNamingContext", "DC=bench,DC=test"),
-    ("rootDomainNamingContext", "DC=bench,DC=test"),
-    ("configurationNamingContext", "CN=Configuration,DC=bench,DC=test"),
-    ("schemaNamingContext", "CN=Schema,CN=Configuration,DC=bench,DC=test"),
-    ("dnsHostName", "dc1.bench.test"),
-    ("domainFunctionality", "7"),
-    ("forestFunctionality", "7"),
-    ("domainControllerFunctionality", "7"),
-    ("isSynchronized", "TRUE"),
-    ("supportedCapabilities", "1.2.840.113556.1.4.800"),
-];
-
 /// A directory that is asked.
-pub struct Server {
-    domain: Domain,
+pub struct Server<D> {
+    directory: D,
     /// Which objects a search finds, so that a later one costs the server no more than writing them.
     found: Mutex<HashMap<String, Arc<Vec<u32>>>>,
     /// One line for each search from its beginning: base, scope, filter, attributes, whether descriptors were asked for.
-    log: Mutex<File>,
+    log: Mutex<Box<dyn Write + Send>>,
 }
 
-impl Server {
-    pub fn new(domain: Domain, log: File) -> Arc<Server> {
-        Arc::new(Server { domain, found: Mutex::default(), log: Mutex::new(log) })
+impl<D: Served> Server<D> {
+    pub fn new(directory: D, log: impl Write + Send + 'static) -> Arc<Self> {
+        Arc::new(Server { directory, found: Mutex::default(), log: Mutex::new(Box::new(log)) })
     }
 
-    /// Serves for ever.
-    pub fn run(self: &Arc<Self>, listener: &TcpListener, config: &Arc<ServerConfig>) {
-        for stream in listener.incoming() {
-            let Ok(stream) = stream else { continue };
-            let (server, config) = (Arc::clone(self), Arc::clone(config));
-            std::thread::spawn(move || server.serve(stream, &config));
-        }
-    }
-
-    fn serve(&self, mut tcp: TcpStream, config: &Arc<ServerConfig>) -> Option<()> {
+    /// Answers one client until it goes.
+    pub fn serve(&self, mut tcp: TcpStream, config: &Arc<ServerConfig>) -> Option<()> {
         tcp.set_nodelay(true).ok()?;
         let mut connection = ServerConnection::new(Arc::clone(config)).ok()?;
         while connection.is_handshaking() {
@@ -64,11 +45,12 @@ impl Server {
         let mut stream = StreamOwned::new(connection, tcp);
         let limits = Limits::default();
         let (mut buffer, mut piece) = (Vec::new(), vec![0; 16 << 10]);
+        let mut known = false;
         loop {
             while let Some(length) = codec::frame(&buffer, &limits).ok()? {
                 let bytes: Vec<u8> = buffer.drain(..length).collect();
                 let message = codec::decode(&bytes, &limits).ok()?;
-                self.answer(&message, &mut stream)?;
+                self.answer(&message, &mut known, &mut stream)?;
             }
             match stream.read(&mut piece).ok()? {
                 0 => return None,
@@ -77,14 +59,22 @@ impl Server {
         }
     }
 
-    fn answer(&self, message: &Message<'_>, out: &mut impl Write) -> Option<()> {
+    /// `known` is whether the connection is bound.
+    fn answer(&self, message: &Message<'_>, known: &mut bool, out: &mut impl Write) -> Option<()> {
         let answer = match &message.operation {
             Operation::BindRequest(bind) => {
-                // made-up names are refused as a controller refuses them
-                let known = bind.name.eq_ignore_ascii_case("svc-portcullis@bench.test");
-                let code = if known { ResultCode::SUCCESS } else { ResultCode::INVALID_CREDENTIALS };
-                let outcome = Outcome::new(code, "");
-                Operation::BindResponse(BindOutcome { outcome, credentials: None })
+                let code = match &bind.authentication {
+                    Authentication::Simple(password) => self.directory.bind(&bind.name, password),
+                    _ => ResultCode::AUTH_METHOD_NOT_SUPPORTED,
+                };
+                *known = code == ResultCode::SUCCESS;
+                Operation::BindResponse(BindOutcome { outcome: Outcome::new(code, ""), credentials: None })
+            }
+            Operation::SearchRequest(search) if search.base.is_empty() => {
+                return self.root_dse(message.id, search, out);
+            }
+            Operation::SearchRequest(_) if !*known && !self.directory.answers_anybody() => {
+                Operation::SearchDone(Outcome::new(ResultCode::OPERATIONS_ERROR, ""))
             }
             Operation::SearchRequest(search) => return self.search(message, search, out),
             Operation::AbandonRequest(_) => return Some(()),
@@ -95,22 +85,22 @@ impl Server {
         out.flush().ok()
     }
 
+    fn root_dse(&self, id: i32, search: &Search<'_>, out: &mut impl Write) -> Option<()> {
+        let wanted = |name: &str| search.attributes.iter().any(|one| one.eq_ignore_ascii_case(name));
+        let said = self.directory.root().into_iter();
+        let mut bytes = Vec::new();
+        let said = said.filter(|(name, _)| search.attributes.is_empty() || wanted(name));
+        entry(&mut bytes, id, "", said.map(|(name, values)| (name.into(), values)));
+        done(&mut bytes, id, ResultCode::SUCCESS, None);
+        out.write_all(&bytes).and_then(|()| out.flush()).ok()
+    }
+
     fn search(&self, message: &Message<'_>, search: &Search<'_>, out: &mut impl Write) -> Option<()> {
         let page = message.controls.iter().find_map(|control| {
             let value = control.value.as_deref().filter(|_| control.oid == PagedResults::OID)?;
             PagedResults::read(value).ok()
         });
         let mut bytes = Vec::with_capacity(PIECE + 4_096);
-        if search.base.is_empty() {
-            entry(
-                &mut bytes,
-                message.id,
-                "",
-                ROOT.iter().map(|(name, value)| (*name, vec![value.as_bytes().into()])),
-            );
-            done(&mut bytes, message.id, ResultCode::SUCCESS, None);
-            return out.write_all(&bytes).and_then(|()| out.flush()).ok();
-        }
         let from = page
             .as_ref()
             .and_then(|p| std::str::from_utf8(&p.cookie).ok()?.parse::<usize>().ok())
@@ -120,20 +110,29 @@ impl Server {
             self.note(message, search, found.len());
         }
         let size = page.as_ref().map_or(found.len(), |p| p.size as usize);
-        let end = found.len().min(from + size);
+        let mut end = found.len().min(from + size);
+        let trouble = self.directory.trouble(search, from);
+        if let Some((entries, _)) = trouble {
+            end = end.min(from + entries);
+        }
         let names: Vec<(&str, String)> = search.attributes.iter().map(|a| (&**a, a.to_lowercase())).collect();
         for at in &found[from.min(end)..end] {
-            let object = self.domain.object(*at as usize);
-            let attributes = names.iter().map(|(name, lower)| (*name, self.domain.values(object, lower)));
-            entry(&mut bytes, message.id, &self.domain.dn(object), attributes);
+            let at = *at as usize;
+            let attributes = names.iter().map(|(wanted, name)| self.directory.attribute(at, wanted, name));
+            entry(&mut bytes, message.id, &self.directory.dn(at), attributes);
             if bytes.len() >= PIECE {
                 out.write_all(&bytes).ok()?;
                 bytes.clear();
             }
         }
         let missing = found.is_empty() && search.scope.number() == 0;
-        let code = if missing { ResultCode::NO_SUCH_OBJECT } else { ResultCode::SUCCESS };
-        let cookie = if end < found.len() { end.to_string() } else { String::new() };
+        let code = match trouble {
+            Some((_, code)) => code,
+            None if missing => ResultCode::NO_SUCH_OBJECT,
+            None => ResultCode::SUCCESS,
+        };
+        let goes_on = code == ResultCode::SUCCESS && end < found.len();
+        let cookie = if goes_on { end.to_string() } else { String::new() };
         done(&mut bytes, message.id, code, page.map(|_| cookie.into_bytes()));
         out.write_all(&bytes).and_then(|()| out.flush()).ok()
     }
@@ -144,11 +143,9 @@ impl Server {
         if let Some(found) = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Arc::clone(found);
         }
-        let found: Vec<u32> = (0..self.domain.len())
-            .filter(|at| {
-                let object = self.domain.object(*at);
-                self.domain.matches(object, &search.filter) && self.domain.is_within(object, &base, scope)
-            })
+        let directory = &self.directory;
+        let found: Vec<u32> = (0..directory.len())
+            .filter(|at| directory.matches(*at, &search.filter) && directory.is_within(*at, &base, scope))
             .map(|at| at as u32)
             .collect();
         let found = Arc::new(found);
@@ -170,9 +167,7 @@ impl Server {
     }
 }
 
-type Values = Vec<std::borrow::Cow<'static, [u8]>>;
-
-fn entry<'a>(out: &mut Vec<u8>, id: i32, dn: &str, attributes: impl Iterator<Item = (&'a str, Values)>) {
+fn entry<'w>(out: &mut Vec<u8>, id: i32, dn: &str, attributes: impl Iterator<Item = (Cow<'w, str>, Values)>) {
     let whole = open(out, ber::SEQUENCE);
     put_int(out, ber::INTEGER, id);
     let found = open(out, 0x64);
