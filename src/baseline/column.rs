@@ -51,7 +51,7 @@ impl Column {
     }
 
     /// How many records it is for.
-    pub fn len(&self) -> usize {
+    pub fn rows(&self) -> usize {
         match &self.0 {
             Form::Few { codes, .. } => codes.len(),
             Form::Many { ends, .. } => ends.len(),

@@ -51,7 +51,7 @@ impl Records {
             }
             if let Some(column) = block.columns.get_mut(at) {
                 column.pad(block.rows);
-                if column.len() == block.rows {
+                if column.rows() == block.rows {
                     column.push(fact, &mut self.words);
                 }
             }
