@@ -32,7 +32,7 @@ use crate::directory::endpoint::Endpoint;
 const COLLECTOR: &str = concat!("portcullis ", env!("CARGO_PKG_VERSION"));
 
 /// Collects everything that `requirements` need of `target`, in at most `allotted`. Never fails: what cannot be told, or not in
-/// that time, is a fact that says so. The document is sealed (its hash is filled in), not signed.
+/// that time, is a fact that says so. The document is neither sealed nor signed: what it follows is not known here.
 pub async fn collect(
     target: &Target,
     requirements: &Requirements,
@@ -75,7 +75,6 @@ pub async fn collect(
         hash: String::new(),
         signature: String::new(),
     }
-    .sealed()
 }
 
 /// Every fact that some control uses is in the evidence, if only to say that it was not collected.

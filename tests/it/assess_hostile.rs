@@ -190,7 +190,8 @@ async fn a_controller_that_hangs_or_babbles_gives_failed_facts_in_time() {
                 evidence.facts.get(name)
             );
         }
-        assert_eq!(evidence.hash, evidence.content_hash());
+        let sealed = evidence.sealed();
+        assert_eq!(sealed.hash, sealed.content_hash());
     }
 }
 

@@ -76,8 +76,11 @@ pub fn run(port: u16, folder: &Path) {
     let collections = &assessed.evidence.facts.collections;
     let records: usize = collections.values().map(|collection| collection.records.len()).sum();
     let count = |verdict| assessed.assessment.count(verdict);
+    // people, computers, groups: the searches that ldapsearch asks again
+    let large = assessed.evidence.provenance.iter().filter(|p| p.entries >= 1_000);
+    let read: Vec<String> = large.map(|p| format!("{} {} ms", p.facts, p.took_ms)).collect();
     println!(
-        "{}\t{wall}\t{cpu}\t{records} records of {} collections, {} controls ({} pass, {} fail, {} unknown), {} KiB resident before, document {} KiB packed",
+        "{}\t{wall}\t{cpu}\t{records} records of {} collections, {} controls ({} pass, {} fail, {} unknown), {} KiB resident before, document {} KiB packed; read: {}",
         (peak - before) / 1024.0,
         collections.len(),
         compiled.controls.len(),
@@ -86,6 +89,7 @@ pub fn run(port: u16, folder: &Path) {
         count(Verdict::Unknown),
         before,
         record.document.bytes().len() / 1024,
+        read.join(", "),
     );
 }
 
