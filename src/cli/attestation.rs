@@ -24,6 +24,28 @@ use crate::secret::signing::Signer;
 use crate::store::audit::hex;
 use crate::store::member::{KeptAttestation, Member};
 
+/// What `portcullis attestation --help` teaches.
+pub const WAY: &str = "\
+What members state because nobody can read it from afar: signed with their own key, always with an end.
+
+The policies declare what may be stated (`attest` in `kind: Facts`; `portcullis policy facts` lists it) and for how long. In
+every report it is shown as stated, never as measured. The way of an attestation:
+
+The member makes a key once, and reads its public half to an officer, who registers it:
+
+    portcullis attestation key attestations.key
+    portcullis member attestation-key RXA 3b6a...
+
+The member signs, offline, on any machine that has the policies:
+
+    portcullis attestation sign --key attestations.key --member RXA --policy policies --subject attested.strong_binding \\
+      --by \"Jo Bloggs, Head of IT\" --until 2027-10-31 --out strong-binding.json
+
+The officer adds what the member sends. It counts from the next assessment on, and its signature is checked in each:
+
+    portcullis attestation add strong-binding.json
+    portcullis assess RXA";
+
 /// Attestations.
 #[derive(Debug, Subcommand)]
 pub enum Command {
