@@ -2,6 +2,7 @@
 //!
 //! Must never: judge inside a probe.
 
+pub mod address;
 pub mod attested;
 pub mod collect;
 pub mod error;

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ambient::bounds::{Bounds, Checked};
-use crate::assess::probes::revocation::address::Network;
+use crate::assess::address::Network;
 use crate::directory;
 
 /// The defaults suit a domain of 100,000 accounts that is measured every few minutes.

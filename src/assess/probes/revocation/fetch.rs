@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::assess::probes::revocation::address::{Network, is_allowed};
+use crate::assess::address::{Network, is_allowed};
 use crate::assess::settings::Lists;
 
 const AGENT: &str = concat!("portcullis/", env!("CARGO_PKG_VERSION"));
