@@ -254,7 +254,8 @@ async fn with_session(
     let mut sightings = Sightings::default();
     let rights = rights::probe(session, settings, clock, ways.access.then_some(&mut sightings));
     gathered.absorb(bound.probe("rights", &rights::NAMES, rights).await);
-    gathered.absorb(searched(session, ways, searches, bound, at, sightings).await);
+    let unseen = std::mem::take(&mut gathered.unseen);
+    gathered.absorb(searched(session, ways, searches, bound, at, sightings, unseen).await);
     gathered
 }
 
@@ -265,9 +266,10 @@ async fn searched(
     bound: Bound,
     at: OffsetDateTime,
     sightings: Sightings,
+    unseen: Vec<String>,
 ) -> Gathered {
     let Ways { settings, clock, .. } = *ways;
-    let mut gathered = Gathered::default();
+    let mut gathered = Gathered { unseen, ..Gathered::default() };
     let mut known = surroundings(session, ways, searches, bound, &mut gathered).await;
     if ways.access {
         let looked =
@@ -280,6 +282,7 @@ async fn searched(
     if let Ok(privileged) = &mut known.privileged {
         privileged.forget_groups();
     }
+    known.unseen = std::mem::take(&mut gathered.unseen);
     match bound.of(directory::probe(session, searches, &known, settings, clock, at)).await {
         Some(found) => gathered.absorb(found),
         None => gathered.absorb(directory::without_connection(searches, &bound.reason("reading"))),

@@ -12,6 +12,8 @@ use crate::baseline::facts::{Fact, Facts, Provenance};
 pub struct Gathered {
     pub facts: Facts,
     pub provenance: Vec<Provenance>,
+    /// What our account may not look at, so that what was read of the domain is not everything.
+    pub unseen: Vec<String>,
 }
 
 impl Gathered {
@@ -34,6 +36,7 @@ impl Gathered {
         }
         self.facts.collections.extend(other.facts.collections);
         self.provenance.extend(other.provenance);
+        self.unseen.extend(other.unseen);
     }
 }
 

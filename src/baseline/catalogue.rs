@@ -155,6 +155,12 @@ fn computed(declaration: &str) -> Vec<Computed> {
             privileged(),
             delegates(),
             fact(
+                "protected_user",
+                Type::Boolean,
+                "a member of Protected Users, which is told by its SID",
+                &["memberOf"],
+            ),
+            fact(
                 "history_of_own_domain",
                 Type::Boolean,
                 "the SID history holds an identifier of the account's own domain",

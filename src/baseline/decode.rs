@@ -14,6 +14,8 @@ use crate::policy::documents::{AttributeFact, Decode};
 
 /// Seconds from 1601-01-01 (FILETIME) to 1970-01-01.
 const FILETIME_TO_UNIX: i64 = 11_644_473_600;
+/// How far the clocks of a controller and ours may be apart.
+const CLOCKS: Duration = Duration::hours(1);
 /// 100 ns in a second.
 const TICKS: i64 = 10_000_000;
 
@@ -72,7 +74,9 @@ fn value(decode: &Decode, values: &[&[u8]], at: OffsetDateTime) -> Result<Option
             None => return Ok(None),
         },
         Decode::Age => match moment(one()?)? {
-            Some(then) => Value::Duration((at - then).whole_seconds()),
+            // clocks differ a little; what is to come has no age
+            Some(then) if then > at + CLOCKS => return Err("lies in the future".to_owned()),
+            Some(then) => Value::Duration((at - then).whole_seconds().max(0)),
             None => return Ok(None),
         },
         Decode::Interval => match number()? {

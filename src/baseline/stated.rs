@@ -24,6 +24,12 @@ pub fn in_force<'a>(baseline: &Compiled, evidence: &'a Evidence, now: OffsetDate
     for (attestation, problem) in over {
         facts.to_mut().set(&attestation.subject, Fact::Failed(problem.to_string()));
     }
+    // what no attestation in the evidence says was not stated, whatever the fact says
+    let attested = |subject: &&String| evidence.attestations.iter().any(|a| a.subject == **subject);
+    let claimed = |subject: &&String| matches!(evidence.facts.get(subject), Fact::Known(_));
+    for subject in statements.keys().filter(|subject| !attested(subject) && claimed(subject)) {
+        facts.to_mut().set(subject, Fact::Failed("the evidence holds no attestation of it".to_owned()));
+    }
     facts
 }
 

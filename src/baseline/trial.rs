@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use crate::baseline::assessment::{Assessment, Verdict};
+use crate::baseline::attestation::Attestation;
 use crate::baseline::catalogue::Catalogue;
 use crate::baseline::compile::Compiled;
 use crate::baseline::document::SCHEMA;
@@ -264,7 +265,7 @@ fn fact(node: &Node, kind: &Type) -> Result<Fact, Fault> {
 fn outcome(baseline: &Compiled, test: &PolicyTest, facts: Facts) -> Outcome {
     let now = test.now.unwrap_or(COLLECTED);
     let mut failures = Vec::new();
-    match trial_evidence(facts) {
+    match trial_evidence(facts, baseline) {
         Some(evidence) => {
             let exceptions: Vec<Exception> =
                 test.excepted.iter().map(|control| excepted(&control.value, &evidence.member, now)).collect();
@@ -275,8 +276,24 @@ fn outcome(baseline: &Compiled, test: &PolicyTest, facts: Facts) -> Outcome {
     Outcome { name: test.name.clone(), place: test.at.clone(), failures }
 }
 
-fn trial_evidence(facts: Facts) -> Option<Evidence> {
+fn trial_evidence(facts: Facts, compiled: &Compiled) -> Option<Evidence> {
     let member: OdsCode = "TEST0".parse().ok()?;
+    // what a test gives as stated was stated then
+    let statements = &compiled.requirements().statements;
+    let given = statements.iter().filter(|(subject, _)| facts.get(subject) == Fact::boolean(true));
+    let stated = given.map(|(subject, statement)| Attestation {
+        member: member.clone(),
+        subject: subject.clone(),
+        statement: statement.text.clone(),
+        by: "policy test".to_owned(),
+        note: None,
+        signed_at: COLLECTED,
+        until: COLLECTED + statement.at_most,
+        key: String::new(),
+        signature: String::new(),
+        unregistered: false,
+    });
+    let attestations = stated.collect();
     let evidence = Evidence {
         schema: SCHEMA,
         member,
@@ -285,7 +302,7 @@ fn trial_evidence(facts: Facts) -> Option<Evidence> {
         controllers: Vec::new(),
         facts,
         provenance: Vec::new(),
-        attestations: Vec::new(),
+        attestations,
         previous: None,
         hash: String::new(),
         signature: String::new(),

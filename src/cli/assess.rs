@@ -1,5 +1,7 @@
 //! `portcullis assess` and `portcullis check`: measure a member directory, or judge evidence again.
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,7 +47,8 @@ pub struct Assess {
     /// The member to measure.
     #[arg(required_unless_present = "evidence", conflicts_with = "evidence")]
     member: Option<OdsCode>,
-    /// Judge this evidence document instead; nothing is asked of any directory and nothing is kept.
+    /// Judge this evidence document instead; nothing is asked of any directory and nothing is kept. Its hash is checked, its signature is not:
+    /// whoever gave the document may have written it.
     #[arg(long, requires = "policy")]
     evidence: Option<PathBuf>,
     /// The policy folder to judge by, with --evidence.
@@ -154,6 +157,9 @@ pub fn assess(command: Assess, context: &Context) -> Result<Answer, Failure> {
     let judged = match (&command.member, &command.evidence, &command.policy) {
         (_, Some(evidence), Some(policy)) => {
             let evidence = read_evidence(evidence)?;
+            context.note(
+                "the signature of the evidence was not checked: it says what whoever gave it to you says",
+            );
             // judged as of its own time, so that the same document gives the same bytes whenever it is asked
             let at = evidence.collected_at;
             let (set, profile) = (Arc::new(load(policy)?), command.profile.as_deref());
@@ -232,7 +238,7 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
     let evidence = runtime()?.block_on(told(context, &what, collected));
     let evidence = sign(evidence, &Signer::ephemeral().map_err(Failure::could_not)?);
     if let Some(path) = &command.evidence {
-        let file = std::fs::File::create(path).and_then(|file| evidence.write(file));
+        let file = create(path).and_then(|file| evidence.write(file));
         file.map_err(|error| Failure::could_not(format!("cannot write {}: {error}", path.display())))?;
     }
     let judged = judged(set, profile, evidence, command.before.as_deref(), context.clock.now())?;
@@ -361,8 +367,14 @@ fn read_evidence(path: &Path) -> Result<Evidence, Failure> {
     Evidence::from_json(&bytes).map_err(|error| Failure::could_not(format!("{}: {error}", path.display())))
 }
 
+/// Reports and evidence name people and what is wrong with their accounts: for their owner alone.
+fn create(path: &Path) -> std::io::Result<std::fs::File> {
+    std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    std::fs::write(path, bytes)
+    create(path)
+        .and_then(|mut file| file.write_all(bytes))
         .map_err(|error| Failure::could_not(format!("cannot write {}: {error}", path.display())))
 }
 

@@ -37,6 +37,8 @@ pub struct Surroundings {
     pub published: Names,
     /// Who may enrol by which template.
     pub templates: Result<Templates, String>,
+    /// What of the domain our account may not look at.
+    pub unseen: Vec<String>,
     /// The domain's DNS name, in lower case.
     domain: String,
     mail_domains: BTreeSet<String>,
@@ -56,6 +58,7 @@ impl Surroundings {
             controllers: unasked(),
             published: unasked(),
             templates: Err(UNASKED.to_owned()),
+            unseen: Vec::new(),
             domain: realm_of(&contexts.domain).unwrap_or_default().to_lowercase(),
             mail_domains: target.mail_domains.clone(),
             upn_suffixes: target.upn_suffixes.clone(),
@@ -68,6 +71,10 @@ impl Surroundings {
     pub fn derive(&self, name: &str, entry: &Seen<'_>) -> Fact {
         match name {
             "privileged" => told(&self.privileged, |privileged| privileged.contains(&entry.entry.dn)),
+            "protected_user" => told(&self.privileged, |privileged| {
+                let group = privileged.protected_users.as_deref();
+                group.is_some_and(|group| entry.texts("memberOf").iter().any(|of| of.to_lowercase() == group))
+            }),
             "delegates_to_controller" => told(&self.controllers, |controllers| {
                 let to_one = |spn: &String| names_controller(spn, controllers);
                 entry.texts("msDS-AllowedToDelegateTo").iter().any(to_one)

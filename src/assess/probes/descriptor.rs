@@ -173,6 +173,12 @@ impl Descriptor {
             .is_some_and(|ace| ace.allows)
     }
 
+    /// Whether `who` may list what is directly below ([MS-ADTS] section 5.1.3.2, ADS_RIGHT_ACTRL_DS_LIST).
+    pub fn lets_list(&self, who: &BTreeSet<String>) -> bool {
+        const LIST_CONTENTS: u32 = 0x4;
+        self.lets(who, LIST_CONTENTS, None)
+    }
+
     /// Whether any bit of `mask` is allowed and not denied before. With `right`, entries about other objects do not count.
     fn lets(&self, who: &BTreeSet<String>, mask: u32, right: Option<&Guid>) -> bool {
         let Some(entries) = &self.entries else { return true };

@@ -87,6 +87,13 @@ async fn run(
         true => proven(session, &search.base, completeness(&done, overflow), settings).await,
         false => completeness(&done, overflow),
     };
+    let complete = match surroundings.unseen.first() {
+        Some(reason) if complete == Fact::boolean(true) && is_of_domain(planned) => {
+            let more = surroundings.unseen.len() - 1;
+            Fact::Failed(if more == 0 { reason.clone() } else { format!("{reason}, and {more} more") })
+        }
+        _ => complete,
+    };
     for (read, mut records) in planned.reads.iter().zip(found) {
         gathered.provenance.push(Provenance {
             pages: u64::from(done.pages),
@@ -104,6 +111,11 @@ async fn run(
             Shape::Record => single(read, records, &done, gathered),
         }
     }
+}
+
+/// Whether a search is for objects that may be anywhere in the domain.
+fn is_of_domain(planned: &PlannedSearch) -> bool {
+    planned.base.eq_ignore_ascii_case("{domain}") && planned.scope != SearchScope::Base
 }
 
 /// A declared record: the one entry there should be.

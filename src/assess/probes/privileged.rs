@@ -37,6 +37,7 @@ const BUILTIN: [(&str, &str); 6] = [
 ];
 /// The group that may load code into the domain name service of a controller; it has no RID of its own.
 const DNS_ADMINS: (&str, &str) = ("DnsAdmins", "dns-admins");
+const PROTECTED_USERS: u32 = 525;
 /// Groups whose members are read; a forest has some tens of privileged ones.
 const GROUPS_MAX: usize = 10_000;
 const GAP: &str = "the members of a privileged group came with a gap";
@@ -66,6 +67,8 @@ pub struct Privileged {
     roots: BTreeSet<String>,
     /// Every group that we see.
     pub groups: BTreeMap<String, Group>,
+    /// The DN of the group Protected Users ([MS-DTYP] section 2.4.2.4), in lower case, where the domain has it.
+    pub protected_users: Option<String>,
     /// The domain's SID.
     pub domain: String,
     /// The SID of the forest's root, where that is another domain and a trust tells it.
@@ -126,7 +129,9 @@ pub async fn closure(
             &session.controller,
         )
     });
-    Ok(Privileged { members, roots: roots.into_keys().collect(), groups, domain, root })
+    let sid = format!("{domain}-{PROTECTED_USERS}");
+    let protected_users = groups.iter().find(|(_, group)| group.sid == sid).map(|(dn, _)| dn.clone());
+    Ok(Privileged { members, roots: roots.into_keys().collect(), groups, protected_users, domain, root })
 }
 
 /// The direct members of every group that is privileged, itself or by nesting.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::ambient::clock::Clock;
 use crate::assess::gathered::{Gathered, Stopwatch};
+use crate::assess::probes::access::area::is_a;
 use crate::assess::probes::access::sight::Sightings;
 use crate::assess::probes::access::sweep;
 use crate::assess::probes::descriptor::{
@@ -15,6 +16,7 @@ use crate::assess::settings::Settings;
 use crate::baseline::facts::{Fact, Provenance};
 use crate::baseline::value::Value;
 use crate::directory::request::{Scope, Search};
+use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
 
 /// What it finds.
@@ -36,6 +38,8 @@ struct Found {
     laps: bool,
     /// Descriptors that did not come.
     hidden: u64,
+    /// Places of which our account may not list what is below.
+    closed: Vec<String>,
     domain: Option<Descriptor>,
 }
 
@@ -50,6 +54,8 @@ pub async fn probe(
     let watch = Stopwatch::start(clock);
     match look(session, settings, sightings).await {
         Ok((found, entries)) => {
+            let unseen = |place: &String| format!("our account may not list what is below `{place}`");
+            gathered.unseen.extend(found.closed.iter().map(unseen));
             record(&mut gathered, found, &session.account.sids);
             gathered.provenance.push(Provenance {
                 entries,
@@ -105,6 +111,9 @@ async fn look(
             if descriptor.lets_write(&who) && !entry.dn.eq_ignore_ascii_case(&own) {
                 found.writes.insert(entry.dn.clone());
             }
+            if is_place(&entry) && !descriptor.lets_list(&who) {
+                found.closed.push(entry.dn.clone());
+            }
             found.laps |= laps.iter().any(|attribute| descriptor.lets_control(&who, attribute));
             if entry.dn.eq_ignore_ascii_case(&contexts.domain) {
                 found.domain = Some(descriptor);
@@ -122,6 +131,11 @@ async fn look(
         }
         None => Ok((found, done.entries)),
     }
+}
+
+/// Whether accounts can be kept below ([MS-ADSC], possible superiors of the class user).
+fn is_place(entry: &Entry) -> bool {
+    ["organizationalUnit", "container", "builtinDomain", "domainDNS"].iter().any(|class| is_a(entry, class))
 }
 
 fn record(gathered: &mut Gathered, found: Found, who: &BTreeSet<String>) {

@@ -1,5 +1,6 @@
 //! Every offender of every failing control, one a line (RFC 4180).
 
+use crate::assess::report::words::printable;
 use crate::baseline::assessment::Assessment;
 
 /// With a header line; lines end with CRLF.
@@ -28,7 +29,7 @@ pub fn render(assessment: &Assessment) -> String {
 fn field(value: &str) -> String {
     let formula = value.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let guard = if formula { "'" } else { "" };
-    format!("\"{guard}{}\"", value.replace('"', "\"\""))
+    format!("\"{guard}{}\"", printable(value).replace('"', "\"\""))
 }
 
 #[cfg(test)]
@@ -40,5 +41,6 @@ mod tests {
         assert_eq!(field("CN=a,DC=b"), "\"CN=a,DC=b\"");
         assert_eq!(field("say \"hi\""), "\"say \"\"hi\"\"\"");
         assert_eq!(field("=cmd()"), "\"'=cmd()\"");
+        assert_eq!(field("a\u{1b}[2J\u{202e}b"), "\"a\u{fffd}[2J\u{fffd}b\"");
     }
 }

@@ -7,7 +7,7 @@ use crate::assess::report::history::moment;
 use crate::assess::report::page::Page;
 use crate::assess::report::text::ordered;
 use crate::assess::report::trend::{Movement, Trend};
-use crate::assess::report::words;
+use crate::assess::report::words::{self, printable};
 use crate::baseline::assessment::{Assessment, Finding, Verdict};
 use crate::policy::terms::Stage;
 
@@ -162,7 +162,7 @@ fn section(finding: &Finding, page: &Page<'_>) -> Markup {
                 table {
                     tr { th { "Name" } th { "DN" } th { "Found" } }
                     @for offender in finding.offenders.iter().take(OFFENDERS) {
-                        tr { td { (offender.name) } td { (offender.dn) } td { (offender.found) } }
+                        tr { td { (printable(&offender.name)) } td { (printable(&offender.dn)) } td { (printable(&offender.found)) } }
                     }
                 }
                 @if failing(finding) > shown { p { "And " (failing(finding) - shown) " more." } }

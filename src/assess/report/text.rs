@@ -6,7 +6,7 @@ use crate::assess::report::count::failing;
 use crate::assess::report::history::moment;
 use crate::assess::report::page::Page;
 use crate::assess::report::trend::{Movement, Trend};
-use crate::assess::report::words;
+use crate::assess::report::words::{self, printable};
 use crate::baseline::assessment::{Assessment, Finding, Verdict};
 use crate::policy::terms::Stage;
 
@@ -220,9 +220,4 @@ const CYAN: &str = "36";
 
 fn paint(text: &str, code: &str, colour: bool) -> String {
     if colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-}
-
-/// What a directory sent must not steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -80,3 +80,10 @@ pub fn owned_by(owner: &str, more: &[Allow]) -> Vec<u8> {
         [allow(&sid(512), mask::FULL_CONTROL), allow(SYSTEM, mask::FULL_CONTROL), allow(AUTHENTICATED, READ)];
     descriptor(owner, &[&usual, more].concat())
 }
+
+/// What everybody sees, and nobody but Domain Admins may list: what is below it is hidden.
+pub fn dark() -> Vec<u8> {
+    const LIST: u32 = 0x4;
+    let owner = sid(512);
+    descriptor(&owner, &[allow(&owner, mask::FULL_CONTROL), allow(AUTHENTICATED, READ & !LIST)])
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis::baseline::assessment::Verdict;
 
 use super::cases::{AGENT, ANY, Case, fails, is_wrong, publish};
-use super::descriptor::ruled;
+use super::descriptor::{dark, ruled};
 use super::directory::{Fault, Trouble};
 use super::domain::account;
 use super::world::World;
@@ -63,6 +63,10 @@ pub const SEARCHES: &[Case] = &[
 
 /// What our account is not shown.
 pub const DENIED: &[Case] = &[
+    // who knows how many accounts are in it
+    leaves_open("evidence-accounts-visible", "may not list what is below `OU=Ward,OU=Staff", 72, |world| {
+        world.directory.at("OU=Ward,OU=Staff").set("nTSecurityDescriptor", dark());
+    }),
     leaves_open("machine-account-quota-zero", "may not read it", 0, |world| {
         world.directory.at("DC=scripted,DC=test").hide(&["ms-DS-MachineAccountQuota"]);
     }),

@@ -40,6 +40,7 @@ pub async fn probe(
         Ok((gathered, templates)) => (gathered, Ok(templates)),
         Err(reason) => (report::failed(&reason), Err(reason)),
     };
+    gathered.unseen.append(&mut sightings.unseen);
     gathered.facts.collections.insert(authorities::COLLECTION.to_owned(), certificates);
     for name in report::COLLECTIONS.into_iter().chain([authorities::COLLECTION]) {
         let collection = gathered.facts.collections.get(name);

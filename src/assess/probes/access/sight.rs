@@ -40,6 +40,8 @@ pub struct Sightings {
     pub linked: BTreeSet<String>,
     /// Why something may be missing; empty when everything was read.
     pub missing: Vec<String>,
+    /// Members of groups that rule the domain whose entries our account does not see.
+    pub unseen: Vec<String>,
     /// Sweeps that ended, so that one that was given up is known to be missing.
     pub ended: u32,
 }

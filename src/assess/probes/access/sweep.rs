@@ -194,13 +194,18 @@ pub async fn privileged(
             session.directory.read(&single(dn, settings)).await.map_err(|error| error.to_string())?;
         match entries.first() {
             Some(entry) => sightings.take(entry, Area::Protected, &descriptor(entry)),
-            None => sightings.objects.push(Sight {
-                dn: dn.to_owned(),
-                name: first_name(dn).to_owned(),
-                area: Area::Protected,
-                group: false,
-                seen: Seen::Failed(format!("its search ended with result code {}", done.code)),
-            }),
+            None => {
+                sightings
+                    .unseen
+                    .push("our account does not see a member of a group that rules the domain".to_owned());
+                sightings.objects.push(Sight {
+                    dn: dn.to_owned(),
+                    name: first_name(dn).to_owned(),
+                    area: Area::Protected,
+                    group: false,
+                    seen: Seen::Failed(format!("its search ended with result code {}", done.code)),
+                });
+            }
         }
     }
     Ok(())
