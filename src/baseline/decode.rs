@@ -43,6 +43,14 @@ fn absent(attribute: &AttributeFact) -> Fact {
     }
 }
 
+/// Seconds since a moment. Clocks differ a little; what is to come has no age.
+fn age(bytes: &[u8], at: OffsetDateTime) -> Result<Option<i64>, String> {
+    match moment(bytes)? {
+        Some(then) if then > at + CLOCKS => Err("lies in the future".to_owned()),
+        then => Ok(then.map(|then| (at - then).whole_seconds().max(0))),
+    }
+}
+
 /// `Ok(None)` is a sentinel that means "never" or "not set".
 fn value(decode: &Decode, values: &[&[u8]], at: OffsetDateTime) -> Result<Option<Value>, String> {
     let one = || match values {
@@ -73,10 +81,8 @@ fn value(decode: &Decode, values: &[&[u8]], at: OffsetDateTime) -> Result<Option
             Some(at) => Value::Instant(at),
             None => return Ok(None),
         },
-        Decode::Age => match moment(one()?)? {
-            // clocks differ a little; what is to come has no age
-            Some(then) if then > at + CLOCKS => return Err("lies in the future".to_owned()),
-            Some(then) => Value::Duration((at - then).whole_seconds().max(0)),
+        Decode::Age => match age(one()?, at)? {
+            Some(seconds) => Value::Duration(seconds),
             None => return Ok(None),
         },
         Decode::Interval => match number()? {

@@ -179,6 +179,15 @@ impl Descriptor {
         self.lets(who, LIST_CONTENTS, None)
     }
 
+    /// Whether some entry keeps `who` from seeing something, here or below: any property, what is below, or the object itself. The default
+    /// lists of a domain have none, so that whoever adds one wants something hidden.
+    pub fn denies_sight(&self, who: &BTreeSet<String>) -> bool {
+        // list contents, list object
+        let sight = mask::READ_PROPERTY | 0x4 | 0x80;
+        let hides = |ace: &Ace| !ace.allows && ace.mask & sight != 0 && who.contains(&ace.trustee);
+        self.entries.as_ref().is_some_and(|entries| entries.iter().any(hides))
+    }
+
     /// Whether any bit of `mask` is allowed and not denied before. With `right`, entries about other objects do not count.
     fn lets(&self, who: &BTreeSet<String>, mask: u32, right: Option<&Guid>) -> bool {
         let Some(entries) = &self.entries else { return true };

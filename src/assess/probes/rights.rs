@@ -40,6 +40,8 @@ struct Found {
     hidden: u64,
     /// Places of which our account may not list what is below.
     closed: Vec<String>,
+    /// Objects at which something is kept from our account.
+    veiled: Vec<String>,
     domain: Option<Descriptor>,
 }
 
@@ -56,6 +58,8 @@ pub async fn probe(
         Ok((found, entries)) => {
             let unseen = |place: &String| format!("our account may not list what is below `{place}`");
             gathered.unseen.extend(found.closed.iter().map(unseen));
+            let veiled = |object: &String| format!("our account is denied reading something at `{object}`");
+            gathered.unseen.extend(found.veiled.iter().map(veiled));
             record(&mut gathered, found, &session.account.sids);
             gathered.provenance.push(Provenance {
                 entries,
@@ -113,6 +117,9 @@ async fn look(
             }
             if is_place(&entry) && !descriptor.lets_list(&who) {
                 found.closed.push(entry.dn.clone());
+            }
+            if descriptor.denies_sight(&who) {
+                found.veiled.push(entry.dn.clone());
             }
             found.laps |= laps.iter().any(|attribute| descriptor.lets_control(&who, attribute));
             if entry.dn.eq_ignore_ascii_case(&contexts.domain) {

@@ -66,6 +66,16 @@ pub const NEVER_READ: &[&str] = &[
     "trustauthoutgoing",
     "initialauthincoming",
     "initialauthoutgoing",
+    "unixuserpassword",
+    "currentvalue",
+    "priorvalue",
+    "peklist",
+    "msds-managedpasswordid",
+    "msds-managedpasswordpreviousid",
+    "mskds-rootkeydata",
+    "msfve-keypackage",
+    "mspkiaccountcredentials",
+    "mspkidpapimasterkeys",
 ];
 const BASES: &[&str] = &["domain", "configuration", "schema", "root", "rootdse"];
 
@@ -179,6 +189,12 @@ fn check_base(reader: &mut Reader, node: &Node, base: &str) {
     }
 }
 
+/// Whether it is a name (RFC 4512 section 1.4, descr), in lower case.
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}
+
 fn attribute(reader: &mut Reader, key: &Placed<String>, node: &Node) -> Option<AttributeFact> {
     let fields = reader.fields(node, "the fact of an attribute", ATTRIBUTE_KEYS);
     let from_node = reader.required(&fields, "from");
@@ -189,6 +205,12 @@ fn attribute(reader: &mut Reader, key: &Placed<String>, node: &Node) -> Option<A
     {
         let fault = Fault::new(&node.at, format!("`{from}` holds secrets and is never read"));
         reader.fault(fault.hint("judge it without the value, or leave it to an attestation"));
+    }
+    if let Some(node) = from_node.filter(|_| !is_name(&base_name)) {
+        let fault = Fault::new(&node.at, format!("`{from}` is not the name of an attribute"));
+        reader.fault(
+            fault.hint("write its lDAPDisplayName: a number or `*` may stand for one that holds secrets"),
+        );
     }
     let decode = decode(reader, &fields)?;
     Some(AttributeFact {

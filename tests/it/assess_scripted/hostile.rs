@@ -11,7 +11,7 @@ use super::directory::{Fault, Trouble};
 use super::domain::account;
 use super::world::World;
 
-const USERS: &str = "DC=scripted,DC=test (&(objectCategory=person)(objectClass=user))";
+const USERS: &str = "DC=scripted,DC=test (&(objectClass=user)(!(objectClass=computer)))";
 const DESCRIPTORS: &str = "DC=scripted,DC=test (|(objectClass=domainDNS)";
 
 /// A control that cannot be told, with a part of the reason; so many others cannot be told either, and none fails.
@@ -50,7 +50,7 @@ pub const SEARCHES: &[Case] = &[
     leaves_open(
         "privileged-count",
         "a search for privileged accounts ended with result code 1",
-        27,
+        35,
         |world| {
             trouble(world, "(objectClass=group)", true, Fault::Ends(0, 1));
         },
