@@ -12,14 +12,15 @@ use crate::baseline::typing::Typing;
 use crate::baseline::value::{Type, Value};
 use crate::ldap::filter::Filter;
 use crate::policy::documents::{
-    self, AttributeFact, Baseline, Clause, Control, Grade, GrantRule, Profile, Requirement, SearchScope,
-    Shape, Statement, Tolerance,
+    self, AttributeFact, Baseline, Clause, Control, Exceptions, Grade, GrantRule, Profile, Requirement,
+    SearchScope, Shape, Statement, Tolerance,
 };
 use crate::policy::fault::{Fault, Placed};
 use crate::policy::fields::integer;
 use crate::policy::set::PolicySet;
 use crate::policy::source::Content;
 use crate::policy::terms::{Grant, Severity, Stage};
+use crate::secret::attributes::is_secret;
 
 /// A checked baseline for one kind of member, ready to evaluate and immutable.
 #[derive(Debug, Clone)]
@@ -55,6 +56,7 @@ pub struct CompiledControl {
     pub require: CompiledRequirement,
     pub tolerate: Tolerance,
     pub grade: Option<CompiledGrade>,
+    pub exceptions: Exceptions,
     pub why: String,
     pub fix: String,
     pub references: BTreeMap<String, Vec<String>>,
@@ -209,11 +211,18 @@ pub fn check(set: &PolicySet) -> Vec<Fault> {
 }
 
 fn filter_fault(filter: &Placed<String>) -> Option<Fault> {
-    let error = Filter::parse(&filter.value).err()?;
-    Some(
-        Fault::new(&filter.at, format!("this is not a search filter: {error}"))
-            .hint("write it as in RFC 4515, for example `(objectClass=user)`"),
-    )
+    let parsed = match Filter::parse(&filter.value) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            let fault = Fault::new(&filter.at, format!("this is not a search filter: {error}"));
+            return Some(fault.hint("write it as in RFC 4515, for example `(objectClass=user)`"));
+        }
+    };
+    let secret = parsed.compares(&is_secret)?;
+    let message = format!("the filter holds a value against `{secret}`, which holds or may hold a secret");
+    Some(Fault::new(&filter.at, message).hint(
+        "only whether an attribute is there may be asked, as in `(userPassword=*)`; write it by its name",
+    ))
 }
 
 fn compile(set: &PolicySet, baseline: &Baseline, profile: Option<&Profile>) -> (Compiled, Vec<Fault>) {
@@ -310,6 +319,7 @@ fn compiled_control(
         require,
         tolerate: control.tolerate.clone().unwrap_or(Tolerance::Count(0)),
         grade: control.grade.as_ref().and_then(|g| grade(typing, control, g, collection)),
+        exceptions: control.exceptions,
         why: control.why.clone(),
         fix: control.fix.clone(),
         references: control.references.clone(),

@@ -15,7 +15,7 @@ use crate::baseline::judge::{Judgement, Naming, judge};
 use crate::baseline::predicate::Miss;
 use crate::baseline::stated;
 use crate::baseline::truth::Truth;
-use crate::policy::documents::{Exception, GrantRule, OnUnknown};
+use crate::policy::documents::{Exception, Exceptions, GrantRule, OnUnknown};
 use crate::policy::read::attest::UNTIL;
 use crate::policy::terms::{Severity, Stage};
 
@@ -100,7 +100,10 @@ fn finding(
     now: OffsetDateTime,
     most: usize,
 ) -> Finding {
-    let mine: Vec<&Exception> = exceptions.iter().copied().filter(|e| e.control == control.id).collect();
+    // one that was granted before the policy forbade it no longer counts
+    let allowed = control.exceptions == Exceptions::Allowed;
+    let mine: Vec<&Exception> =
+        exceptions.iter().copied().filter(|e| allowed && e.control == control.id).collect();
     let whole = mine.iter().find(|e| e.objects.is_empty());
     let covers = |name: &str, dn: &str| {
         let same = |object: &String| {

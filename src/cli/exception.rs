@@ -10,6 +10,7 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::standing;
 use crate::cli::policy::control;
 use crate::cli::table::{day, table};
+use crate::policy::documents::Exceptions;
 use crate::policy::set::PolicySet;
 use crate::policy::terms::OdsCode;
 use crate::store::audit::hex;
@@ -90,8 +91,26 @@ fn grant(add: Add, context: &Context) -> Result<Answer, Failure> {
             faults.len()
         ))
     })?;
-    control(&set, &add.control)?;
+    if control(&set, &add.control)?.exceptions == Exceptions::Forbidden {
+        return Err(Failure::refused(format_args!(
+            "the policy forbids exceptions for `{}`: what it finds has to be mended",
+            add.control
+        )));
+    }
     let now = context.clock.now();
+    let granted = context.store()?.exceptions(Some(&add.member)).map_err(Failure::could_not)?;
+    let holds =
+        |e: &&ExceptionRecord| e.control == add.control && e.withdrawn_at.is_none() && e.ends_at > now;
+    if let Some(other) = granted.iter().find(holds) {
+        return Err(Failure::refused(format_args!(
+            "exception {} for {} and `{}` is in force until {}: withdraw it first (portcullis exception withdraw {} --reason ...)",
+            other.id,
+            add.member,
+            add.control,
+            day(other.ends_at - Duration::seconds(1)),
+            other.id
+        )));
+    }
     let empty = [&add.owner, &add.reason, &add.compensating_control, &add.approver];
     if empty.iter().any(|text| text.trim().is_empty()) {
         return Err(Failure::refused(

@@ -11,7 +11,7 @@ use crate::baseline::compile::{self, Compiled};
 use crate::baseline::trial::{self, Trial};
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::policy::documents::{Control, Requirement};
+use crate::policy::documents::{Control, Exceptions, Requirement};
 use crate::policy::fault::Fault;
 use crate::policy::folder::read_folder;
 use crate::policy::render::render;
@@ -234,11 +234,12 @@ fn show(id: &str, folder: &Path, context: &Context) -> Result<Answer, Failure> {
     let control = control(&set, id)?;
     let ranges = control.for_each.as_ref().map(|c| c.value.as_str());
     let stated = stated(&set, &control.id);
+    let exceptions = Exceptions::WORDS.iter().find(|(_, e)| *e == control.exceptions).map(|(word, _)| *word);
     let answer = json!({
         "control": control.id, "title": control.title, "theme": control.theme,
         "severity": control.severity, "level": control.level, "for_each": ranges,
         "counts": matches!(control.require, Requirement::Count(_)),
-        "why": control.why, "fix": control.fix, "references": control.references,
+        "exceptions": exceptions, "why": control.why, "fix": control.fix, "references": control.references,
         "place": control.at.to_string(), "stated": stated,
     });
     context.print(&answer, |_| {
@@ -246,11 +247,15 @@ fn show(id: &str, folder: &Path, context: &Context) -> Result<Answer, Failure> {
             true => String::new(),
             false => format!("\nStated by the member, not measured: {}\n", stated.join(", ")),
         };
+        let never = match control.exceptions {
+            Exceptions::Allowed => "",
+            Exceptions::Forbidden => "\nIt may not be set aside for any member.\n",
+        };
         let references: Vec<String> =
             control.references.iter().map(|(name, ids)| format!("{name} {}", ids.join(", "))).collect();
         let ranges = ranges.map(|r| format!(", for each of {r}")).unwrap_or_default();
         format!(
-            "{} ({}{ranges})\n{}\n{rests}\nWhy: {}\n\nFix:\n{}\nReferences: {}\nWritten at {}",
+            "{} ({}{ranges})\n{}\n{rests}{never}\nWhy: {}\n\nFix:\n{}\nReferences: {}\nWritten at {}",
             control.id,
             control.severity,
             control.title,

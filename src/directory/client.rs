@@ -22,12 +22,11 @@ use crate::directory::endpoint::Endpoint;
 use crate::directory::error::DirectoryError;
 use crate::directory::guard::{Batch, Guard, relay};
 use crate::directory::paging::{next_cookie, paged_control};
-use crate::directory::request::{
-    Change, Credential, Outcome, RawControl, Scope, Search, SearchDone, is_secret,
-};
+use crate::directory::request::{Change, Credential, Outcome, RawControl, Scope, Search, SearchDone};
 use crate::directory::settings::Settings;
 use crate::ldap::entry::{Attribute, Entry};
 use crate::ldap::filter::Filter;
+use crate::secret::attributes::is_secret;
 
 /// A bound connection. One question at a time; open several for parallel work. Dropping it closes it.
 #[derive(Debug)]

@@ -2,39 +2,8 @@
 
 use crate::directory::error::DirectoryError;
 use crate::ldap::filter::Filter;
+use crate::secret::attributes::is_secret;
 use crate::secret::text::Secret;
-
-/// Attributes that are never asked for, lower case; beside them, `mslaps-` names with `password` in them.
-const SECRETS: &[&str] = &[
-    "unicodepwd",
-    "userpassword",
-    "dbcspwd",
-    "ntpwdhistory",
-    "lmpwdhistory",
-    "supplementalcredentials",
-    "ms-mcs-admpwd",
-    "msds-managedpassword",
-    "msds-managedpasswordid",
-    "msds-managedpasswordpreviousid",
-    "msds-groupmsamembership-secret",
-    "msfve-recoverypassword",
-    "trustauthincoming",
-    "trustauthoutgoing",
-    "currentvalue",
-    "priorvalue",
-    "initialauthincoming",
-    "initialauthoutgoing",
-    "msds-executescriptpassword",
-    "mskds-rootkeydata",
-    "unixuserpassword",
-    "peklist",
-    "msfve-keypackage",
-    "mspkiaccountcredentials",
-    "mspkidpapimasterkeys",
-];
-
-/// LAPS attributes that tell when and which, never what.
-const LAPS_HARMLESS: &[&str] = &["mslaps-passwordexpirationtime", "mslaps-currentpasswordversion"];
 
 /// Who we say we are.
 #[derive(Debug, Clone)]
@@ -132,20 +101,12 @@ impl Search {
                 return Err(DirectoryError::SecretAttribute(name.clone()));
             }
         }
-        Ok(())
+        // what a value is held against finds it out, question by question
+        match self.filter.compares(&is_secret) {
+            Some(name) => Err(DirectoryError::SecretAttribute(name.to_owned())),
+            None => Ok(()),
+        }
     }
-}
-
-/// Whether an attribute of this name holds or can hold a secret; one that is asked for by its number can. Options (`;range=`, `;binary`) do not matter.
-pub fn is_secret(name: &str) -> bool {
-    let bare = name.split(';').next().unwrap_or(name).trim();
-    let one_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(bare));
-    let is_laps = || bare.split_at_checked(7).is_some_and(|(head, _)| head.eq_ignore_ascii_case("mslaps-"));
-    let laps = is_laps() && bare.to_ascii_lowercase().contains("password") && !one_of(LAPS_HARMLESS);
-    // a number may stand for any of them
-    let is_number = bare.bytes().next().is_some_and(|first| first.is_ascii_digit())
-        || bare.split_at_checked(4).is_some_and(|(head, _)| head.eq_ignore_ascii_case("oid."));
-    laps || is_number || one_of(SECRETS)
 }
 
 /// How a search ended. Entries were given to the caller as they came.
@@ -232,5 +193,12 @@ mod tests {
         assert_eq!(search(&[]), Err(DirectoryError::EveryAttribute));
         assert_eq!(search(&["cn", "*"]), Err(DirectoryError::EveryAttribute));
         assert_eq!(search(&["msLAPS-PasswordExpirationTime"]), Ok(()));
+        let held = |filter: &str| {
+            let filter = Filter::parse(filter).unwrap().into_owned();
+            Search::new("DC=rxa", Scope::Subtree, filter, &["cn"]).check()
+        };
+        assert_eq!(held("(&(cn=a)(userPassword=*))"), Ok(()));
+        let refused = Err(DirectoryError::SecretAttribute("unicodePwd".to_owned()));
+        assert_eq!(held("(|(cn=a)(!(unicodePwd=a*)))"), refused);
     }
 }

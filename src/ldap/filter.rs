@@ -106,6 +106,25 @@ impl<'a> Filter<'a> {
         Filter::Not(Box::new(self))
     }
 
+    /// An attribute among `these` that some part of the filter holds a value against. Presence holds none; a match by rule that names
+    /// no attribute is against all of them, and answers with the rule.
+    pub fn compares(&self, these: &impl Fn(&str) -> bool) -> Option<&str> {
+        match self {
+            Filter::And(parts) | Filter::Or(parts) => parts.iter().find_map(|part| part.compares(these)),
+            Filter::Not(inner) => inner.compares(these),
+            Filter::Equality(held)
+            | Filter::GreaterOrEqual(held)
+            | Filter::LessOrEqual(held)
+            | Filter::Approximate(held) => Some(&*held.attribute).filter(|name| these(name)),
+            Filter::Substrings(held) => Some(&*held.attribute).filter(|name| these(name)),
+            Filter::Present(_) => None,
+            Filter::Extensible(Extensible { attribute: Some(name), .. }) => {
+                Some(&**name).filter(|name| these(name))
+            }
+            Filter::Extensible(Extensible { rule, .. }) => Some(rule.as_deref().unwrap_or(":=")),
+        }
+    }
+
     /// The same, owned.
     pub fn into_owned(self) -> Filter<'static> {
         match self {

@@ -76,10 +76,27 @@ pub struct Control {
     pub require: Requirement,
     pub tolerate: Option<Tolerance>,
     pub grade: Option<Grade>,
+    /// Whether it may be set aside for a member at all.
+    pub exceptions: Exceptions,
     pub why: String,
     pub fix: String,
     /// Framework to identifiers, for example `attack: [T1078.002]`.
     pub references: BTreeMap<String, Vec<String>>,
+}
+
+/// Whether a control may be set aside for a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Exceptions {
+    #[default]
+    Allowed,
+    /// Never: without it nothing else that is measured can be trusted, or we ourselves would be the danger.
+    Forbidden,
+}
+
+impl Exceptions {
+    /// As it is written.
+    pub const WORDS: [(&str, Exceptions); 2] =
+        [("allowed", Exceptions::Allowed), ("forbidden", Exceptions::Forbidden)];
 }
 
 /// What must hold.

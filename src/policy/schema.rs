@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::policy::documents::Operator;
+use crate::policy::documents::{Exceptions, Operator};
 use crate::policy::read::agreement::{AUDIENCE_KEYS, FILTER_KEYS, LIMIT_KEYS, LISTING_KEYS, RELEASE_KEYS};
 use crate::policy::read::attest::STATEMENT_KEYS;
 use crate::policy::read::baseline::{BASELINE_KEYS, CONTROL_KEYS, EXCEPTION_KEYS, GRANT_KEYS, PROFILE_KEYS};
@@ -91,6 +91,7 @@ fn controls() -> Value {
             ("require", reference("clause")),
             ("count", reference("tests")),
             ("distinct", json!({ "type": "string" })),
+            ("exceptions", one_of(&Exceptions::WORDS.map(|(word, _)| word))),
             ("why", json!({ "type": "string" })),
             ("fix", json!({ "type": "string" })),
         ],

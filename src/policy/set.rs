@@ -7,7 +7,8 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::policy::documents::{
-    Baseline, Control, Exception, FactsDeclaration, PolicyTest, Profile, Release, Statement, SyncScope,
+    Baseline, Control, Exception, Exceptions, FactsDeclaration, PolicyTest, Profile, Release, Statement,
+    SyncScope,
 };
 use crate::policy::fault::{Fault, Place, Placed};
 use crate::policy::fields::Reader;
@@ -223,6 +224,12 @@ impl PolicySet {
                 let fault =
                     Fault::absent(&exception.at, format!("there is no control `{}`", exception.control));
                 reader.fault(fault.nearest(&exception.control, self.controls.keys().map(String::as_str)));
+            }
+            let control = self.controls.get(&exception.control);
+            if control.is_some_and(|c| c.exceptions == Exceptions::Forbidden) {
+                let message = format!("`{}` may not be set aside for any member", exception.control);
+                let fault = Fault::new(&exception.at, message);
+                reader.fault(fault.hint("the control says `exceptions: forbidden`"));
             }
         }
         for test in &self.tests {

@@ -122,6 +122,17 @@ fn an_exception_is_for_a_control_that_is_there() {
     );
     let done = add("tls-versions");
     assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    let again = add("tls-versions");
+    assert_eq!(again.status.code(), Some(1), "{}", said(&again));
+    assert!(said(&again).contains("is in force until"), "{}", said(&again));
+    let file = stage.path("policies/controls.yaml");
+    let policy = std::fs::read_to_string(&file).unwrap();
+    let strict =
+        policy.replace("  - id: tls-versions\n", "  - id: tls-versions\n    exceptions: forbidden\n");
+    std::fs::write(&file, strict).unwrap();
+    let forbidden = add("tls-versions");
+    assert_eq!(forbidden.status.code(), Some(1), "{}", said(&forbidden));
+    assert!(said(&forbidden).contains("the policy forbids exceptions"), "{}", said(&forbidden));
 }
 
 #[test]

@@ -1,18 +1,23 @@
 //! Which controllers there are, and which of them answer.
 
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::ambient::clock::Clock;
 use crate::assess::gathered::{Gathered, Stopwatch};
+use crate::assess::probes::hello;
 use crate::assess::settings::Settings;
 use crate::assess::target::Target;
 use crate::baseline::facts::Fact;
 use crate::directory::dial;
 use crate::directory::discovery::{self, Finder};
-use crate::directory::endpoint::Endpoint;
+use crate::directory::endpoint::{Endpoint, Transport};
 
-/// The controllers that answer, in order of preference, and the facts `controllers.*`.
+/// The version that every controller of this century knows.
+const TLS_1_2: u16 = 0x0303;
+
+/// The controllers that take connections, in order of preference, and the facts `controllers.*`.
 pub async fn probe(target: &Target, settings: &Settings, clock: &Clock) -> (Vec<Endpoint>, Gathered) {
     let mut gathered = Gathered::default();
     let watch = Stopwatch::start(clock);
@@ -27,25 +32,40 @@ pub async fn probe(target: &Target, settings: &Settings, clock: &Clock) -> (Vec<
     let count = known.len();
     gathered.set("controllers.count", integer(count));
     known.truncate(settings.controllers);
-    let reachable = answering(known, settings).await;
-    gathered.set("controllers.reachable", integer(reachable.len()));
-    gathered.set("controllers.unreachable", integer(count.saturating_sub(reachable.len())));
-    gathered.provenance.push(watch.provenance("controllers", by, "dns and tcp"));
-    (reachable, gathered)
+    let connected = connecting(known, settings).await;
+    let answering = connected.iter().filter(|(_, answers)| *answers).count();
+    gathered.set("controllers.reachable", integer(answering));
+    gathered.set("controllers.unreachable", integer(count.saturating_sub(answering)));
+    gathered.provenance.push(watch.provenance("controllers", by, "dns, tcp and tls"));
+    // one that is silent stays among those that are asked: what it does not say makes what is measured unknown
+    (connected.into_iter().map(|(controller, _)| controller).collect(), gathered)
 }
 
-/// Those that take a connection, in the order given; all are tried at the same time.
-async fn answering(known: Vec<Endpoint>, settings: &Settings) -> Vec<Endpoint> {
+/// Those that take a connection, and whether they answer a word on it; first those that do, otherwise in the order given. All are tried
+/// at the same time.
+async fn connecting(known: Vec<Endpoint>, settings: &Settings) -> Vec<(Endpoint, bool)> {
     let mut tries = JoinSet::new();
     for (place, controller) in known.into_iter().enumerate() {
-        let patience = settings.for_probes();
-        tries.spawn(
-            async move { dial::connect(&controller, &patience).await.ok().map(|_| (place, controller)) },
-        );
+        let settings = settings.clone();
+        tries.spawn(async move {
+            let stream = dial::connect(&controller, &settings.for_probes()).await.ok()?;
+            let answers = answers(stream, &controller, &settings).await;
+            Some((place, controller, answers))
+        });
     }
-    let mut reachable: Vec<(usize, Endpoint)> = tries.join_all().await.into_iter().flatten().collect();
-    reachable.sort_by_key(|(place, _)| *place);
-    reachable.into_iter().map(|(_, controller)| controller).collect()
+    let mut connected: Vec<_> = tries.join_all().await.into_iter().flatten().collect();
+    connected.sort_by_key(|(place, _, answers)| (!answers, *place));
+    connected.into_iter().map(|(_, controller, answers)| (controller, answers)).collect()
+}
+
+/// Whether anything comes back for the first word of a TLS handshake. What it is, the TLS probe tells; silence is no controller.
+async fn answers(mut stream: TcpStream, controller: &Endpoint, settings: &Settings) -> bool {
+    // a port that begins in clear is asked by the probes that speak its language
+    if controller.transport != Transport::Ldaps {
+        return true;
+    }
+    let Ok(hello) = hello::for_version(TLS_1_2, controller.certificate_name()) else { return true };
+    timeout(settings.probe_timeout(), hello::ask(&mut stream, &hello)).await.is_ok()
 }
 
 /// The facts when the controllers cannot be found out.

@@ -73,10 +73,17 @@ pub async fn probe(target: &Target, reachable: &[Endpoint], settings: &Settings,
 
 async fn look(target: &Target, controller: &Endpoint, settings: &Settings, now: OffsetDateTime) -> Seen {
     let plain = controller.with(settings.plain_port, Transport::StartTls);
+    let versions_seen = versions(controller, settings).await;
+    let weak = match &versions_seen {
+        // who refuses everything has shown nothing about what it would choose
+        Ok(none) if none.is_empty() => Err(format!("{controller} accepted no version of TLS")),
+        Ok(_) => weak_suites(controller, settings).await,
+        Err(reason) => Err(reason.clone()),
+    };
     Seen {
-        versions: versions(controller, settings).await,
+        versions: versions_seen,
         starttls: versions(&plain, settings).await,
-        weak: weak_suites(controller, settings).await,
+        weak,
         certificate: certificate(target, controller, settings, now).await,
     }
 }

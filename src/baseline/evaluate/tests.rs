@@ -153,6 +153,14 @@ fn offenders_tolerance_and_exceptions() {
     let late = datetime!(2026-12-01 00:00 UTC);
     let over = evaluate(&compiled(), &evidence(yes(), users(), yes()), &[exception("cards", &[])], late);
     assert_eq!(verdict(&over, "cards"), Verdict::Fail);
+    // granted before the policy forbade it
+    let mut strict = compiled();
+    strict.controls.iter_mut().for_each(|control| control.exceptions = Exceptions::Forbidden);
+    for objects in [&[][..], &["cn=A", "cn=B"]] {
+        let exceptions = [exception("cards", objects)];
+        let judged = evaluate(&strict, &evidence(yes(), users(), yes()), &exceptions, NOW);
+        assert_eq!(verdict(&judged, "cards"), Verdict::Fail);
+    }
 }
 
 #[test]

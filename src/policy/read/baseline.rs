@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use time::Duration;
 
 use crate::policy::documents::{
-    Baseline, Control, Exception, Grade, GradeStep, GrantRule, OnUnknown, Profile, Requirement, Tailoring,
-    Tolerance,
+    Baseline, Control, Exception, Exceptions, Grade, GradeStep, GrantRule, OnUnknown, Profile, Requirement,
+    Tailoring, Tolerance,
 };
 use crate::policy::fault::{Fault, Place, Placed};
 use crate::policy::fields::{Fields, Reader};
@@ -55,6 +55,7 @@ pub const CONTROL_KEYS: &[&str] = &[
     "distinct",
     "tolerate",
     "grade",
+    "exceptions",
     "why",
     "fix",
     "references",
@@ -203,6 +204,10 @@ fn control(reader: &mut Reader, node: &Node) -> Control {
         require: requirement(reader, &fields),
         tolerate: fields.get("tolerate").and_then(|n| tolerance(reader, n)),
         grade: fields.get("grade").map(|n| grade(reader, n)),
+        exceptions: fields
+            .get("exceptions")
+            .and_then(|n| reader.word(n, &Exceptions::WORDS, "answer to whether it may be set aside"))
+            .unwrap_or_default(),
         why: reader.required_text(&fields, "why"),
         fix: reader.required_text(&fields, "fix"),
         references: reader.references(&fields),

@@ -7,6 +7,7 @@ use crate::policy::fault::{Fault, Place, Placed};
 use crate::policy::fields::{Fields, Reader, integer};
 use crate::policy::read::attest::{check_name, statements};
 use crate::policy::source::Node;
+use crate::secret::attributes::is_secret;
 
 /// The keys of one declaration.
 pub const FACTS_KEYS: &[&str] = &["name", "title", "read", "attributes", "attest"];
@@ -45,37 +46,6 @@ pub const TYPES: &[&str] = &[
     "change_count",
     "character",
     "functional_level",
-];
-/// Attributes that hold secrets: they are never asked for, whatever a document says.
-pub const NEVER_READ: &[&str] = &[
-    "unicodepwd",
-    "dbcspwd",
-    "ntpwdhistory",
-    "lmpwdhistory",
-    "supplementalcredentials",
-    "userpassword",
-    "ms-mcs-admpwd",
-    "mslaps-password",
-    "mslaps-encryptedpassword",
-    "mslaps-encryptedpasswordhistory",
-    "mslaps-encrypteddsrmpassword",
-    "mslaps-encrypteddsrmpasswordhistory",
-    "msds-managedpassword",
-    "msfve-recoverypassword",
-    "trustauthincoming",
-    "trustauthoutgoing",
-    "initialauthincoming",
-    "initialauthoutgoing",
-    "unixuserpassword",
-    "currentvalue",
-    "priorvalue",
-    "peklist",
-    "msds-managedpasswordid",
-    "msds-managedpasswordpreviousid",
-    "mskds-rootkeydata",
-    "msfve-keypackage",
-    "mspkiaccountcredentials",
-    "mspkidpapimasterkeys",
 ];
 const BASES: &[&str] = &["domain", "configuration", "schema", "root", "rootdse"];
 
@@ -200,17 +170,16 @@ fn attribute(reader: &mut Reader, key: &Placed<String>, node: &Node) -> Option<A
     let from_node = reader.required(&fields, "from");
     let from = from_node.and_then(|n| reader.text(n)).unwrap_or_default();
     let base_name = from.split(';').next().unwrap_or("").to_ascii_lowercase();
-    if let Some(node) = from_node
-        && NEVER_READ.contains(&base_name.as_str())
-    {
-        let fault = Fault::new(&node.at, format!("`{from}` holds secrets and is never read"));
-        reader.fault(fault.hint("judge it without the value, or leave it to an attestation"));
-    }
-    if let Some(node) = from_node.filter(|_| !is_name(&base_name)) {
-        let fault = Fault::new(&node.at, format!("`{from}` is not the name of an attribute"));
-        reader.fault(
-            fault.hint("write its lDAPDisplayName: a number or `*` may stand for one that holds secrets"),
-        );
+    if let Some(node) = from_node {
+        if !is_name(&base_name) {
+            let fault = Fault::new(&node.at, format!("`{from}` is not the name of an attribute"));
+            reader.fault(
+                fault.hint("write its lDAPDisplayName: a number or `*` may stand for one that holds secrets"),
+            );
+        } else if is_secret(&base_name) {
+            let fault = Fault::new(&node.at, format!("`{from}` holds secrets and is never read"));
+            reader.fault(fault.hint("judge it without the value, or leave it to an attestation"));
+        }
     }
     let decode = decode(reader, &fields)?;
     Some(AttributeFact {

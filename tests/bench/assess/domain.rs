@@ -214,6 +214,14 @@ impl Domain {
             "useraccountcontrol" => one(if n.is_multiple_of(40) { "514" } else { "262656" }.to_owned()),
             "pwdlastset" => one((LATELY - (n as u64 % 300) * DAY - n as u64 * 10_000_019).to_string()),
             "lastlogontimestamp" => one((LATELY - (n as u64 % 60) * DAY - n as u64 * 10_000_079).to_string()),
+            "whencreated" => one(format!(
+                "20{:02}{:02}{:02}{:02}{:02}00.0Z",
+                10 + n % 16,
+                1 + n % 12,
+                1 + n % 28,
+                n % 24,
+                n % 60
+            )),
             "userprincipalname" | "mail" => one(address()),
             "proxyaddresses" => one(format!("SMTP:{}", address())),
             "givenname" => one(given(n).to_owned()),

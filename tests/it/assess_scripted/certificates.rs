@@ -41,6 +41,8 @@ pub enum Shown {
     OldSignature,
     /// It refuses every handshake.
     NoTls,
+    /// It takes the connection and says nothing.
+    Silent,
     /// It is switched off.
     Nothing,
 }
@@ -144,7 +146,7 @@ impl Material {
             Shown::OldSignature => {
                 return Some(config.with_cert_resolver(Arc::new(pretended(OLD_SIGNATURE))));
             }
-            Shown::NoTls | Shown::Nothing => return None,
+            Shown::NoTls | Shown::Silent | Shown::Nothing => return None,
         };
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();

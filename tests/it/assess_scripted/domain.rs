@@ -66,6 +66,7 @@ pub fn account(place: &str, rid: u32, controls: u32) -> Entry {
         .with("userPrincipalName", format!("{name}@scripted.test"))
         .with("userAccountControl", controls.to_string())
         .with("primaryGroupID", "513")
+        .with("whenCreated", "20240105093000.0Z")
         .with("pwdLastSet", days_ago(30))
         .with("lastLogonTimestamp", days_ago(3))
 }

@@ -30,14 +30,14 @@ fn trouble(world: &mut World, search: &'static str, later: bool, fault: Fault) {
 
 /// Searches that do not end as they should.
 pub const SEARCHES: &[Case] = &[
-    leaves_open("evidence-complete", "result code 4", 46, |world| {
+    leaves_open("evidence-complete", "result code 4", 47, |world| {
         trouble(world, USERS, false, Fault::Ends(7, 4));
     }),
     // the second page never comes
-    leaves_open("evidence-complete", "result code 51", 46, |world| {
+    leaves_open("evidence-complete", "result code 51", 47, |world| {
         trouble(world, USERS, true, Fault::Ends(0, 51));
     }),
-    leaves_open("evidence-accounts-visible", "result code 50", 46, |world| {
+    leaves_open("evidence-accounts-visible", "result code 50", 47, |world| {
         trouble(world, USERS, false, Fault::Ends(0, 50));
     }),
     leaves_open("evidence-complete", "did not end within the 1 s of the pass", ANY, |world| {
@@ -64,7 +64,7 @@ pub const SEARCHES: &[Case] = &[
 /// What our account is not shown.
 pub const DENIED: &[Case] = &[
     // who knows how many accounts are in it
-    leaves_open("evidence-accounts-visible", "may not list what is below `OU=Ward,OU=Staff", 72, |world| {
+    leaves_open("evidence-accounts-visible", "may not list what is below `OU=Ward,OU=Staff", 73, |world| {
         world.directory.at("OU=Ward,OU=Staff").set("nTSecurityDescriptor", dark());
     }),
     leaves_open("machine-account-quota-zero", "may not read it", 0, |world| {
@@ -80,7 +80,7 @@ pub const DENIED: &[Case] = &[
     leaves_open("password-policies-not-weaker", "may not read all of them", 0, |world| {
         world.directory.at("CN=Password Settings Container").set("nTSecurityDescriptor", ruled(&[]));
     }),
-    leaves_open("canary-readable", "groups cannot be read", 151, |world| {
+    leaves_open("canary-readable", "groups cannot be read", 152, |world| {
         world.directory.at("CN=svc-portcullis").hide(&["tokenGroups"]);
     }),
 ];

@@ -143,6 +143,7 @@ fn controller(server: &Arc<Server<Directory>>, shown: Shown, name: &str) -> (End
             };
             std::thread::spawn(move || match config {
                 Some(config) => server.serve(stream, &config),
+                None if shown == Shown::Silent => hear_out(stream),
                 None => refuse(stream),
             });
         }
@@ -154,6 +155,11 @@ fn controller(server: &Arc<Server<Directory>>, shown: Shown, name: &str) -> (End
 fn refuse(mut stream: TcpStream) -> Option<()> {
     let _ = stream.read(&mut [0; 1_024]).ok()?;
     stream.write_all(&[0x15, 3, 3, 0, 2, 2, 40]).ok()
+}
+
+/// Reads until the other side has had enough.
+fn hear_out(mut stream: TcpStream) -> Option<()> {
+    std::io::copy(&mut stream, &mut std::io::sink()).ok().map(|_| ())
 }
 
 /// A server that ends when this goes.
