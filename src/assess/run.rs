@@ -118,10 +118,8 @@ impl Assessor {
 
     /// Chains, signs and keeps the evidence, judges it, keeps the assessment, and tells.
     fn keep(&self, member: &Member, set: &PolicySet, evidence: Evidence) -> Result<Assessed, AssessError> {
-        let evidence = self.keep_evidence(evidence)?;
-        let granted = self.store.exceptions(Some(&member.ods))?;
-        let now = self.clock.now();
-        let assessment = judge(set, member.profile.as_deref(), &evidence, &granted, now)?;
+        let assessed = self.judge_and_keep(member, set, evidence)?;
+        let assessment = &assessed.assessment;
         let record = AssessmentRecord {
             id: assessment.id.clone(),
             member: member.ods.clone(),
@@ -130,30 +128,41 @@ impl Assessor {
             evidence_hash: assessment.evidence_hash.clone(),
             document: assessment.to_json(),
         };
-        self.store.put_assessment(&record, &self.audit(&assessment))?;
-        let assessed = Assessed { evidence, assessment };
+        self.store.put_assessment(&record, &self.audit(assessment))?;
         if let Some(tell) = &self.on_assessed {
             tell(member, &assessed);
         }
         Ok(assessed)
     }
 
-    /// The command line may assess the same member at the same time: then the chain moved on, and we join its end.
-    fn keep_evidence(&self, mut evidence: Evidence) -> Result<Evidence, AssessError> {
+    /// The evidence is packed while it is judged. The command line may assess the same member at the same time: then the chain moved on,
+    /// and we join its end.
+    fn judge_and_keep(
+        &self,
+        member: &Member,
+        set: &PolicySet,
+        mut evidence: Evidence,
+    ) -> Result<Assessed, AssessError> {
         const TRIES: u32 = 5;
+        let granted = self.store.exceptions(Some(&member.ods))?;
         let mut tried = 0;
         loop {
             evidence.previous = self.store.latest_evidence(&evidence.member)?.map(|record| record.hash);
             evidence = sign(evidence, &self.signer);
+            let now = self.clock.now();
+            let (document, assessment) = both(
+                || Packed::by(|out| evidence.write(out)),
+                || judge(set, member.profile.as_deref(), &evidence, &granted, now),
+            );
             let record = EvidenceRecord {
                 member: evidence.member.clone(),
                 hash: evidence.hash.clone(),
                 previous: evidence.previous.clone(),
                 collected_at: evidence.collected_at,
-                document: Packed::by(|out| evidence.write(out))?,
+                document: document?,
             };
             match self.store.put_evidence(&record) {
-                Ok(()) => return Ok(evidence),
+                Ok(()) => return Ok(Assessed { assessment: assessment?, evidence }),
                 Err(StoreError::Conflict(_)) if tried < TRIES => tried += 1,
                 Err(error) => return Err(error.into()),
             }
@@ -177,6 +186,18 @@ impl Assessor {
             }),
         }
     }
+}
+
+/// Does both at the same time, each on a thread.
+fn both<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    std::thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        match one.join() {
+            Ok(one) => (one, other),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })
 }
 
 /// The document sealed and signed with the gateway's key.
