@@ -1,6 +1,7 @@
 //! Which baseline a member is held against, and the one call that holds evidence against it.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use time::OffsetDateTime;
 
@@ -9,8 +10,8 @@ use crate::baseline::assessment::Assessment;
 use crate::baseline::compile::Compiled;
 use crate::baseline::evaluate::{NAMED, evaluate_naming};
 use crate::baseline::facts::Evidence;
-use crate::policy::documents::Exception;
-use crate::policy::fault::Place;
+use crate::policy::documents::{Baseline, Exception};
+use crate::policy::fault::{Fault, Place};
 use crate::policy::set::PolicySet;
 use crate::policy::terms::{OdsCode, Stage};
 use crate::store::record::ExceptionRecord;
@@ -67,9 +68,80 @@ fn judge_naming(
     most: usize,
 ) -> Result<Assessment, AssessError> {
     let compiled = compile(set, profile, &evidence.member)?;
+    Ok(judge_by(&compiled, set, evidence, granted, now, most))
+}
+
+fn judge_by(
+    compiled: &Compiled,
+    set: &PolicySet,
+    evidence: &Evidence,
+    granted: &[ExceptionRecord],
+    now: OffsetDateTime,
+    most: usize,
+) -> Assessment {
     let exceptions: Vec<Exception> =
         set.exceptions.iter().cloned().chain(granted.iter().filter_map(|g| exception(g, now))).collect();
-    Ok(evaluate_naming(&compiled, evidence, &exceptions, now, most))
+    evaluate_naming(compiled, evidence, &exceptions, now, most)
+}
+
+/// The baseline of a set that decides, with each of its profiles, compiled once for many members.
+#[derive(Debug)]
+pub struct Baselines<'a> {
+    set: &'a PolicySet,
+    baseline: &'a Baseline,
+    /// By profile; the baseline itself under none.
+    compiled: BTreeMap<Option<&'a str>, Compiled>,
+}
+
+impl<'a> Baselines<'a> {
+    /// Of a set that checks.
+    ///
+    /// # Errors
+    /// No baseline decides.
+    pub fn of(set: &'a PolicySet) -> Result<Self, AssessError> {
+        let fail = |cause: String| AssessError::NoBaseline { member: "any member".to_owned(), cause };
+        let baseline = baseline_id(set).and_then(|id| set.baselines.get(id));
+        let baseline = baseline.ok_or_else(|| fail("no baseline is past its draft".to_owned()))?;
+        let profiles = set.profiles.values().filter(|p| p.extends.value == baseline.id);
+        let profiles = profiles.map(|profile| Some(profile.id.as_str())).chain([None]);
+        let compiled = profiles.map(|profile| {
+            let compiled = Compiled::compile(set, &baseline.id, profile);
+            let first = |faults: Vec<Fault>| faults.first().map(ToString::to_string).unwrap_or_default();
+            compiled.map(|compiled| (profile, compiled)).map_err(|faults| fail(first(faults)))
+        });
+        Ok(Baselines { set, baseline, compiled: compiled.collect::<Result<_, _>>()? })
+    }
+
+    /// The set's hash.
+    pub fn hash(&self) -> &str {
+        self.set.hash()
+    }
+
+    /// The baseline as written.
+    pub fn baseline(&self) -> &Baseline {
+        self.baseline
+    }
+
+    /// As [`judge`], naming the first `most` offenders.
+    ///
+    /// # Errors
+    /// No such profile.
+    pub fn judge(
+        &self,
+        profile: Option<&str>,
+        evidence: &Evidence,
+        granted: &[ExceptionRecord],
+        now: OffsetDateTime,
+        most: usize,
+    ) -> Result<Assessment, AssessError> {
+        let profile =
+            profile.or_else(|| Compiled::profile_for(self.set, &self.baseline.id, &evidence.member, None));
+        let compiled = self.compiled.get(&profile).ok_or_else(|| AssessError::NoBaseline {
+            member: evidence.member.to_string(),
+            cause: format!("the set has no profile `{}`", profile.unwrap_or_default()),
+        })?;
+        Ok(judge_by(compiled, self.set, evidence, granted, now, most))
+    }
 }
 
 /// An exception granted by command, as policy files write them; none when it was withdrawn.

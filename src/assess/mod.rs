@@ -7,6 +7,7 @@ pub mod attested;
 pub mod collect;
 pub mod error;
 pub mod gathered;
+pub mod impact;
 pub mod judge;
 pub mod metrics;
 pub mod plan;

@@ -1,5 +1,7 @@
 //! `portcullis policy`: what officers write, checked, tested and explained.
 
+mod impact;
+
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -23,17 +25,31 @@ use crate::release::agreement::Agreements;
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Report every fault of every file, with file, line, column and what to do.
-    Check { path: Option<PathBuf> },
+    Check {
+        path: Option<PathBuf>,
+    },
     /// Run every `PolicyTest`, and name controls without a passing or a failing case.
-    Test { path: Option<PathBuf> },
+    Test {
+        path: Option<PathBuf>,
+    },
     /// List the controls.
-    List { path: Option<PathBuf> },
+    List {
+        path: Option<PathBuf>,
+    },
     /// Show one control: what it requires, why, and how to fix it.
-    Show { control: String, path: Option<PathBuf> },
+    Show {
+        control: String,
+        path: Option<PathBuf>,
+    },
     /// List the facts that policies can use, with type and source.
-    Facts { path: Option<PathBuf> },
+    Facts {
+        path: Option<PathBuf>,
+    },
     /// Print the JSON Schema of policy documents, for editors.
-    Schema { path: Option<PathBuf> },
+    Schema {
+        path: Option<PathBuf>,
+    },
+    Impact(impact::Arguments),
     /// Take white space at line ends away and end files with one line end.
     Fmt {
         path: Option<PathBuf>,
@@ -61,6 +77,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
             Err(answer) => Ok(answer),
         },
         Command::Schema { path } => print_schema(path.as_deref(), context),
+        Command::Impact(arguments) => impact::run(&arguments, context),
         Command::Fmt { path, check } => format(&folder(path, context)?, check, context),
     }
 }
