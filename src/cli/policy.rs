@@ -1,5 +1,6 @@
 //! `portcullis policy`: what officers write, checked, tested and explained.
 
+mod diff;
 mod impact;
 
 use std::path::{Path, PathBuf};
@@ -49,6 +50,7 @@ pub enum Command {
     Schema {
         path: Option<PathBuf>,
     },
+    Diff(diff::Arguments),
     Impact(impact::Arguments),
     /// Take white space at line ends away and end files with one line end.
     Fmt {
@@ -77,6 +79,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
             Err(answer) => Ok(answer),
         },
         Command::Schema { path } => print_schema(path.as_deref(), context),
+        Command::Diff(arguments) => diff::run(arguments, context),
         Command::Impact(arguments) => impact::run(&arguments, context),
         Command::Fmt { path, check } => format(&folder(path, context)?, check, context),
     }

@@ -1,0 +1,69 @@
+//! `portcullis policy diff`: what two sets say differently.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::cli::policy::{folder, sound};
+use crate::policy::diff::{Change, Changed, Difference, difference};
+use crate::policy::folder::read_folder;
+
+/// Say what NEW says differently from OLD: by control and value, not by line. Where things stand in files, their order and remarks make no
+/// difference. The answer is no (exit code 1) when something differs.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The folder (or file) that is compared with.
+    old: PathBuf,
+    /// The new one; the configured policies when left out.
+    new: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(arguments: Arguments, context: &Context) -> Result<Answer, Failure> {
+    let (old, new) = (folder(Some(arguments.old), context)?, folder(arguments.new, context)?);
+    for one in [&old, &new] {
+        if sound(one, context)?.is_err() {
+            return Err(Failure::could_not(format!(
+                "{} has faults: mend them before you compare",
+                one.display()
+            )));
+        }
+    }
+    let found = difference(&read_folder(&old).0, &read_folder(&new).0);
+    context.print(&found, |found| text(found))?;
+    Ok(if found.is_empty() { Answer::Yes } else { Answer::No })
+}
+
+fn text(found: &[Difference]) -> String {
+    if found.is_empty() {
+        return "nothing differs".to_owned();
+    }
+    let mut out = String::new();
+    for one in found {
+        let change = match one.change {
+            Change::Added => "added",
+            Change::Removed => "removed",
+            Change::Changed => "changed",
+        };
+        let title = one.title.as_deref().map(|title| format!(": {title}")).unwrap_or_default();
+        out.push_str(&format!("{change} {} {}{title} ({})\n", one.kind, one.id, one.place));
+        one.values.iter().for_each(|value| out.push_str(&line(value)));
+    }
+    out
+}
+
+fn line(value: &Changed) -> String {
+    let side = |text: &Option<String>| text.clone().unwrap_or_else(|| "(not written)".to_owned());
+    let (before, after) = (side(&value.before), side(&value.after));
+    const SHORT: usize = 60;
+    let mut out = match before.chars().count() + after.chars().count() <= SHORT {
+        true => format!("  {}: {before} -> {after}\n", value.key),
+        false => format!("  {}:\n    - {before}\n    + {after}\n", value.key),
+    };
+    if !value.used_by.is_empty() {
+        out.push_str(&format!("    used by {}\n", value.used_by.join(", ")));
+    }
+    out
+}
