@@ -1,6 +1,7 @@
 //! `portcullis policy`: what officers write, checked, tested and explained.
 
 mod diff;
+mod explain;
 mod impact;
 
 use std::path::{Path, PathBuf};
@@ -51,6 +52,7 @@ pub enum Command {
         path: Option<PathBuf>,
     },
     Diff(diff::Arguments),
+    Explain(explain::Arguments),
     Impact(impact::Arguments),
     /// Take white space at line ends away and end files with one line end.
     Fmt {
@@ -80,6 +82,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         },
         Command::Schema { path } => print_schema(path.as_deref(), context),
         Command::Diff(arguments) => diff::run(arguments, context),
+        Command::Explain(arguments) => explain::run(arguments, context),
         Command::Impact(arguments) => impact::run(&arguments, context),
         Command::Fmt { path, check } => format(&folder(path, context)?, check, context),
     }

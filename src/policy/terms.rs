@@ -156,6 +156,17 @@ pub enum Stage {
     Enforce,
 }
 
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Draft => "draft",
+            Stage::Audit => "audit",
+            Stage::Warn => "warn",
+            Stage::Enforce => "enforce",
+        })
+    }
+}
+
 /// Where an organisation stands in the life of its membership. No state is ever skipped; `enrol::lifecycle` says which
 /// steps exist.
 #[derive(

@@ -50,6 +50,7 @@ mod ldap_strategies;
 mod one_meaning;
 mod policy_faults;
 mod policy_national;
+mod policy_tools;
 mod release_explain;
 mod store_conformance;
 mod store_faults;

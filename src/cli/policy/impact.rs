@@ -282,7 +282,7 @@ fn member_row(member: &MemberImpact) -> [String; 6] {
     };
     let failing = match member.newly_failing.as_slice() {
         [] => "-".to_owned(),
-        [first, rest @ ..] if rest.is_empty() => first.clone(),
+        [first] => first.clone(),
         [first, rest @ ..] => format!("{first} and {} more", rest.len()),
     };
     [

@@ -10,7 +10,7 @@ use crate::assess::report::oscal::model::{
 };
 use crate::assess::report::oscal::told::{Audience, NAMED, decided, details, fix, follows, other, seen};
 use crate::baseline::assessment::{self, Assessment, Verdict};
-use crate::policy::terms::{Grant, OdsCode, Stage};
+use crate::policy::terms::{Grant, OdsCode};
 
 /// An assessment, and for whom it is written.
 #[derive(Debug, Clone, Copy)]
@@ -155,16 +155,11 @@ fn reviewed(it: &Assessment) -> Reviewed {
 }
 
 fn verdicts(finding: &assessment::Finding) -> Vec<Property> {
-    let stage = match finding.stage {
-        Stage::Draft => "draft",
-        Stage::Audit => "audit",
-        Stage::Warn => "warn",
-        Stage::Enforce => "enforce",
-    };
+    let stage = finding.stage.to_string();
     let mut out = vec![
         property("verdict", finding.verdict.as_str()),
         property("severity", finding.severity.as_str()),
-        property("stage", stage),
+        property("stage", &stage),
     ];
     out.extend(finding.stated.iter().map(|subject| property("stated", subject)));
     out

@@ -1,0 +1,196 @@
+//! What officers do with a policy set before it is in force: compare it, see what it would change, take a verdict apart.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Output;
+
+use portcullis::baseline::facts::Fact;
+use serde_json::Value;
+use time::macros::datetime;
+
+use crate::app_stage::{Stage, argument};
+use crate::assess_report::{Found, WEAK, evidence, keep, portcullis, stage, text};
+
+const AT: time::OffsetDateTime = datetime!(2026-11-20 08:00 UTC);
+
+/// RXA is weak, RXB has one person without a card, RXC meets everything; RXD has never been measured.
+fn three() -> Stage {
+    let stage = stage("");
+    keep(&stage, evidence("RXA", AT, &WEAK));
+    let strong = |without| Found { versions: &["tls1.2", "tls1.3"], name: Fact::boolean(true), without };
+    keep(&stage, evidence("RXB", AT, &strong(&["mabel.okoro"])));
+    keep(&stage, evidence("RXC", AT, &strong(&[])));
+    let config = stage.config();
+    let store = portcullis::store::sqlite::store::SqliteStore::open(&config.data_dir, &config.store).unwrap();
+    crate::assess_report::enrol(&stage, &store, "RXD");
+    stage
+}
+
+/// A copy of the policies with `from` written as `to` in its controls.
+fn changed(stage: &Stage, from: &str, to: &str) -> PathBuf {
+    let folder = stage.path("new");
+    fs::create_dir_all(&folder).unwrap();
+    for name in ["baseline.yaml", "controls.yaml"] {
+        let old = fs::read_to_string(stage.path("policies").join(name)).unwrap();
+        fs::write(folder.join(name), old.replace(from, to)).unwrap();
+    }
+    folder
+}
+
+fn json(done: &Output) -> Value {
+    serde_json::from_slice(&done.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(&done.stderr)))
+}
+
+#[test]
+fn impact_counts_who_would_lose_what() {
+    let stage = three();
+    let new = changed(&stage, "tls.versions: { at_least: tls1.2 }", "tls.versions: { at_least: tls1.3 }");
+    let done = portcullis(&stage, &["policy", "impact", argument(&new), "--json"]);
+    assert_eq!(done.status.code(), Some(1), "{}", text(&done.stderr));
+    let impact = json(&done);
+    // one of each member's accounts has a card, the others were counted above; none says whether it is enabled
+    assert_eq!(impact["judged"], serde_json::json!({ "members": 3, "people": 6 }));
+    assert_eq!(impact["not_recorded"], serde_json::json!(["RXD"]));
+    assert_eq!(impact["grants"][0]["open"], serde_json::json!({ "before": 2, "now": 0 }));
+    assert_eq!(impact["grants"][0]["lost"], serde_json::json!({ "members": 2, "people": 3 }));
+    assert_eq!(impact["grants"][1]["lost"], serde_json::json!({ "members": 1, "people": 1 }));
+    let control = &impact["controls"][0];
+    assert_eq!(
+        (control["control"].as_str(), control["newly_failing"]["members"].as_u64()),
+        (Some("tls-versions"), Some(2))
+    );
+    let members: Vec<&str> =
+        impact["members"].as_array().unwrap().iter().map(|m| m["member"].as_str().unwrap()).collect();
+    assert_eq!(members, ["RXB", "RXC"]);
+    // nobody is named
+    assert!(!text(&done.stdout).contains("mabel"), "{}", text(&done.stdout));
+    let told = text(&portcullis(&stage, &["policy", "impact", argument(&new)]).stdout);
+    assert!(told.contains("lookup  2     0     2 (3)"), "{told}");
+    assert!(told.contains("no evidence yet: RXD"), "{told}");
+}
+
+#[test]
+fn impact_names_the_single_control_that_keeps_most_gates_shut() {
+    let stage = three();
+    let policies = stage.path("policies");
+    let done = portcullis(&stage, &["policy", "impact", argument(&policies), "--json"]);
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    let impact = json(&done);
+    assert_eq!(
+        (&impact["controls"], &impact["members"]),
+        (&Value::from(Vec::<Value>::new()), &Value::from(Vec::<Value>::new()))
+    );
+    let fixes: Vec<(&str, &str, u64)> = impact["fixes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|fix| {
+            (
+                fix["control"].as_str().unwrap(),
+                fix["grant"].as_str().unwrap(),
+                fix["opens"]["members"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    // RXA lacks only the version for lookups; RXB only the card for sync
+    assert_eq!(fixes, [("tls-versions", "lookup", 1), ("cards", "sync", 1)]);
+}
+
+#[test]
+fn impact_looks_ahead_to_the_day_of_enforcement() {
+    let stage = three();
+    let policies = stage.path("policies");
+    let done = portcullis(&stage, &["policy", "impact", argument(&policies), "--at", "2027-04-01", "--json"]);
+    assert_eq!(done.status.code(), Some(1), "{}", text(&done.stderr));
+    let impact = json(&done);
+    // the control over the chain decides from that day on; its verdict is what it was
+    assert_eq!(impact["grants"][0]["lost"]["members"], 2);
+    assert_eq!(impact["sets"]["before"], impact["sets"]["now"]);
+    let over = portcullis(&stage, &["policy", "impact", argument(&policies), "--at", "2020-01-01"]);
+    assert_eq!(over.status.code(), Some(1));
+    assert!(text(&over.stderr).contains("--at looks ahead"), "{}", text(&over.stderr));
+}
+
+#[test]
+fn a_fact_that_nobody_collected_is_told_as_that() {
+    let stage = three();
+    let new = changed(
+        &stage,
+        "require: { tls.name_matches: true }",
+        "require: { tls.name_matches: true, kerberos.preauth_required: true }",
+    );
+    let done = portcullis(&stage, &["policy", "impact", argument(&new), "--member", "RXC"]);
+    let told = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(1), "{told}");
+    assert!(told.contains("`--against live` asks the members now"), "{told}");
+    // its directory does not answer: everything is unknown by both sets then, and nothing is kept
+    let live = portcullis(
+        &stage,
+        &["policy", "impact", argument(&new), "--member", "RXC", "--against", "live", "--json"],
+    );
+    assert_eq!(live.status.code(), Some(0), "{}", text(&live.stderr));
+    let impact = json(&live);
+    assert!(impact["controls"].as_array().unwrap().iter().all(|c| c["not_collected"] == 0), "{impact:#}");
+    let unknown = portcullis(&stage, &["policy", "impact", argument(&new), "--member", "RXZ"]);
+    assert!(text(&unknown.stderr).contains("there is no member RXZ"), "{}", text(&unknown.stderr));
+}
+
+#[test]
+fn a_set_with_faults_is_not_tried() {
+    let stage = three();
+    let new = changed(&stage, "severity: critical", "severity: criticle");
+    let done = portcullis(&stage, &["policy", "impact", argument(&new)]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(text(&done.stdout).contains("did you mean `critical`?"), "{}", text(&done.stdout));
+    let done = portcullis(&stage, &["policy", "diff", argument(&new), argument(&stage.path("policies"))]);
+    assert_eq!(done.status.code(), Some(2));
+}
+
+#[test]
+fn difference_is_by_control_and_value() {
+    let stage = stage("");
+    let policies = stage.path("policies");
+    let new = changed(&stage, "severity: critical", "severity: high");
+    let done = portcullis(&stage, &["policy", "diff", argument(&policies), argument(&new)]);
+    let told = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("changed Control tls-versions: TLS 1.2 and later only (controls.yaml:3:"),
+        "{told}"
+    );
+    assert!(told.contains("  severity: critical -> high\n"), "{told}");
+    let same = portcullis(&stage, &["policy", "diff", argument(&policies), argument(&policies)]);
+    assert_eq!((same.status.code(), text(&same.stdout).trim()), (Some(0), "nothing differs"));
+}
+
+#[test]
+fn a_verdict_is_taken_apart() {
+    let stage = three();
+    let explain = |arguments: &[&str]| {
+        let done = portcullis(&stage, &[&["policy", "explain", "--member", "RXA"], arguments].concat());
+        (done.status.code(), format!("{}{}", text(&done.stdout), text(&done.stderr)))
+    };
+    let (code, told) = explain(&["tls-versions"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("it denies lookup and sync"), "{told}");
+    assert!(told.contains("no  tls.versions: [tls1.0]; asked: at least tls1.2  [controls.yaml:"), "{told}");
+    let (code, told) = explain(&["names"]);
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.contains("?   tls.name_matches: our account may not read it; asked: true"), "{told}");
+    let (code, told) = explain(&["cards"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("records  3 of users judged, 2 fail, 0 borne"), "{told}");
+    assert!(told.contains("the record mabel.okoro"), "{told}");
+    let (code, told) = explain(&["cards", "--object", "WITH.CARD"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("yes users.card: true; asked: true"), "{told}");
+    let (code, told) = explain(&["cards", "--object", "nobody"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("no record of `users` has the name or DN `nobody`"), "{told}");
+    let (code, told) = explain(&["card"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("did you mean `cards`?"), "{told}");
+    let never = portcullis(&stage, &["policy", "explain", "--member", "RXD", "cards"]);
+    assert_eq!(never.status.code(), Some(2));
+    assert!(text(&never.stderr).contains("run `portcullis assess RXD`"), "{}", text(&never.stderr));
+}
