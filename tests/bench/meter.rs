@@ -26,6 +26,12 @@ pub fn peak_kib() -> f64 {
     status_kib("/proc/self/status", "VmHWM:")
 }
 
+/// The same of another process.
+#[allow(dead_code, reason = "not every benchmark measures another process")]
+pub fn peak_of_kib(pid: u32) -> f64 {
+    status_kib(&format!("/proc/{pid}/status"), "VmHWM:")
+}
+
 /// Begins to measure the peak anew.
 #[allow(dead_code, reason = "not every benchmark measures itself")]
 pub fn forget_peak() {

@@ -12,6 +12,7 @@
 )]
 
 mod domain;
+mod impact;
 mod measure;
 #[path = "../meter.rs"]
 mod meter;
@@ -35,9 +36,12 @@ use crate::measure::Measured;
 
 const HELP: &str = "\
 usage: cargo bench --bench assess -- [--people N] [--rounds R]
+       cargo bench --bench assess -- --impact
 
   --people N   people of the largest domain (default 100000); it has 6 computers for 10 people and 15 groups for 100
   --rounds R   how often the largest one is assessed and asked by ldapsearch (default 3); the median is shown
+
+  --impact     record 1,565 members with half a million people, and show what `policy impact` takes over them
 
 Needs ldapsearch (Debian: ldap-utils).";
 
@@ -54,6 +58,11 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["--serve", people, folder] => serve(people.parse().unwrap(), Path::new(folder)),
         ["--measure", port, folder] => measure::run(port.parse().unwrap(), Path::new(folder)),
+        ["--impact"] => {
+            let folder = tempfile::tempdir().unwrap();
+            certificates(folder.path());
+            impact::run(folder.path(), 3);
+        }
         options => match settings(options) {
             Some((people, rounds)) => compare(people, rounds),
             None => println!("{HELP}"),

@@ -93,7 +93,8 @@ pub fn run(port: u16, folder: &Path) {
     );
 }
 
-fn member(ods: OdsCode, port: u16, folder: &Path, clock: &Clock) -> Member {
+/// A member whose directory is at `port`.
+pub fn member(ods: OdsCode, port: u16, folder: &Path, clock: &Clock) -> Member {
     Member {
         ods,
         name: "Bench".to_owned(),
