@@ -127,7 +127,7 @@ fn users(parameter: &str, all: &BTreeMap<Key, Item>) -> Vec<String> {
 
 fn items(sources: &[Source]) -> BTreeMap<Key, Item> {
     let mut all = BTreeMap::new();
-    for node in sources.iter().filter_map(|source| source.documents().ok()).flatten() {
+    for node in sources.iter().flat_map(|source| source.documents().0) {
         let Some(kind) = entry(&node, "kind").and_then(Node::scalar) else { continue };
         let Some((_, kind)) = KINDS.into_iter().find(|(written, _)| *written == kind) else { continue };
         let several = match kind {

@@ -72,22 +72,18 @@ impl PolicySet {
         for source in sources {
             let lines = source.text.lines().map(str::to_owned).collect();
             set.sources.insert(source.name.to_string(), lines);
-            match source.documents() {
-                Ok(nodes) => {
-                    if nodes.is_empty() {
-                        let place = Place::start_of(&source.name);
-                        let fault = Fault::new(&place, "the file is empty: it holds no policy document");
-                        reader.fault(fault.hint("write one, or remove the file"));
-                    }
-                    for node in &nodes {
-                        if let Some(document) = document(&mut reader, node) {
-                            set.add(document, &mut reader);
-                        }
-                    }
-                }
-                Err(faults) => {
-                    set.unread.get_or_insert_with(|| source.name.to_string());
-                    faults.into_iter().for_each(|fault| reader.fault(fault));
+            let (nodes, faults) = source.documents();
+            if !faults.is_empty() {
+                set.unread.get_or_insert_with(|| source.name.to_string());
+            } else if nodes.is_empty() {
+                let place = Place::start_of(&source.name);
+                let fault = Fault::new(&place, "the file is empty: it holds no policy document");
+                reader.fault(fault.hint("write one, or remove the file"));
+            }
+            faults.into_iter().for_each(|fault| reader.fault(fault));
+            for node in &nodes {
+                if let Some(document) = document(&mut reader, node) {
+                    set.add(document, &mut reader);
                 }
             }
         }

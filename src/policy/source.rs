@@ -12,6 +12,8 @@ use serde_yaml::{DuplicateKeyPolicy, Location, Spanned};
 use crate::policy::fault::{Fault, Place, Placed};
 use crate::policy::yaml;
 
+/// Of a file that is no YAML, so many documents are read one by one.
+const PARTS_MAX: usize = 64;
 /// No document nests deeper.
 const DEPTH_MAX: usize = 48;
 
@@ -80,25 +82,71 @@ impl Source {
         self.text.lines().nth(index).unwrap_or("")
     }
 
-    /// The documents of the file; empty documents are left out.
-    ///
-    /// # Errors
-    /// Text that is no YAML, and keys that stand twice in one map.
-    pub fn documents(&self) -> Result<Vec<Node>, Vec<Fault>> {
+    /// The documents of the file, and what is wrong with it: text that is no YAML, and keys that stand twice in one map. Empty documents
+    /// are left out. A document that is no YAML hides none of the others; what came with a fault must not be used for anything but to
+    /// find more faults.
+    pub fn documents(&self) -> (Vec<Node>, Vec<Fault>) {
         if let Some(fault) = self.too_deep() {
-            return Err(vec![fault]);
+            return (Vec::new(), vec![fault]);
         }
+        let mut faults = Vec::new();
+        let raw = match self.parse(&self.text) {
+            Ok(raw) => raw,
+            Err(fault) => {
+                let mut raw = Vec::new();
+                for part in self.parts() {
+                    match self.parse(&part) {
+                        Ok(more) => raw.extend(more),
+                        Err(fault) => faults.push(fault),
+                    }
+                }
+                // one document, or what only shows in the whole, such as too many of them
+                if faults.is_empty() {
+                    faults.push(fault);
+                }
+                raw
+            }
+        };
+        let nodes = raw.into_iter().map(|raw| self.node(raw, &mut faults)).collect();
+        (nodes, faults)
+    }
+
+    fn parse(&self, text: &str) -> Result<Vec<Raw>, Fault> {
         let options = serde_yaml::options! {
             duplicate_keys: DuplicateKeyPolicy::PassThrough,
             strict_booleans: true,
             with_snippet: false,
             budget: serde_yaml::budget! { max_depth: DEPTH_MAX },
         };
-        let raw: Vec<Raw> = serde_yaml::from_multiple_with_options(&self.text, options)
-            .map_err(|error| vec![self.syntax_fault(&error)])?;
-        let mut faults = Vec::new();
-        let nodes = raw.into_iter().map(|raw| self.node(raw, &mut faults)).collect();
-        if faults.is_empty() { Ok(nodes) } else { Err(faults) }
+        serde_yaml::from_multiple_with_options(text, options).map_err(|error| self.syntax_fault(&error))
+    }
+
+    /// The whole text once for each document, with everything blank that is another's, so that places stay what they are.
+    fn parts(&self) -> Vec<String> {
+        let mut starts = vec![0];
+        let mut at = 0;
+        for line in self.text.split_inclusive('\n') {
+            let marker = line
+                .strip_prefix("---")
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']));
+            if marker && at > 0 {
+                starts.push(at);
+            }
+            at += line.len();
+        }
+        if starts.len() == 1 {
+            return Vec::new();
+        }
+        starts.push(self.text.len());
+        let ends = starts.iter().skip(1);
+        let blank =
+            |text: &str| text.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect::<String>();
+        let whole = |from: usize, to: usize| {
+            let (before, rest) = self.text.split_at(from);
+            let (mine, after) = rest.split_at(to - from);
+            [&blank(before), mine, &blank(after)].concat()
+        };
+        starts.iter().zip(ends).take(PARTS_MAX).map(|(from, to)| whole(*from, *to)).collect()
     }
 
     /// A fault when brackets nest deeper than any document needs: the parser is spared them.
@@ -292,7 +340,9 @@ mod tests {
     use super::*;
 
     fn one(text: &str) -> Node {
-        Source::inline("a.yaml", text).documents().unwrap().remove(0)
+        let (mut nodes, faults) = Source::inline("a.yaml", text).documents();
+        assert_eq!(faults, []);
+        nodes.remove(0)
     }
 
     #[test]
@@ -316,7 +366,7 @@ mod tests {
 
     #[test]
     fn duplicate_keys_are_all_found() {
-        let faults = Source::inline("a.yaml", "a: 1\na: 2\nb: {c: 1, c: 2}\n").documents().unwrap_err();
+        let faults = Source::inline("a.yaml", "a: 1\na: 2\nb: {c: 1, c: 2}\n").documents().1;
         let places: Vec<_> = faults.iter().map(|f| (f.place.line, f.place.column)).collect();
         assert_eq!(places, [(2, 1), (3, 11)]);
     }
@@ -324,19 +374,29 @@ mod tests {
     #[test]
     fn broken_yaml_is_a_fault_with_a_place() {
         for text in ["a: [1, 2\n", "a: 'x\n", "a: b: c\n", "a: *x\n"] {
-            let faults = Source::inline("a.yaml", text).documents().unwrap_err();
+            let faults = Source::inline("a.yaml", text).documents().1;
             assert!(faults[0].place.line >= 1, "{faults:?}");
             println!("{text:?} -> {}", faults[0]);
         }
-        let nested = Source::inline("a.yaml", &format!("a: {}{}\n", "[".repeat(60), "]".repeat(60)))
-            .documents()
-            .unwrap_err();
+        let nested =
+            Source::inline("a.yaml", &format!("a: {}{}\n", "[".repeat(60), "]".repeat(60))).documents().1;
         assert!(nested[0].message.starts_with("this is too much for one file: it nests"), "{}", nested[0]);
         let many = format!("a: [{}]\n", "0,".repeat(300_000));
-        let many = Source::inline("a.yaml", &many).documents().unwrap_err();
+        let many = Source::inline("a.yaml", &many).documents().1;
         assert!(many[0].message.contains(" values and more") && many[0].hint.is_some(), "{}", many[0]);
         let deep = "[".repeat(100_000);
-        assert!(Source::inline("a.yaml", &deep).documents().is_err());
-        assert_eq!(Source::inline("a.yaml", "---\n---\n# nothing\n").documents().unwrap(), []);
+        assert!(!Source::inline("a.yaml", &deep).documents().1.is_empty());
+        assert_eq!(Source::inline("a.yaml", "---\n---\n# nothing\n").documents(), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_broken_document_hides_no_other() {
+        let text = "a: ü\na: 2\n---\nb: 'x\nc: 1\n---\nd: {e: 1, e: 2}\n--- # the last\nf: [1\n";
+        let (nodes, faults) = Source::inline("a.yaml", text).documents();
+        assert_eq!(nodes.len(), 2);
+        assert_eq!(nodes[1].at.line, 7);
+        let lines: Vec<u32> = faults.iter().map(|fault| fault.place.line).collect();
+        assert_eq!(lines.len(), 4, "{faults:?}");
+        assert!(lines.contains(&2) && lines.contains(&7), "{faults:?}");
     }
 }
