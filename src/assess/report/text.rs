@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use crate::ambient::text::printable;
 use crate::assess::report::count::failing;
 use crate::assess::report::history::moment;
 use crate::assess::report::page::Page;
 use crate::assess::report::trend::{Movement, Trend};
-use crate::assess::report::words::{self, printable};
+use crate::assess::report::words;
 use crate::baseline::assessment::{Assessment, Finding, Verdict};
 use crate::policy::terms::Stage;
 
@@ -168,7 +169,7 @@ fn body(out: &mut String, finding: &Finding, page: &Page<'_>, colour: bool) -> s
         paint(word, code, colour),
         finding.control,
         finding.severity,
-        finding.title
+        printable(&finding.title)
     )?;
     for line in words::rests(finding, page.assessment) {
         writeln!(out, "  {line}")?;
@@ -186,10 +187,12 @@ fn body(out: &mut String, finding: &Finding, page: &Page<'_>, colour: bool) -> s
         writeln!(out, "  since {}", moment(*since))?;
     }
     for reason in finding.explanation.iter().take(OFFENDERS) {
-        writeln!(out, "  {}: found {}, required {}", reason.fact, reason.found, reason.required)?;
+        let (found, required) = (printable(&reason.found), printable(&reason.required));
+        writeln!(out, "  {}: found {found}, required {required}", reason.fact)?;
     }
     if let Some(note) = &finding.exception {
-        writeln!(out, "  set aside until {} by {}: {}", moment(note.until), note.approver, note.reason)?;
+        let (approver, reason) = (printable(&note.approver), printable(&note.reason));
+        writeln!(out, "  set aside until {} by {approver}: {reason}", moment(note.until))?;
     }
     if !finding.offenders.is_empty() {
         writeln!(out, "  {} of {} offend:", failing(finding), finding.judged)?;
@@ -208,7 +211,7 @@ fn body(out: &mut String, finding: &Finding, page: &Page<'_>, colour: bool) -> s
         }
     }
     for line in finding.fix.trim().lines() {
-        writeln!(out, "  fix: {line}")?;
+        writeln!(out, "  fix: {}", printable(line))?;
     }
     Ok(())
 }

@@ -168,13 +168,3 @@ pub fn change(change: &Change) -> String {
     let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
     format!("{}{notes}", change.control)
 }
-
-/// What a directory sent must not steer a terminal or turn a line around: control characters, and those that say which way text runs or take
-/// no room, are shown as what they are not.
-pub fn printable(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
-}
