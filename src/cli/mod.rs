@@ -14,6 +14,7 @@ pub mod context;
 pub mod exception;
 pub mod failure;
 pub mod gate;
+pub mod input;
 pub mod live;
 pub mod member;
 pub mod policy;
