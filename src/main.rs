@@ -12,7 +12,8 @@ fn main() -> ExitCode {
         Ok(answer) => answer.into(),
         Err(failure) => {
             // nowhere to report that standard error is closed
-            let _ = writeln!(std::io::stderr().lock(), "portcullis: {}", printable_lines(&failure.to_string()));
+            let _ =
+                writeln!(std::io::stderr().lock(), "portcullis: {}", printable_lines(&failure.to_string()));
             failure.answer.into()
         }
     }
