@@ -169,7 +169,8 @@ fn test(folder: &Path, context: &Context) -> Result<Answer, Failure> {
     let trial = match trial::run(&set) {
         Ok(trial) => trial,
         Err(faults) => {
-            context.print_coloured(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
+            context
+                .print_coloured(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
             return Ok(Answer::No);
         }
     };
@@ -331,7 +332,15 @@ fn facts(set: &PolicySet, context: &Context) -> Result<Answer, Failure> {
     context.print(&lines, |lines| {
         lines
             .iter()
-            .map(|l| format!("{:<40} {:<24} {:<30} {}\n", l.fact, l.kind, printable(&l.source), printable(&l.title)))
+            .map(|l| {
+                format!(
+                    "{:<40} {:<24} {:<30} {}\n",
+                    l.fact,
+                    l.kind,
+                    printable(&l.source),
+                    printable(&l.title)
+                )
+            })
             .collect()
     })?;
     Ok(Answer::Yes)

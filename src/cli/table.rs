@@ -5,8 +5,7 @@ use crate::ambient::text::printable;
 /// Rows under a heading, each column as wide as its widest cell, two blanks between; the last column is not padded. No cell
 /// can steer a terminal or begin a line of its own.
 pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
-    let rows: Vec<[String; N]> =
-        rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
     let mut widths: [usize; N] = heading.map(str::len);
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -48,7 +47,7 @@ mod tests {
     fn a_cell_stays_in_its_line() {
         let rows = [["RXA\u{1b}[2J\u{202e}\nRXB".to_owned(), "open\u{9b}".to_owned()]];
         let text = table(["member", "gate"], &rows);
-        assert_eq!(text, "member          gate\nRXA\u{fffd}[2J\u{fffd}\u{fffd}RXB  open\u{fffd}\n");
+        assert_eq!(text, "member        gate\nRXA\u{fffd}[2J\u{fffd}\u{fffd}RXB  open\u{fffd}\n");
     }
 
     #[test]

@@ -54,11 +54,16 @@ pub fn render(page: &Page<'_>) -> String {
 fn summary(page: &Page<'_>) -> Markup {
     let assessment = page.assessment;
     html! {
+        @if let Some(obstacle) = &page.obstacle {
+            p.no { (words::OBSTACLE) ": " (printable(obstacle)) "." }
+            p { (words::OBSTACLE_BELOW) "." }
+        }
         p {
             "Assessed " (moment(assessment.assessed_at)) " from evidence of " (moment(assessment.collected_at))
             ". Revision " (assessment.revision) ", maturity " (assessment.maturity) " of 5, score "
             (assessment.score) " of 1000."
         }
+        p { "Evidence: " (words::source(&page.source)) "." }
         table {
             tr { th { "Grant" } th { "Would open" } th { "What denies it" } }
             @for (grant, verdict) in &assessment.grants {

@@ -50,6 +50,10 @@ pub fn ordered(assessment: &Assessment) -> Vec<&Finding> {
 
 fn head(out: &mut String, page: &Page<'_>, colour: bool) -> std::fmt::Result {
     let assessment = page.assessment;
+    if let Some(obstacle) = &page.obstacle {
+        let said = format!("{}: {}", words::OBSTACLE, printable(obstacle));
+        writeln!(out, "{}\n{}\n", paint(&said, RED, colour), words::OBSTACLE_BELOW)?;
+    }
     writeln!(
         out,
         "{} against {} {} at {}",
@@ -65,6 +69,7 @@ fn head(out: &mut String, page: &Page<'_>, colour: bool) -> std::fmt::Result {
         assessment.evidence_hash.get(..12).unwrap_or(&assessment.evidence_hash),
         moment(assessment.collected_at)
     )?;
+    writeln!(out, "{}", words::source(&page.source))?;
     for (grant, verdict) in &assessment.grants {
         let (word, code) = if verdict.would_open { ("would open", GREEN) } else { ("would not open", RED) };
         writeln!(out, "  {:<7} {}", grant.as_str(), paint(word, code, colour))?;

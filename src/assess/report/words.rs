@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use crate::assess::report::closings::{Because, Closing};
 use crate::assess::report::first::{Opens, Step, Todo};
 use crate::assess::report::history::moment;
-use crate::assess::report::page::Page;
+use crate::assess::report::page::{Page, Source};
 use crate::assess::report::trend::{Change, Trend};
 use crate::baseline::assessment::{Assessment, Denial, Finding, Stated};
 use crate::baseline::attestation::{SOON, last_day};
@@ -16,6 +16,22 @@ pub fn grants(grants: &[Grant]) -> String {
     let names: Vec<&str> = grants.iter().map(|grant| grant.as_str()).collect();
     names.join(" and ")
 }
+
+/// Who is believed to have made the evidence.
+pub fn source(source: &Source) -> String {
+    match source {
+        Source::Measured => "measured for this report".to_owned(),
+        Source::Verified { key } => format!("signature verified by key {key}"),
+        Source::Unchecked => {
+            "signature not checked: the evidence says what whoever gave it says (--verify)".to_owned()
+        }
+    }
+}
+
+/// Why there is little to see, before anything else.
+pub const OBSTACLE: &str = "THE DIRECTORY COULD NOT BE READ";
+/// What the rest of such a report is worth.
+pub const OBSTACLE_BELOW: &str = "what follows is what can be told without a logon; the rest is unknown";
 
 /// `3 objects`.
 pub fn objects(count: u64) -> String {
