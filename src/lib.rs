@@ -30,7 +30,7 @@
 //! 3   gate                                            assessments, exceptions, enrolment and time in; grants out
 //! 2   baseline                                        evidence in, assessment out
 //! 1   ldap         tls         policy                 languages: LDAP, certificates, policy documents
-//! 0   ambient      secret      telemetry              ground: clock, chance, bounds of settings; secrets; logging and metrics
+//! 0   ambient      secret      telemetry              ground: clock, chance, bounds of settings, harmless texts; secrets; logging and metrics
 //! ```
 //!
 //! # The life of a search

@@ -57,6 +57,9 @@ fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// What a machine in Azure asks for its own settings: routed to its host alone, from an address that looks like anybody's.
+const WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let special = matches!(
@@ -76,7 +79,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
             | (198, 51, 100)
             | (203, 0, 113)
     );
-    !special
+    !special && address != WIRE_SERVER
 }
 
 /// Global unicast but for what is special in it; what translates to IPv4 addresses is left out with it.
@@ -110,6 +113,8 @@ mod tests {
             "100.64.0.1",
             "169.254.169.254",
             "192.0.0.192",
+            "168.63.129.16",
+            "100.100.100.200",
             "224.0.0.1",
             "255.255.255.255",
             "198.18.0.1",
@@ -121,8 +126,15 @@ mod tests {
             "ff02::1",
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
+            "::ffff:168.63.129.16",
+            "::ffff:100.100.100.200",
             "::127.0.0.1",
             "64:ff9b::7f00:1",
+            "64:ff9b::a83f:8110",
+            "64:ff9b:1::a9fe:a9fe",
+            "2002:a83f:8110::1",
+            "2002:a9fe:a9fe::",
+            "fd20:ce::254",
             "2002:7f00:1::",
             "2001:0:7f00:1::",
             "2001:db8::1",
@@ -131,6 +143,7 @@ mod tests {
         }
         for address in [
             "8.8.8.8",
+            "168.63.129.17",
             "172.15.0.1",
             "172.32.0.1",
             "100.63.0.1",

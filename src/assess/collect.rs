@@ -12,10 +12,12 @@ use tokio::time::{Instant, timeout_at};
 use crate::ambient::clock::Clock;
 use crate::assess::attested::attested;
 use crate::assess::gathered::Gathered;
+use crate::assess::origin;
 use crate::assess::plan::{PlannedSearch, plan};
 use crate::assess::probes::access::probe as access;
 use crate::assess::probes::access::sight::Sightings;
 use crate::assess::probes::derived::Surroundings;
+use crate::assess::probes::discovery::Controllers;
 use crate::assess::probes::logon::{Session, log_on};
 use crate::assess::probes::revocation::probe as revocation;
 use crate::assess::probes::sasl::probe as sasl;
@@ -27,7 +29,6 @@ use crate::assess::target::Target;
 use crate::baseline::compile::Requirements;
 use crate::baseline::document::SCHEMA;
 use crate::baseline::facts::{Evidence, Fact};
-use crate::directory::endpoint::Endpoint;
 
 const COLLECTOR: &str = concat!("portcullis ", env!("CARGO_PKG_VERSION"));
 
@@ -45,20 +46,22 @@ pub async fn collect(
     let bound = Bound { end: Instant::now() + allotted, allotted };
     let searches = plan(requirements);
     let found = bound.of(discovery::probe(target, settings, clock)).await;
-    let (reachable, mut gathered) =
-        found.unwrap_or_else(|| (Vec::new(), discovery::failed(&bound.reason("search for controllers"))));
-    let controllers = reachable.iter().map(|c| format!("{}:{}", c.host, c.port)).collect();
+    let (found, mut gathered) = found.unwrap_or_else(|| {
+        let reason = bound.reason("search for controllers");
+        (Controllers::none(&reason), discovery::failed(&reason))
+    });
+    let controllers = found.reachable.iter().map(|c| format!("{}:{}", c.host, c.port)).collect();
     match crate::tls::client::client_config(&target.anchors, None) {
         Ok(config) => {
             let access = wants_access(requirements);
             let lists = [revocation::CONTROLLERS, revocation::CARDS]
                 .map(|collection| requirements.probes.iter().any(|name| revocation::finds(name, collection)));
-            let ways =
-                Ways { target, reachable: &reachable, config: &config, settings, clock, access, lists };
+            let ways = Ways { target, controllers: &found, config: &config, settings, clock, access, lists };
             gathered.absorb(pass(&ways, &searches, bound, at).await);
         }
         Err(error) => gathered.absorb(unread(&searches, &error.to_string())),
     }
+    origin::note(&mut gathered, target);
     let (stated, attestations) = attested(&requirements.statements, &target.stated, &target.member, at);
     gathered.absorb(stated);
     note_what_nothing_found(requirements, &mut gathered);
@@ -107,7 +110,7 @@ fn short(name: &str) -> String {
 #[derive(Clone, Copy)]
 struct Ways<'a> {
     target: &'a Target,
-    reachable: &'a [Endpoint],
+    controllers: &'a Controllers,
     config: &'a Arc<ClientConfig>,
     settings: &'a Settings,
     clock: &'a Clock,
@@ -152,7 +155,7 @@ impl Bound {
 }
 
 async fn pass(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: OffsetDateTime) -> Gathered {
-    let Ways { target, reachable, config, settings, clock, .. } = *ways;
+    let Ways { target, controllers: Controllers { reachable, .. }, config, settings, clock, .. } = *ways;
     let tls_names: Vec<&str> = tls::NAMES.into_iter().chain(tls::CERTIFICATE_FACTS).collect();
     // the probes without a logon wait on the network, not on each other
     let (tls_facts, ldap_facts, card_facts, agreement, lists, reading) = tokio::join!(
@@ -180,7 +183,9 @@ async fn pass(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
 
 /// The revocation lists of the controllers' certificates.
 async fn controllers_lists(ways: &Ways<'_>, bound: Bound) -> Gathered {
-    let Ways { target, reachable, settings, clock, lists: [wanted, _], .. } = *ways;
+    let Ways {
+        target, controllers: Controllers { reachable, .. }, settings, clock, lists: [wanted, _], ..
+    } = *ways;
     if !wanted {
         return Gathered::default();
     }
@@ -214,13 +219,14 @@ async fn authorities(session: &mut Session, ways: &Ways<'_>, bound: Bound) -> Op
 
 /// Everything that needs our own account.
 async fn read(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: OffsetDateTime) -> Gathered {
-    let Ways { target, reachable, config, settings, clock, .. } = *ways;
-    let mut session = match bound.of(log_on(target, reachable, config, settings)).await {
+    let Ways { target, controllers, config, settings, clock, .. } = *ways;
+    let reachable = &controllers.reachable;
+    let mut session = match bound.of(log_on(target, controllers, config, settings)).await {
         Some(Ok(session)) => session,
         Some(Err(reason)) => return without_session(ways, searches, bound, &reason).await,
         None => return without_session(ways, searches, bound, &bound.reason("logon")).await,
     };
-    let account = session.account.name.clone();
+    let (account, sid) = (session.account.name.clone(), session.domain_sid.clone());
     let pool = authorities(&mut session, ways, bound).await;
     // the reading does not wait for those that ask on connections of their own
     let (mut gathered, kerberos, sasl, lists) = tokio::join!(
@@ -236,6 +242,7 @@ async fn read(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
     for facts in [kerberos, sasl, lists] {
         gathered.absorb(facts);
     }
+    origin::note_sid(&mut gathered, sid.as_deref());
     // a controller that hangs by now is left without a word
     let _ = bound.of(session.directory.unbind()).await;
     gathered
@@ -337,6 +344,7 @@ async fn without_session(
 
 fn unread(searches: &[PlannedSearch], reason: &str) -> Gathered {
     let mut gathered = directory::without_connection(searches, reason);
+    origin::note_obstacle(&mut gathered, reason);
     gathered.absorb(rights::without_connection(reason));
     gathered.absorb(access::failed(reason).0);
     gathered.set("canary.readable", Fact::Failed(reason.to_owned()));

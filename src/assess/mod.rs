@@ -10,6 +10,7 @@ pub mod gathered;
 pub mod impact;
 pub mod judge;
 pub mod metrics;
+pub mod origin;
 pub mod plan;
 pub mod probes;
 pub mod report;

@@ -4,10 +4,12 @@
 //! a statement that the policies word anew must be signed anew.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use time::{Duration, OffsetDateTime};
 
+use crate::baseline::strict::Object;
 use crate::policy::documents::Statement;
-use crate::policy::signature::{hex, unhex, verify};
+use crate::policy::signature::{hex, is_weak, unhex, verify};
 use crate::policy::terms::OdsCode;
 
 /// What is signed begins with this, so that no signature made for something else is one of an attestation.
@@ -116,7 +118,7 @@ impl Attestation {
     /// # Errors
     /// Not JSON of this shape; texts that are empty, too long or would steer a terminal.
     pub fn from_json(bytes: &[u8]) -> Result<Attestation, Problem> {
-        let read: Attestation =
+        let Object::<Attestation>(read) =
             serde_json::from_slice(bytes).map_err(|error| Problem::Unreadable(error.to_string()))?;
         let read = Attestation { unregistered: false, ..read };
         match read.fault() {
@@ -222,10 +224,17 @@ pub fn last_day(until: OffsetDateTime) -> String {
     day(until.checked_sub(Duration::SECOND).unwrap_or(until))
 }
 
-/// A public key as 32 bytes; none when the hex is not one in lower case.
+/// A public key as 32 bytes; none when the hex is not one in lower case, or it is one for which anybody can sign.
 pub fn public_key(text: &str) -> Option<Vec<u8>> {
     let bytes = unhex(text).filter(|bytes| bytes.len() == KEY_BYTES)?;
-    (hex(&bytes) == text).then_some(bytes)
+    (hex(&bytes) == text && !is_weak(&bytes)).then_some(bytes)
+}
+
+/// What two people read to each other to make sure that they mean the same key: 16 bytes of its SHA-256, in fours.
+pub fn fingerprint(key: &[u8]) -> String {
+    let digest = hex(&Sha256::digest(key));
+    let digits: Vec<char> = digest.chars().take(32).collect();
+    digits.chunks(4).map(|four| four.iter().collect::<String>()).collect::<Vec<_>>().join(" ")
 }
 
 fn day(at: OffsetDateTime) -> String {

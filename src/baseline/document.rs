@@ -15,9 +15,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
-use crate::baseline::fact::{Fact, Record};
+use crate::baseline::fact::Fact;
 use crate::baseline::facts::{Collection, Evidence, EvidenceError, Facts, hex};
 use crate::baseline::records::{RecordRef, Records};
+use crate::baseline::strict::{Object, Unique};
 use crate::baseline::value::Value;
 
 /// The version of the evidence document that this program writes.
@@ -28,6 +29,8 @@ const NAMING: u32 = 1;
 const MISSING: &str = "missing";
 /// Bytes that are hashed at once.
 const CHUNK: usize = 64 << 10;
+/// Facts that the records of one collection may have: each costs room in every block of them.
+const NAMES_MAX: usize = 1_000;
 
 impl Evidence {
     /// SHA-256 over the canonical JSON of everything but `hash` and `signature`, lower-case hex.
@@ -70,8 +73,8 @@ impl Evidence {
     }
 }
 
-fn checked(read: serde_json::Result<Evidence>) -> Result<Evidence, EvidenceError> {
-    let evidence = read.map_err(|error| EvidenceError::Unreadable(error.to_string()))?;
+fn checked(read: serde_json::Result<Object<Evidence>>) -> Result<Evidence, EvidenceError> {
+    let Object(evidence) = read.map_err(|error| EvidenceError::Unreadable(error.to_string()))?;
     if !(NAMING..=SCHEMA).contains(&evidence.schema) {
         return Err(EvidenceError::Schema(evidence.schema));
     }
@@ -240,8 +243,11 @@ impl<'de> Deserialize<'de> for Records {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Records, A::Error> {
                 let mut records = Records::default();
-                while let Some(record) = list.next_element::<Record>()? {
+                while let Some(Unique(record)) = list.next_element::<Unique<Fact>>()? {
                     records.push(record);
+                    if records.names().len() > NAMES_MAX {
+                        return Err(A::Error::custom(format!("records with more than {NAMES_MAX} facts")));
+                    }
                 }
                 records.shrink();
                 Ok(records)
@@ -271,7 +277,7 @@ impl<'de> Visitor<'de> for CollectionVisitor {
         while let Some(key) = map.next_key::<String>()? {
             match (key.as_str(), &names) {
                 ("complete", _) if complete.is_none() => complete = Some(map.next_value()?),
-                ("facts", None) if records.is_none() => names = Some(map.next_value()?),
+                ("facts", None) if records.is_none() => names = Some(different(map.next_value()?)?),
                 ("rows", Some(names)) if records.is_none() => {
                     records = Some(map.next_value_seed(RowsSeed(names))?);
                 }
@@ -284,6 +290,18 @@ impl<'de> Visitor<'de> for CollectionVisitor {
             (None, _) => Err(A::Error::missing_field("complete")),
             (_, None) => Err(A::Error::missing_field("rows")),
         }
+    }
+}
+
+/// The names of a table's facts: each once, and not more than a table may have.
+fn different<E: serde::de::Error>(names: Vec<String>) -> Result<Vec<String>, E> {
+    if names.len() > NAMES_MAX {
+        return Err(E::custom(format!("records with more than {NAMES_MAX} facts")));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    match names.iter().find(|name| !seen.insert(*name)) {
+        Some(name) => Err(E::custom(format!("the fact `{name}` stands twice"))),
+        None => Ok(names),
     }
 }
 
@@ -474,6 +492,56 @@ mod tests {
         ] {
             let error = refused(collection);
             assert!(error.contains(said), "{collection}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_and_a_list_for_an_object_are_refused_with_their_place() {
+        let mut evidence = Evidence::from_json(old().as_bytes()).unwrap();
+        evidence.schema = SCHEMA;
+        let now = String::from_utf8(evidence.sealed().to_json()).unwrap();
+        for (from, to, said) in [
+            (r#""name":"hidden""#, r#""name":"hidden","name":"hidden""#, "`name` stands twice"),
+            (r#""domain":{"#, r#""domain":{},"domain":{"#, "`domain` stands twice"),
+            (
+                r#""users":{"#,
+                r#""users":{"complete":true,"facts":[],"rows":[]},"users":{"#,
+                "`users` stands twice",
+            ),
+            (r#""schema":2"#, r#""schema":2,"schema":2"#, "duplicate field `schema`"),
+            (r#""facts":["dn","enabled""#, r#""facts":["dn","dn""#, "`dn` stands twice"),
+            (
+                r#""provenance":[]"#,
+                r#""provenance":[["f","b","c","2026-11-24T12:00:00Z",1,1,1,1,false]]"#,
+                "expected an object",
+            ),
+            (r#""attestations":[]"#, r#""attestations":[["RXA"]]"#, "expected an object"),
+            (r#""domain":{"#, r#""domain":[],"d":{"#, "expected an object"),
+        ] {
+            let text = now.replacen(from, to, 1);
+            assert_ne!(text, now, "{from}");
+            let refused = Evidence::from_json(text.as_bytes()).unwrap_err().to_string();
+            assert!(refused.contains(said) && refused.contains("at line 1 column "), "{refused}");
+        }
+        let twice = old().replace(r#""mail":"absent""#, r#""mail":"absent","mail":"hidden""#);
+        let refused = Evidence::from_json(twice.as_bytes()).unwrap_err().to_string();
+        assert!(refused.contains("`mail` stands twice at line 1 column "), "{refused}");
+        let list = Evidence::from_json(br#"[2,"RXA","2026-11-24T12:00:00Z"]"#).unwrap_err().to_string();
+        assert!(list.contains("expected an object at line 1 column "), "{list}");
+        let facts = now.replace(r#""facts":{"records":{"#, r#""facts":[{"records":{"#);
+        let refused = Evidence::from_json(facts.as_bytes()).unwrap_err().to_string();
+        assert!(refused.contains("expected an object at line 1 column "), "{refused}");
+    }
+
+    #[test]
+    fn records_have_so_many_facts_and_no_more() {
+        let names: Vec<String> = (0..=NAMES_MAX).map(|n| format!("\"f{n}\"")).collect();
+        let table = format!(r#"{{"complete":true,"facts":[{}],"rows":[]}}"#, names.join(","));
+        let named: Vec<String> = names.iter().map(|name| format!("{{{name}:\"absent\"}}")).collect();
+        let records = format!(r#"{{"records":[{}],"complete":true}}"#, named.join(","));
+        for text in [table, records] {
+            let refused = serde_json::from_str::<Collection>(&text).unwrap_err().to_string();
+            assert!(refused.contains("more than 1000 facts"), "{refused}");
         }
     }
 

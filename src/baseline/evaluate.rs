@@ -238,18 +238,17 @@ fn grant_verdict(rule: &GrantRule, findings: &[Finding]) -> GrantVerdict {
     GrantVerdict { would_open: denials.is_empty(), denials }
 }
 
+/// What a gate says of a finding, in logs and in the audit: names of the policy and counts. What was found is the member's alone, because
+/// it names people.
 fn denial_text(finding: &Finding) -> String {
-    let what = match (finding.verdict, finding.explanation.first()) {
-        (Verdict::Unknown, Some(first)) => format!("could not be told: {} {}", first.fact, first.found),
-        (Verdict::Unknown, None) => "could not be told".to_owned(),
-        (_, Some(first)) => {
-            let n = finding.failing - finding.excepted;
-            let who = if n > 0 { format!("{n} of {} fail: ", finding.judged) } else { String::new() };
-            format!("{who}{} is {}, required is {}", first.fact, first.found, first.required)
-        }
-        (_, None) => "fails".to_owned(),
+    let what = match (finding.verdict, finding.failing.saturating_sub(finding.excepted)) {
+        (Verdict::Unknown, _) => "could not be told".to_owned(),
+        (_, 0) => "fails".to_owned(),
+        (_, n) => format!("{n} of {} fail", finding.judged),
     };
-    format!("{} ({}) {what}", finding.control, finding.severity)
+    let fact =
+        finding.explanation.first().map(|first| format!(": {}, required is {}", first.fact, first.required));
+    format!("{} ({}) {what}{}", finding.control, finding.severity, fact.unwrap_or_default())
 }
 
 /// The lowest rung with a control that fails or is unknown; 5 when there is none.

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::baseline::attestation::Attestation;
 pub use crate::baseline::fact::{Fact, Record};
 use crate::baseline::records::Records;
+use crate::baseline::strict;
 use crate::policy::terms::OdsCode;
 
 /// Records of one kind. Every record should hold the facts `dn` and `name` (texts): offenders are told by them.
@@ -31,8 +32,10 @@ impl Collection {
 #[serde(deny_unknown_fields)]
 pub struct Facts {
     /// By first part of the fact's name: `domain`, `tls`, `kerberos`, `smartcard`, `rights`, `canary` ...
+    #[serde(deserialize_with = "strict::uniques")]
     pub records: BTreeMap<String, Record>,
     /// By name: `users`, `computers` ...
+    #[serde(deserialize_with = "strict::unique")]
     pub collections: BTreeMap<String, Collection>,
 }
 
@@ -96,9 +99,12 @@ pub struct Evidence {
     pub collector: String,
     /// Controllers asked, as `host:port`.
     pub controllers: Vec<String>,
+    #[serde(deserialize_with = "strict::object")]
     pub facts: Facts,
+    #[serde(deserialize_with = "strict::objects")]
     pub provenance: Vec<Provenance>,
     /// What the member stated, with its signatures, so that they can be checked again.
+    #[serde(deserialize_with = "strict::objects")]
     pub attestations: Vec<Attestation>,
     /// Hash of the member's evidence before this one.
     pub previous: Option<String>,
@@ -144,6 +150,12 @@ impl Evidence {
         self
     }
 
+    /// Whether its hash was signed with the private half of `public_key` (Ed25519, 32 bytes). That the hash is its own, reading it told.
+    pub fn is_signed_by(&self, public_key: &[u8]) -> bool {
+        let signature = unhex(&self.signature);
+        signature.is_some_and(|it| crate::policy::signature::verify(public_key, self.signed_bytes(), &it))
+    }
+
     /// Checks the hash, the signature by `public_key` (Ed25519, 32 bytes) and that it follows `previous` (`None`: the
     /// first document of the member).
     ///
@@ -153,8 +165,7 @@ impl Evidence {
         if self.hash != self.content_hash() {
             return Err(EvidenceError::Hash);
         }
-        let signature = unhex(&self.signature).ok_or(EvidenceError::Signature)?;
-        if !crate::policy::signature::verify(public_key, self.signed_bytes(), &signature) {
+        if !self.is_signed_by(public_key) {
             return Err(EvidenceError::Signature);
         }
         if self.previous.as_deref() != previous {

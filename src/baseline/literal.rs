@@ -10,6 +10,10 @@ use crate::policy::fields::integer;
 use crate::policy::scalar;
 use crate::policy::source::{Content, Node};
 
+/// Everything, in hundredths of a percent.
+const PERCENT_MAX: u32 = 10_000;
+/// The largest number that a policy may compare with.
+const INTEGER_MAX: u64 = 1_000_000_000_000_000;
 /// SIDs and object identifiers that have names.
 const SIDS: &[(&str, &str)] = &[
     ("everyone", "S-1-1-0"),
@@ -101,15 +105,23 @@ pub fn value(node: &Node, kind: &Type) -> Result<Value, Fault> {
             "false" => Ok(Value::Boolean(false)),
             _ => Err(wrong(format!("`{text}` is neither true nor false"), "write `true` or `false`")),
         },
-        Type::Integer => integer(text)
-            .map(Value::Integer)
-            .ok_or_else(|| wrong(format!("`{text}` is not an integer"), "write digits without a unit")),
+        Type::Integer => match integer(text) {
+            Some(number) if number.unsigned_abs() <= INTEGER_MAX => Ok(Value::Integer(number)),
+            Some(_) => Err(wrong(
+                format!("`{text}` is further than anything here is counted: it would bound nothing"),
+                "write 1000000000000000 at most",
+            )),
+            None => Err(wrong(format!("`{text}` is not an integer"), "write digits without a unit")),
+        },
         Type::Duration => {
             scalar::duration(text).map(Value::Duration).map_err(|m| wrong(m, scalar::DURATION_HINT))
         }
         Type::Percent => scalar::percent(text)
-            .map(|p| Value::Percent(i64::from(p)))
-            .map_err(|m| wrong(m, "write for example `2%`")),
+            .and_then(|p| match p > PERCENT_MAX {
+                true => Err(format!("`{text}` is more than all")),
+                false => Ok(Value::Percent(i64::from(p))),
+            })
+            .map_err(|m| wrong(m, "write for example `2%`, and 100% at most")),
         Type::Instant => scalar::instant(text)
             .map(Value::Instant)
             .map_err(|m| wrong(m, "write a date such as `2027-03-31`")),

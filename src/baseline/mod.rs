@@ -19,6 +19,7 @@ pub mod literal;
 pub mod predicate;
 pub mod records;
 pub mod stated;
+pub mod strict;
 pub mod trace;
 pub mod trial;
 pub mod truth;

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use regex::RegexBuilder;
 
-use crate::baseline::catalogue::{Catalogue, Known};
+use crate::baseline::catalogue::{Catalogue, Known, Origin};
 use crate::baseline::literal::{self, Parameters};
 use crate::baseline::predicate::{Check, Predicate, Test};
-use crate::baseline::value::{Element, Type};
+use crate::baseline::value::{Element, Type, Value};
 use crate::policy::documents::{self, Clause, Operator};
 use crate::policy::fault::{Fault, Placed};
 use crate::policy::source::{Content, Node};
@@ -109,7 +109,7 @@ impl<'a> Typing<'a> {
     ) -> Vec<Test> {
         let mut out = Vec::new();
         for test in tests {
-            match self.check(test, &known.kind) {
+            match self.check(test, &known.kind).and_then(|check| counts(check, known, &test.operand)) {
                 Ok(check) => out.push(Test {
                     fact: fact.to_owned(),
                     in_record: in_record.map(str::to_owned),
@@ -187,6 +187,20 @@ impl<'a> Typing<'a> {
             _ => Ok(vec![literal::value(node, kind)?]),
         }
     }
+}
+
+/// What a probe counts is never below zero: such a bound always holds, or never.
+fn counts(check: Check, known: &Known, operand: &Node) -> Result<Check, Fault> {
+    let below = |value: &Value| matches!(value, Value::Integer(number) if *number < 0);
+    let negative = match &check {
+        Check::AtLeast(value) | Check::AtMost(value) | Check::Is(value) | Check::IsNot(value) => below(value),
+        Check::Between(low, high) => below(low) || below(high),
+        _ => false,
+    };
+    if negative && matches!(known.origin, Origin::Probe) {
+        return Err(Fault::new(&operand.at, "this number is never below 0").hint("write 0 or more"));
+    }
+    Ok(check)
 }
 
 fn two_bounds(node: &Node) -> Fault {

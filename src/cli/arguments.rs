@@ -53,9 +53,12 @@ pub enum Command {
     /// could not be told is to be made readable, and may fail then. Then what changed since the assessment before, and whether the
     /// policies changed in between; then each finding with its fix and the day on which it closes a gate.
     ///
-    /// --json is the assessment with `first` (the steps), `closings` (finding, grant, why and when), `trend` (null without an
-    /// assessment before) and `since` (since when a control fails or is unknown). Exit code 0: every grant would open; 1: one would
-    /// not; 2: that cannot be told.
+    /// --json is the assessment with `source` (whether the evidence's signature was verified, and by which key), `obstacle` (why the
+    /// directory could not be read at all; else null), `first` (the steps), `closings` (finding, grant, why and when), `trend` (null
+    /// without an assessment before) and `since` (since when a control fails or is unknown).
+    ///
+    /// Exit code 0: every grant would open; 1: one would not; 2: that cannot be told, or the directory could not be read at all: then
+    /// the report begins with why, and what to do about it.
     Assess(assess::Assess),
     /// Measure a directory without a store or a gateway: would it be admitted?
     ///

@@ -6,17 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use time::OffsetDateTime;
 
 use crate::ambient::clock::Clock;
+use crate::ambient::text::{harmless_json, printable};
 use crate::app::gates::denied_since;
 use crate::assess::collect::collect;
 use crate::assess::error::AssessError;
 use crate::assess::judge::{compile, judge, judge_in_full};
+use crate::assess::origin::{Same, obstacle, same_domain};
 use crate::assess::report::closings::{Gates, Rules};
 use crate::assess::report::oscal::document as oscal;
-use crate::assess::report::page::Page;
-use crate::assess::report::{csv, html, text};
+use crate::assess::report::page::{Page, Source};
+use crate::assess::report::{csv, html, text, words};
 use crate::assess::run::{Assessor, sign};
 use crate::assess::settings::Settings;
 use crate::assess::target::Target;
@@ -25,7 +29,9 @@ use crate::baseline::attestation::{Attestation, Held, Registered};
 use crate::baseline::facts::Evidence;
 use crate::cli::attestation;
 use crate::cli::context::Context;
+use crate::cli::evidence::Reading;
 use crate::cli::failure::{Answer, Failure};
+use crate::cli::input;
 use crate::cli::progress::told;
 use crate::directory::endpoint::Endpoint;
 use crate::enrol::run::{self, By};
@@ -40,6 +46,8 @@ use crate::store::record::ExceptionRecord;
 
 /// How many assessments back "since when" looks.
 const HISTORY: u32 = 1000;
+/// Of the file with trust anchors.
+const ANCHORS_BYTES_MAX: u64 = 1 << 20;
 
 /// Measure a member's directory now and judge it, or judge recorded evidence again.
 #[derive(Debug, Args)]
@@ -47,8 +55,8 @@ pub struct Assess {
     /// The member to measure.
     #[arg(required_unless_present = "evidence", conflicts_with = "evidence")]
     member: Option<OdsCode>,
-    /// Judge this evidence document instead; nothing is asked of any directory and nothing is kept. Its hash is checked, its signature is not:
-    /// whoever gave the document may have written it.
+    /// Judge this evidence document instead (`-`: standard input); nothing is asked of any directory and nothing is kept. Its hash is
+    /// checked; its signature only with --verify: without it, whoever gave the document may have written it.
     #[arg(long, requires = "policy")]
     evidence: Option<PathBuf>,
     /// The policy folder to judge by, with --evidence.
@@ -57,10 +65,12 @@ pub struct Assess {
     /// The profile to judge by, with --evidence.
     #[arg(long, requires = "evidence")]
     profile: Option<String>,
-    /// An older evidence document of the same member: it is judged by the same policy, and the report says what changed since.
+    /// An older evidence document of the same member and domain: it is judged by the same policy, and the report says what changed since.
     /// A member's own report is compared with its latest kept assessment without this.
     #[arg(long, value_name = "FILE", requires = "evidence")]
     before: Option<PathBuf>,
+    #[command(flatten)]
+    reading: Reading,
     #[command(flatten)]
     output: Output,
 }
@@ -112,7 +122,7 @@ pub struct Check {
     /// Keep the evidence document in this file.
     #[arg(long, value_name = "FILE")]
     evidence: Option<PathBuf>,
-    /// The evidence document of an earlier check: it is judged by the same policy, and the report says what changed since.
+    /// The evidence document of an earlier check of the same domain: it is judged by the same policy, and the report says what changed since.
     #[arg(long, value_name = "FILE")]
     before: Option<PathBuf>,
     #[command(flatten)]
@@ -128,15 +138,26 @@ struct Output {
     /// Write OSCAL assessment results (NIST, 1.1.3, JSON) to this file, too. They name offenders: they are for the member.
     #[arg(long, value_name = "FILE")]
     oscal: Option<PathBuf>,
-    /// Print the offenders as CSV.
+    /// Print the offenders as CSV; not with --json.
     #[arg(long)]
     csv: bool,
+}
+
+impl Output {
+    /// One form only goes to standard output. `--json` stands before the command, too, where clap does not hold them against each other.
+    fn check(&self, context: &Context) -> Result<(), Failure> {
+        if self.csv && context.json {
+            return Err(Failure::could_not("--csv and --json cannot be used together: choose one"));
+        }
+        Ok(())
+    }
 }
 
 /// What a report is made of.
 struct Judged {
     set: Arc<PolicySet>,
     evidence: Evidence,
+    source: Source,
     /// Exceptions that were granted by command.
     granted: Vec<ExceptionRecord>,
     assessment: Assessment,
@@ -154,16 +175,19 @@ pub fn assess_member(member: OdsCode, context: &Context) -> Result<Answer, Failu
 
 /// `portcullis assess`.
 pub fn assess(command: Assess, context: &Context) -> Result<Answer, Failure> {
+    command.output.check(context)?;
     let judged = match (&command.member, &command.evidence, &command.policy) {
         (_, Some(evidence), Some(policy)) => {
-            let evidence = read_evidence(evidence)?;
-            context.note(
-                "the signature of the evidence was not checked: it says what whoever gave it to you says",
-            );
+            let (evidence, source) = command.reading.document(evidence, context)?;
+            if source == Source::Unchecked {
+                context.note(words::source(&source));
+            }
             // judged as of its own time, so that the same document gives the same bytes whenever it is asked
             let at = evidence.collected_at;
             let (set, profile) = (Arc::new(load(policy)?), command.profile.as_deref());
-            judged(set, profile, evidence, command.before.as_deref(), at)?
+            let before =
+                command.before.as_deref().map(|path| older(&evidence, path, &command.reading, context));
+            judged(set, profile, (evidence, source), before.transpose()?, at)?
         }
         (Some(member), _, _) => measure(member, context)?,
         _ => return Err(Failure::could_not("name a member, or --evidence FILE with --policy FOLDER")),
@@ -175,16 +199,18 @@ pub fn assess(command: Assess, context: &Context) -> Result<Answer, Failure> {
 fn judged(
     set: Arc<PolicySet>,
     profile: Option<&str>,
-    evidence: Evidence,
-    before: Option<&Path>,
+    (evidence, source): (Evidence, Source),
+    before: Option<Evidence>,
     at: OffsetDateTime,
 ) -> Result<Judged, Failure> {
     let compiled = compile(&set, profile, &evidence.member).map_err(failure)?;
-    let before = before.map(|path| older(&set, profile, &evidence, path)).transpose()?;
+    let earlier = |before: Evidence| judge(&set, profile, &before, &[], before.collected_at).map_err(failure);
+    let before = before.map(earlier).transpose()?;
     Ok(Judged {
         assessment: judge(&set, profile, &evidence, &[], at).map_err(failure)?,
         set,
         evidence,
+        source,
         granted: Vec::new(),
         before: before.into_iter().collect(),
         rules: Rules::of(&compiled),
@@ -192,14 +218,14 @@ fn judged(
     })
 }
 
-/// The assessment of evidence that is older than `evidence` and of the same member.
+/// Evidence that is older than `evidence` and of the same member and domain: `check` calls every member alike.
 fn older(
-    set: &PolicySet,
-    profile: Option<&str>,
     evidence: &Evidence,
     path: &Path,
-) -> Result<Assessment, Failure> {
-    let before = read_evidence(path)?;
+    reading: &Reading,
+    context: &Context,
+) -> Result<Evidence, Failure> {
+    let (before, _) = reading.document(path, context)?;
     let path = path.display();
     if before.member != evidence.member {
         let (of, not) = (&before.member, &evidence.member);
@@ -208,14 +234,25 @@ fn older(
     if before.collected_at > evidence.collected_at {
         return Err(Failure::refused(format!("{path} is newer than what it is to be compared with")));
     }
-    judge(set, profile, &before, &[], before.collected_at).map_err(failure)
+    match same_domain(evidence, &before) {
+        Same::Yes => {}
+        Same::No(now, then) => {
+            return Err(Failure::refused(format!(
+                "{path} is evidence of the domain {then}, not of {now}: compare evidence of one domain"
+            )));
+        }
+        Same::NotTold => context.note(format!(
+            "{path} or what it is compared with does not say which domain it is of: make sure that it is the same"
+        )),
+    }
+    Ok(before)
 }
 
 /// `portcullis check`.
 pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
+    command.output.check(context)?;
     let set = Arc::new(load(&command.policy)?);
-    let anchors = std::fs::read_to_string(&command.anchors)
-        .map_err(|error| Failure::could_not(format!("cannot read {}: {error}", command.anchors.display())))?;
+    let anchors = anchors(&command.anchors)?;
     let endpoint = Endpoint::parse(&command.host, command.tls_name.as_deref())
         .ok_or_else(|| Failure::could_not(format!("`{}` is not HOST or HOST:PORT", command.host)))?;
     let base = command
@@ -241,8 +278,25 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
         let file = create(path).and_then(|file| evidence.write(file));
         file.map_err(|error| Failure::could_not(format!("cannot write {}: {error}", path.display())))?;
     }
-    let judged = judged(set, profile, evidence, command.before.as_deref(), context.clock.now())?;
+    let reading = Reading::default();
+    let before = command.before.as_deref().map(|path| older(&evidence, path, &reading, context));
+    let (now, evidence) = (context.clock.now(), (evidence, Source::Measured));
+    let judged = judged(set, profile, evidence, before.transpose()?, now)?;
     show(&judged, &command.output, context)
+}
+
+/// PEM text with a certificate in it.
+fn anchors(path: &Path) -> Result<String, Failure> {
+    let text = String::from_utf8(input::read(path, ANCHORS_BYTES_MAX)?).unwrap_or_default();
+    let mut found = CertificateDer::pem_slice_iter(text.as_bytes());
+    if matches!(found.next(), Some(Ok(_))) {
+        return Ok(text);
+    }
+    let path = path.display();
+    Err(Failure::could_not(format!(
+        "{path} holds no certificate in PEM (-----BEGIN CERTIFICATE-----), so nothing could be trusted by it; a certificate in DER becomes \
+         PEM with: openssl x509 -inform der -in {path}"
+    )))
 }
 
 fn card(command: &Check) -> Option<Card> {
@@ -308,7 +362,8 @@ fn measure(member: &OdsCode, context: &Context) -> Result<Judged, Failure> {
     let compiled = compile(&set, assessment.profile.as_deref(), member).map_err(failure)?;
     let granted = store.exceptions(Some(member)).map_err(Failure::could_not)?;
     let rules = Rules::of(&compiled);
-    Ok(Judged { set, evidence, granted, assessment, before, rules, gates: Some(gates) })
+    let source = Source::Measured;
+    Ok(Judged { set, evidence, source, granted, assessment, before, rules, gates: Some(gates) })
 }
 
 /// Where the member's gates stand, and since when what denies them does.
@@ -322,23 +377,31 @@ fn gates(store: &dyn Store, member: &OdsCode) -> Result<Gates, StoreError> {
 
 fn show(judged: &Judged, output: &Output, context: &Context) -> Result<Answer, Failure> {
     let assessment = &judged.assessment;
-    let page = Page::new(assessment, &judged.before, &judged.rules, judged.gates.as_ref());
+    let (source, obstacle) = (judged.source.clone(), obstacle(&judged.evidence));
+    let could_read = obstacle.is_none();
+    if let Some(obstacle) = obstacle.as_ref().filter(|_| output.csv || context.json) {
+        context.note(format!("{}: {}", words::OBSTACLE, printable(obstacle)));
+    }
+    let page = Page::new(assessment, source, obstacle, &judged.before, &judged.rules, judged.gates.as_ref());
     if let Some(path) = &output.html {
         write(path, html::render(&page).as_bytes())?;
     }
     if let Some(path) = &output.oscal {
         let document = oscal::member(assessment, &page.closings);
-        write(path, &serde_json::to_vec_pretty(&document).map_err(Failure::could_not)?)?;
+        let json = serde_json::to_string_pretty(&document).map_err(Failure::could_not)?;
+        write(path, harmless_json(&json).as_bytes())?;
     }
     if output.csv {
         let (profile, at) = (assessment.profile.as_deref(), assessment.assessed_at);
         let all = judge_in_full(&judged.set, profile, &judged.evidence, &judged.granted, at);
-        context.line(csv::render(&all.map_err(failure)?).trim_end())?;
+        context.coloured(csv::render(&all.map_err(failure)?).trim_end())?;
+    } else if context.is_terminal() {
+        context.print_coloured(&page, |page| text::render(page, true))?;
     } else {
-        let colour = context.is_terminal();
-        context.print(&page, |page| text::render(page, colour))?;
+        context.print(&page, |page| text::render(page, false))?;
     }
-    Ok(answer(assessment))
+    // what was found without a logon is not what the directory was to be judged by
+    Ok(if could_read { answer(assessment) } else { Answer::Unknown })
 }
 
 /// Yes when every grant would open; could not tell when nothing but unknown verdicts deny.
@@ -359,12 +422,6 @@ fn load(folder: &Path) -> Result<PolicySet, Failure> {
         let shown: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Failure::could_not(format!("the policy does not check:\n{}", shown.join("\n")))
     })
-}
-
-fn read_evidence(path: &Path) -> Result<Evidence, Failure> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| Failure::could_not(format!("cannot read {}: {error}", path.display())))?;
-    Evidence::from_json(&bytes).map_err(|error| Failure::could_not(format!("{}: {error}", path.display())))
 }
 
 /// Reports and evidence name people and what is wrong with their accounts: for their owner alone.

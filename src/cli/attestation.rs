@@ -1,7 +1,7 @@
 //! `portcullis attestation`: what members state, signed, always with an end.
 
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -9,10 +9,11 @@ use serde::Serialize;
 use serde_json::json;
 use time::{Date, OffsetDateTime, Time, UtcOffset};
 
-use crate::baseline::attestation::{Attestation, DOCUMENT_BYTES_MAX, Registered, last_day};
+use crate::baseline::attestation::{Attestation, DOCUMENT_BYTES_MAX, Registered, fingerprint, last_day};
 use crate::cli::context::Context;
 use crate::cli::exception::date;
 use crate::cli::failure::{Answer, Failure};
+use crate::cli::input;
 use crate::cli::member::answer::{by, refused, standing};
 use crate::cli::table::{moment, table};
 use crate::enrol::attestations;
@@ -136,7 +137,9 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
 
 fn key(file: &Path, show: bool, context: &Context) -> Result<Answer, Failure> {
     let signer = if show { Signer::load(file) } else { Signer::make(file) }.map_err(Failure::could_not)?;
-    let answer = json!({ "file": file, "public_key": hex(signer.public_key()) });
+    let fingerprint = fingerprint(signer.public_key());
+    let answer = json!({ "file": file, "public_key": hex(signer.public_key()), "fingerprint": fingerprint });
+    context.note(format!("fingerprint {fingerprint}: read it to the officer who registers the key"));
     if !show {
         context
             .note("an officer registers this public key: portcullis member attestation-key <ODS code> <key>");
@@ -197,10 +200,7 @@ fn write(path: &Path, attestation: &Attestation) -> Result<(), Failure> {
 
 /// The attestation in a file.
 pub fn read(path: &Path) -> Result<Attestation, Failure> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(DOCUMENT_BYTES_MAX).read_to_end(&mut bytes))
-        .map_err(|error| Failure::could_not(format!("cannot read {}: {error}", path.display())))?;
+    let bytes = input::read(path, DOCUMENT_BYTES_MAX)?;
     Attestation::from_json(&bytes).map_err(|problem| {
         Failure::refused(format!(
             "{}: {problem}; give what `portcullis attestation sign` wrote",

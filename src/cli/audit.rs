@@ -7,7 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::table::{moment, table};
 use crate::secret::signing::Signer;
-use crate::store::audit::AuditRecord;
+use crate::store::audit::{AuditRecord, hex};
 use crate::store::{access, checkpoint};
 
 /// The audit chain.
@@ -40,7 +40,8 @@ fn verify(context: &Context) -> Result<Answer, Failure> {
     report.faults.extend(broken.map_err(Failure::could_not)?);
     let access = access::verify(&config.access_audit()).map_err(Failure::could_not)?;
     let whole = report.is_whole() && access.faults.is_empty();
-    let answer = json!({ "whole": whole, "audit": report, "access": access });
+    let key = hex(signer.public_key());
+    let answer = json!({ "whole": whole, "audit": report, "access": access, "signing_key": key });
     context.print(&answer, |_| {
         let mut text = format!("audit: {} records, last hash {}\n", report.records, report.head);
         text += &format!("access: {} records in {} chunks\n", access.records, access.chunks);
@@ -50,6 +51,8 @@ fn verify(context: &Context) -> Result<Answer, Failure> {
         for fault in &access.faults {
             text += &format!("access: {fault}\n");
         }
+        text +=
+            &format!("signed with key {key}: `portcullis assess --evidence FILE --verify KEY` takes it\n");
         text + if whole { "the chains are whole" } else { "a chain is broken" }
     })?;
     Ok(if whole { Answer::Yes } else { Answer::No })

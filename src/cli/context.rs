@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use serde::Serialize;
 
 use crate::ambient::clock::Clock;
+use crate::ambient::text::{harmless_json, printable_lines};
 use crate::cli::failure::Failure;
 use crate::config::file;
 use crate::config::settings::Config;
@@ -83,14 +84,29 @@ impl Context {
     ) -> Result<(), Failure> {
         if self.json {
             let json = serde_json::to_string_pretty(value).map_err(Failure::could_not)?;
-            self.line(json)
+            self.line(harmless_json(&json))
         } else {
             self.line(text(value).trim_end_matches('\n'))
         }
     }
 
-    /// Prints one text and a line end to standard output.
-    pub fn line(&self, text: impl Display) -> Result<(), Failure> {
+    /// As [`Context::print`], with a text as [`Context::coloured`] takes it.
+    pub fn print_coloured<T: Serialize + ?Sized>(
+        &self,
+        value: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        if self.json { self.print(value, text) } else { self.coloured(text(value).trim_end_matches('\n')) }
+    }
+
+    /// Prints one text and a line end to standard output. What of it steers a terminal is shown as what it is not.
+    pub fn line(&self, text: impl AsRef<str>) -> Result<(), Failure> {
+        self.coloured(printable_lines(text.as_ref()))
+    }
+
+    /// As [`Context::line`], for a text that is coloured, or whose lines end as their format demands: whoever made it made every part of
+    /// it harmless.
+    pub fn coloured(&self, text: impl Display) -> Result<(), Failure> {
         match writeln!(std::io::stdout().lock(), "{text}") {
             // whoever reads has seen enough
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
@@ -101,7 +117,7 @@ impl Context {
     /// Prints a note for the person to standard error; it is no part of the answer.
     pub fn note(&self, text: impl Display) {
         // nowhere to report that standard error is closed
-        let _ = writeln!(std::io::stderr().lock(), "{text}");
+        let _ = writeln!(std::io::stderr().lock(), "{}", printable_lines(&text.to_string()));
     }
 
     /// Whether standard error is a terminal, so that a person sees notes as they come.

@@ -2,6 +2,7 @@
 
 use clap::Subcommand;
 
+use crate::ambient::text::printable;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::live::{Gates, Live};
@@ -102,7 +103,7 @@ fn explained(gates: &[GateRecord]) -> String {
         }
         text.push('\n');
         for reason in &gate.reasons {
-            text.push_str(&format!("  {reason}\n"));
+            text.push_str(&format!("  {}\n", printable(reason)));
         }
     }
     if let Some(gate) = gates.iter().find(|gate| gate.state != "open") {

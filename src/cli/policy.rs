@@ -10,6 +10,7 @@ use clap::Subcommand;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::ambient::text::{harmless_json, printable};
 use crate::baseline::catalogue::{Catalogue, Known, Origin};
 use crate::baseline::compile::{self, Compiled};
 use crate::baseline::trial::{self, Trial};
@@ -116,7 +117,7 @@ fn sound(folder: &Path, context: &Context) -> Result<Result<PolicySet, Answer>, 
     if faults.is_empty() {
         return Ok(Ok(set));
     }
-    context.print(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
+    context.print_coloured(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
     Ok(Err(Answer::No))
 }
 
@@ -168,7 +169,8 @@ fn test(folder: &Path, context: &Context) -> Result<Answer, Failure> {
     let trial = match trial::run(&set) {
         Ok(trial) => trial,
         Err(faults) => {
-            context.print(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
+            context
+                .print_coloured(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
             return Ok(Answer::No);
         }
     };
@@ -231,7 +233,7 @@ fn list(folder: &Path, context: &Context) -> Result<Answer, Failure> {
                 theme = line.theme;
                 out.push_str(&format!("{theme}\n"));
             }
-            out.push_str(&format!("  {:<38} {:<8} {}\n", line.control, line.severity, line.title));
+            out.push_str(&format!("  {:<38} {:<8} {}\n", line.control, line.severity, printable(line.title)));
         }
         out
     })?;
@@ -281,7 +283,7 @@ fn show(id: &str, folder: &Path, context: &Context) -> Result<Answer, Failure> {
             "{} ({}{ranges})\n{}\n{rests}{never}\nWhy: {}\n\nFix:\n{}\nReferences: {}\nWritten at {}",
             control.id,
             control.severity,
-            control.title,
+            printable(&control.title),
             control.why,
             indent(&control.fix),
             references.join("; "),
@@ -330,7 +332,15 @@ fn facts(set: &PolicySet, context: &Context) -> Result<Answer, Failure> {
     context.print(&lines, |lines| {
         lines
             .iter()
-            .map(|l| format!("{:<40} {:<24} {:<30} {}\n", l.fact, l.kind, l.source, l.title))
+            .map(|l| {
+                format!(
+                    "{:<40} {:<24} {:<30} {}\n",
+                    l.fact,
+                    l.kind,
+                    printable(&l.source),
+                    printable(&l.title)
+                )
+            })
             .collect()
     })?;
     Ok(Answer::Yes)
@@ -343,14 +353,14 @@ fn print_schema(path: Option<&Path>, context: &Context) -> Result<Answer, Failur
     let names: Vec<String> =
         records.chain(catalogue.collections.values().flat_map(|f| f.keys().cloned())).collect();
     let text = serde_json::to_string_pretty(&schema(&names)).map_err(Failure::could_not)?;
-    context.line(text)?;
+    context.line(harmless_json(&text))?;
     Ok(Answer::Yes)
 }
 
 fn format(folder: &Path, only_check: bool, context: &Context) -> Result<Answer, Failure> {
     let (sources, faults) = read_folder(folder);
     if !faults.is_empty() {
-        context.print(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
+        context.print_coloured(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
         return Ok(Answer::No);
     }
     let mut changed = Vec::new();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use crate::ambient::text::Harmless;
 use crate::assess::judge::baseline_id;
 use crate::assess::report::nation::{Control, Summary};
 use crate::assess::report::oscal::document as oscal;
@@ -109,7 +110,7 @@ fn write(path: &Path, document: &impl Serialize) -> Result<(), Failure> {
     let part = PathBuf::from(part);
     let written = File::create(&part).and_then(|file| {
         let mut out = BufWriter::new(file);
-        serde_json::to_writer(&mut out, document)?;
+        document.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Harmless))?;
         out.write_all(b"\n")?;
         out.flush()?;
         std::fs::rename(&part, path)

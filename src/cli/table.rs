@@ -1,9 +1,13 @@
 //! Text tables.
 
-/// Rows under a heading, each column as wide as its widest cell, two blanks between; the last column is not padded.
+use crate::ambient::text::printable;
+
+/// Rows under a heading, each column as wide as its widest cell, two blanks between; the last column is not padded. No cell
+/// can steer a terminal or begin a line of its own.
 pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+    let rows: Vec<[String; N]> = rows.iter().map(|row| row.each_ref().map(|cell| printable(cell))).collect();
     let mut widths: [usize; N] = heading.map(str::len);
-    for row in rows {
+    for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }
@@ -17,7 +21,7 @@ pub fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String
         text.trim_end().to_owned() + "\n"
     };
     let mut text = line(&heading);
-    for row in rows {
+    for row in &rows {
         text.push_str(&line(&row.each_ref().map(String::as_str)));
     }
     text
@@ -38,6 +42,13 @@ pub fn day(at: time::OffsetDateTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cell_stays_in_its_line() {
+        let rows = [["RXA\u{1b}[2J\u{202e}\nRXB".to_owned(), "open\u{9b}".to_owned()]];
+        let text = table(["member", "gate"], &rows);
+        assert_eq!(text, "member        gate\nRXA\u{fffd}[2J\u{fffd}\u{fffd}RXB  open\u{fffd}\n");
+    }
 
     #[test]
     fn columns_line_up() {

@@ -22,6 +22,12 @@ pub fn register(store: &dyn Store, ods: &OdsCode, key: &str, by: &By<'_>) -> Res
     Ok(store.save_member(&changed, None, &by.audit("member.attestation_key", ods, detail))?)
 }
 
+/// Who else is registered with a key: what one of them signs, the other could have signed as well.
+pub fn others_with(store: &dyn Store, ods: &OdsCode, key: &str) -> Result<Vec<OdsCode>, EnrolError> {
+    let same = |member: &Member| member.ods != *ods && member.attested.key.as_deref() == Some(key);
+    Ok(store.members()?.into_iter().filter(same).map(|member| member.ods).collect())
+}
+
 /// Keeps an attestation of the member that it names, in place of the one before of its subject. It must hold now, and be signed after the
 /// one before, and after that one was withdrawn: nothing that was once replaced or taken back comes again.
 pub fn add(

@@ -22,7 +22,7 @@ pub enum EnrolError {
     #[error("{held} belongs to {owner}: take it out of the request, or let {owner} leave first")]
     Held { held: String, owner: OdsCode },
     #[error(
-        "`{0}` is no public key: write 64 hex digits in lower case, as `portcullis attestation key` prints them"
+        "`{0}` is no public key that can be relied on: write 64 hex digits in lower case, as `portcullis attestation key` prints them"
     )]
     NotAKey(String),
     #[error("{0} has left: it states nothing any more")]

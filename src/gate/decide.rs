@@ -107,7 +107,7 @@ pub struct GateOutcome {
 }
 
 /// Evidence from a clock that is further ahead than this is not relied on.
-const AHEAD_MAX: Duration = Duration::minutes(5);
+pub const AHEAD_MAX: Duration = Duration::minutes(5);
 
 /// Decides. Every doubt closes.
 ///

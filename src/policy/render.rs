@@ -3,6 +3,7 @@
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
+use crate::ambient::text::printable;
 use crate::policy::fault::Fault;
 
 /// All faults as text, one after the other, and how many there are. Colour is for terminals only.
@@ -27,10 +28,10 @@ pub fn render(faults: &[Fault], colour: bool) -> String {
 }
 
 fn one(fault: &Fault, renderer: &Renderer) -> String {
-    let message = printable(&fault.message);
+    let message = one_line(&fault.message);
     let title = Level::ERROR.primary_title(message.as_str());
-    let source = printable(&fault.source_line);
-    let path = fault.place.file.to_string();
+    let source = one_line(&fault.source_line);
+    let path = printable(&fault.place.file);
     let mut main = title.elements(Vec::<annotate_snippets::Message<'_>>::new());
     if fault.place.line > 0 {
         let line = usize::try_from(fault.place.line).unwrap_or(1);
@@ -42,7 +43,7 @@ fn one(fault: &Fault, renderer: &Renderer) -> String {
             Snippet::source(source.as_str()).line_start(line).path(path.as_str()).annotation(annotation),
         );
     }
-    let hint = fault.hint.as_deref().map(printable);
+    let hint = fault.hint.as_deref().map(one_line);
     let mut report: Vec<Group<'_>> = vec![main];
     if let Some(hint) = &hint {
         report.push(Group::with_title(Level::HELP.secondary_title(hint.as_str())));
@@ -50,9 +51,9 @@ fn one(fault: &Fault, renderer: &Renderer) -> String {
     renderer.render(&report).to_string()
 }
 
-/// Policy files are other people's text: nothing in them may steer a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+/// Policy files are other people's text: nothing in them may steer a terminal. Each character stays one, for the caret.
+fn one_line(text: &str) -> String {
+    printable(&text.replace(['\n', '\t'], " "))
 }
 
 fn byte_at(text: &str, characters: usize) -> usize {

@@ -23,8 +23,14 @@ pub fn duration(text: &str) -> Result<i64, String> {
         "" => return Err(format!("the duration `{text}` has no unit")),
         other => return Err(format!("`{other}` is no unit of time")),
     };
-    number.checked_mul(size).ok_or_else(|| format!("the duration `{text}` is too long"))
+    let seconds = number.checked_mul(size).filter(|seconds| *seconds <= DURATION_MAX);
+    seconds.ok_or_else(|| {
+        format!("the duration `{text}` is too long: 100y is the most, and nothing here lasts so long")
+    })
 }
+
+/// A hundred years: what bounds something by more bounds nothing, and a date so far away may not exist.
+const DURATION_MAX: i64 = 100 * 31_536_000;
 
 /// What to do about a duration that was refused.
 pub const DURATION_HINT: &str =
@@ -99,7 +105,10 @@ mod tests {
         assert_eq!(duration("15m"), Ok(900));
         assert_eq!(duration("2y"), Ok(63_072_000));
         assert!(duration("180").unwrap_err().contains("no unit"));
-        assert!(duration("99999999999999999d").is_err());
+        for long in ["99999999999999999d", "1000000000000000000d", "100000000000000d", "101y"] {
+            assert!(duration(long).unwrap_err().contains("too long"), "{long}");
+        }
+        assert!(duration("100y").is_ok());
         assert!(duration("-1d").is_err() && duration("").is_err() && duration("1 fortnight").is_err());
         assert_eq!(percent("2%"), Ok(200));
         assert_eq!(percent("0.5%"), Ok(50));

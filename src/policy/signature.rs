@@ -33,9 +33,28 @@ pub fn signed_bytes(hash: &str) -> Vec<u8> {
     format!("portcullis policy set {hash}").into_bytes()
 }
 
+/// The points of small order (y, little endian, without the sign of x), as [`is_weak`] explains.
+const SMALL_ORDER: [&str; 5] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
+
+/// Whether a public key proves nothing: for a point of small order anybody can make signatures that verify. A number of 2^255 - 19 or
+/// more is no way to write a point (RFC 8032 section 5.1.3).
+pub fn is_weak(public_key: &[u8]) -> bool {
+    let [first, middle @ .., last] = public_key else { return false };
+    let y = last & 0x7f;
+    let not_reduced = *first >= 0xed && middle.iter().all(|byte| *byte == 0xff) && y == 0x7f;
+    let unsigned = [&[*first], middle, &[y]].concat();
+    not_reduced || SMALL_ORDER.contains(&hex(&unsigned).as_str())
+}
+
 /// Whether `signature` over `bytes` was made with the private half of `public_key` (32 bytes).
 pub fn verify(public_key: &[u8], bytes: &[u8], signature: &[u8]) -> bool {
-    UnparsedPublicKey::new(&ED25519, public_key).verify(bytes, signature).is_ok()
+    !is_weak(public_key) && UnparsedPublicKey::new(&ED25519, public_key).verify(bytes, signature).is_ok()
 }
 
 /// Bytes as lower-case hex.
@@ -58,4 +77,32 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
             _ => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_for_which_anybody_can_sign_verifies_nothing() {
+        // the identity as key and as commitment, and zero: fits every text
+        let mut identity = vec![1];
+        identity.extend([0; 31]);
+        let forged = [identity.clone(), vec![0; 32]].concat();
+        assert!(UnparsedPublicKey::new(&ED25519, &identity).verify(b"anything", &forged).is_ok());
+        assert!(!verify(&identity, b"anything", &forged));
+        let with = |first: u8, rest: u8, last: u8| [vec![first], vec![rest; 30], vec![last]].concat();
+        for weak in [
+            with(0, 0, 0x80),
+            with(1, 0, 0x80),
+            with(0xec, 0xff, 0xff),
+            with(0xed, 0xff, 0x7f),
+            with(0xee, 0xff, 0xff),
+            unhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa").unwrap(),
+        ] {
+            assert!(is_weak(&weak), "{}", hex(&weak));
+        }
+        let real = unhex("3b6a27bcceb6a42d62a3a8d02a6f0d73653215771de243a63ac048a18b59da29").unwrap();
+        assert!(!is_weak(&real) && !is_weak(&with(0xeb, 0xff, 0x7f)) && !is_weak(&[]));
+    }
 }

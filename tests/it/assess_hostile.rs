@@ -216,7 +216,7 @@ async fn controllers_that_were_not_reached_are_counted() {
     for (asked, reachable, unreachable) in [(16, 2, 1), (2, 1, 2), (1, 1, 2)] {
         let settings = Settings { controllers: asked, probe_seconds: 1, ..Settings::default() };
         let (found, gathered) = discovery::probe(&target, &settings, &Clock::system()).await;
-        assert_eq!(found.len(), reachable);
+        assert_eq!(found.reachable.len(), reachable);
         let fact = |name: &str| gathered.facts.get(name);
         assert_eq!(fact("controllers.count"), Fact::integer(3));
         assert_eq!(fact("controllers.reachable"), Fact::integer(i64::try_from(reachable).unwrap()));

@@ -24,8 +24,8 @@ use time::{Duration, OffsetDateTime};
 use crate::app_stage::{Stage, argument, secret};
 use crate::store_conformance::{audit, gate_by, member, ods};
 
-const THEN: OffsetDateTime = datetime!(2026-11-20 08:00 UTC);
-const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
+const THEN: OffsetDateTime = datetime!(2025-11-20 08:00 UTC);
+pub const NOW: OffsetDateTime = datetime!(2025-11-24 12:00 UTC);
 
 const BASELINE: &str = "\
 kind: Baseline
@@ -50,7 +50,7 @@ facts:
       card: { from: userAccountControl, type: flag, flag: 0x40000 }
 ";
 
-const CONTROLS: &str = "\
+pub const CONTROLS: &str = "\
 kind: Controls
 controls:
   - { id: tls-versions, title: TLS 1.2 and later only, severity: critical, why: Older ones can be broken.,
@@ -198,7 +198,7 @@ fn a_report_begins_with_what_to_do_first_and_says_when_a_gate_closes() {
         "fix cards (high): Everybody has a card; touches 2 objects, denies sync",
         "make readable tls.name_matches (high): ",
         "then nothing denies sync, if what is read then holds",
-        "closes sync on 2026-12-08 12:00 UTC, when its grace ends, unless it is mended",
+        "closes sync on 2025-12-08 12:00 UTC, when its grace ends, unless it is mended",
         "closes lookup on 2027-04-01 00:00 UTC, when it is enforced, unless it is mended",
     ] {
         assert!(said.contains(line), "{line}: {said}");
@@ -214,9 +214,9 @@ fn a_report_begins_with_what_to_do_first_and_says_when_a_gate_closes() {
     assert_eq!(json["first"][0]["controls"], serde_json::json!(["tls-versions"]));
     assert_eq!(json["first"][0]["opens"], serde_json::json!([{ "grant": "lookup", "certain": true }]));
     assert_eq!(json["first"][2]["todo"], "make-readable");
-    assert_eq!(json["since"]["cards"], "2026-11-24T12:00:00Z");
+    assert_eq!(json["since"]["cards"], "2025-11-24T12:00:00Z");
     let grace = json["closings"].as_array().unwrap().iter().find(|c| c["because"] == "grace-ends").unwrap();
-    assert_eq!((&grace["control"], &grace["at"]), (&"cards".into(), &"2026-12-08T12:00:00Z".into()));
+    assert_eq!((&grace["control"], &grace["at"]), (&"cards".into(), &"2025-12-08T12:00:00Z".into()));
     assert_eq!(json["trend"], serde_json::Value::Null);
 }
 
@@ -233,12 +233,12 @@ fn evidence_is_compared_with_older_evidence_under_one_policy() {
     let before = ["--before", argument(&old)];
     let said = text(&against(&stage, &new, &before).stdout);
     for line in [
-        "of 2026-11-20 08:00 UTC: score ",
+        "of 2025-11-20 08:00 UTC: score ",
         "not denied any more: lookup",
         "newly failing: 2\n    names (unknown before)",
         "mended: 1\n    tls-versions (fail before)",
         "still failing: 2, 1 of them as before\n    cards (more offenders: 2 to 3)",
-        "since 2026-11-20 08:00 UTC",
+        "since 2025-11-20 08:00 UTC",
     ] {
         assert!(said.contains(line), "{line}: {said}");
     }

@@ -144,7 +144,10 @@ fn from_a_key_to_a_report() {
     let (code, said) = run(&stage, &["attestation", "key", argument(&stage.path("a.key"))]);
     assert!(code == Some(2) && said.contains("no key is ever overwritten"), "{said}");
     let (code, said) = run(&stage, &["attestation", "key", argument(&stage.path("a.key")), "--show"]);
-    assert_eq!((code, said.trim()), (Some(0), key.as_str()));
+    assert!(code == Some(0) && said.starts_with(&format!("{key}\nfingerprint ")), "{said}");
+    let fingerprint =
+        said.split("fingerprint ").nth(1).and_then(|rest| rest.split(':').next()).unwrap().to_owned();
+    assert_eq!(fingerprint.len(), 39, "{said}");
 
     let (code, said) = sign(&stage, "good.json", &["--until", &days(200), "--note", "seen on dc1"]);
     assert_eq!(code, Some(0), "{said}");
@@ -156,7 +159,20 @@ fn from_a_key_to_a_report() {
     assert!(code == Some(1) && said.contains("portcullis member attestation-key"), "{said}");
     let (code, said) = run(&stage, &["member", "attestation-key", "RXA", "abc"]);
     assert!(code == Some(2) && said.contains("64 hex digits"), "{said}");
-    assert_eq!(run(&stage, &["member", "attestation-key", "RXA", &key]).0, Some(0));
+    // anybody can sign for the identity
+    let (code, said) = run(&stage, &["member", "attestation-key", "RXA", &format!("01{}", "00".repeat(31))]);
+    assert!(code == Some(2) && said.contains("anybody can sign for this key"), "{said}");
+    let (code, said) = run(&stage, &["member", "attestation-key", "RXA", &key]);
+    assert_eq!(code, Some(0), "{said}");
+    for part in [
+        "registered for RXA ",
+        &key,
+        &fingerprint,
+        "the first key of this member",
+        "portcullis attestation add FILE",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
     let (code, said) = add(&stage, "good.json");
     assert_eq!(code, Some(0), "{said}");
     let (_, said) = run(&stage, &["attestation", "list", "RXA"]);
@@ -216,6 +232,23 @@ fn from_a_key_to_a_report() {
     for action in ["member.attestation_key", "attestation.add"] {
         assert!(actions.iter().any(|known| known == action), "{actions:?}");
     }
+}
+
+#[test]
+fn a_key_that_two_members_have_is_told() {
+    let stage = signed();
+    let key = good(&stage).key;
+    let (_, said) = run(&stage, &["member", "attestation-key", "RXA", &key]);
+    assert!(said.contains("it was registered already") && !said.contains("WARNING"), "{said}");
+    assert_eq!(add(&stage, "good.json").0, Some(0));
+    let (code, said) = run(&stage, &["member", "attestation-key", "RXB", &key]);
+    assert!(code == Some(0) && said.contains("WARNING: the same key is registered for RXA: "), "{said}");
+    let other = self::key(&stage, "b.key");
+    let (_, said) = run(&stage, &["member", "attestation-key", "RXA", &other]);
+    assert!(
+        said.contains(&format!("in place of {key}")) && said.contains("do not hold: attested.spooler_off"),
+        "{said}"
+    );
 }
 
 #[test]

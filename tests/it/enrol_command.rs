@@ -78,7 +78,12 @@ fn an_approval_that_opens_nothing_says_so_loudly() {
         said.contains("is piloting\nBUT IT DOES NOT PASS: lookup and sync stay closed, by assessment "),
         "{said}"
     );
-    assert!(said.contains("\n  lookup and sync: tls-versions (critical) tls.versions is "), "{said}");
+    assert!(
+        said.contains(
+            "\n  lookup and sync: tls-versions (critical) fails: tls.versions, required is at least tls1.2\n"
+        ),
+        "{said}"
+    );
     assert!(said.contains("portcullis assess RXA"), "{said}");
 
     let done = portcullis(&stage, &["member", "approve", "RXA", "--json"]);
@@ -88,7 +93,7 @@ fn an_approval_that_opens_nothing_says_so_loudly() {
     assert_eq!(answer["outlook"]["stays_closed"][0]["grant"], "lookup");
     let denial = &answer["outlook"]["stays_closed"][0]["denials"][0];
     assert_eq!((&denial["control"], &denial["severity"]), (&"tls-versions".into(), &"critical".into()));
-    assert!(denial["reason"].as_str().unwrap().contains("tls1.0"), "{answer:#}");
+    assert!(denial["reason"].as_str().unwrap().contains("required is at least tls1.2"), "{answer:#}");
     assert!(answer["outlook"]["assessment"].is_string() && answer["outlook"]["assessed_at"].is_string());
 
     // once more is refused, not done in vain

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use crate::ambient::clock::Clock;
 use crate::assess::gathered::{Gathered, Stopwatch};
+use crate::assess::probes::advice::advised;
 use crate::assess::probes::hello;
 use crate::assess::settings::Settings;
 use crate::assess::target::Target;
@@ -17,45 +18,74 @@ use crate::directory::endpoint::{Endpoint, Transport};
 /// The version that every controller of this century knows.
 const TLS_1_2: u16 = 0x0303;
 
-/// The controllers that take connections, in order of preference, and the facts `controllers.*`.
-pub async fn probe(target: &Target, settings: &Settings, clock: &Clock) -> (Vec<Endpoint>, Gathered) {
+/// Which controllers there are.
+#[derive(Debug, Default)]
+pub struct Controllers {
+    /// Those that take connections, in order of preference.
+    pub reachable: Vec<Endpoint>,
+    /// Why the others do not, or why none was found.
+    pub silent: Vec<String>,
+}
+
+impl Controllers {
+    /// None, because of this.
+    pub fn none(reason: &str) -> Controllers {
+        Controllers { reachable: Vec::new(), silent: vec![reason.to_owned()] }
+    }
+}
+
+/// The controllers, and the facts `controllers.*`.
+pub async fn probe(target: &Target, settings: &Settings, clock: &Clock) -> (Controllers, Gathered) {
     let mut gathered = Gathered::default();
     let watch = Stopwatch::start(clock);
     let (mut known, by) = match target.controllers.is_empty() {
         false => (target.controllers.clone(), "the configured list"),
         true => match timeout(settings.probe_timeout(), by_dns(&target.realm)).await {
             Ok(Ok(found)) => (found, "SRV _ldap._tcp.dc._msdcs"),
-            Ok(Err(reason)) => return (Vec::new(), failed(&reason)),
-            Err(_) => return (Vec::new(), failed("DNS did not answer in time")),
+            Ok(Err(reason)) => return (Controllers::none(&reason), failed(&reason)),
+            Err(_) => {
+                let reason = "DNS did not answer in time";
+                return (Controllers::none(reason), failed(reason));
+            }
         },
     };
     let count = known.len();
     gathered.set("controllers.count", integer(count));
     known.truncate(settings.controllers);
-    let connected = connecting(known, settings).await;
+    let (connected, silent) = connecting(known, settings).await;
     let answering = connected.iter().filter(|(_, answers)| *answers).count();
     gathered.set("controllers.reachable", integer(answering));
     gathered.set("controllers.unreachable", integer(count.saturating_sub(answering)));
     gathered.provenance.push(watch.provenance("controllers", by, "dns, tcp and tls"));
     // one that is silent stays among those that are asked: what it does not say makes what is measured unknown
-    (connected.into_iter().map(|(controller, _)| controller).collect(), gathered)
+    let reachable = connected.into_iter().map(|(controller, _)| controller).collect();
+    (Controllers { reachable, silent }, gathered)
 }
 
-/// Those that take a connection, and whether they answer a word on it; first those that do, otherwise in the order given. All are tried
-/// at the same time.
-async fn connecting(known: Vec<Endpoint>, settings: &Settings) -> Vec<(Endpoint, bool)> {
+/// Those that take a connection, and whether they answer a word on it; first those that do, otherwise in the order given. And why the
+/// others take none. All are tried at the same time.
+async fn connecting(known: Vec<Endpoint>, settings: &Settings) -> (Vec<(Endpoint, bool)>, Vec<String>) {
     let mut tries = JoinSet::new();
     for (place, controller) in known.into_iter().enumerate() {
         let settings = settings.clone();
         tries.spawn(async move {
-            let stream = dial::connect(&controller, &settings.for_probes()).await.ok()?;
-            let answers = answers(stream, &controller, &settings).await;
-            Some((place, controller, answers))
+            let tried = match dial::connect(&controller, &settings.for_probes()).await {
+                Ok(stream) => Ok(answers(stream, &controller, &settings).await),
+                Err(error) => Err(format!("{}:{}: {}", controller.host, controller.port, advised(&error))),
+            };
+            (place, controller, tried)
         });
     }
-    let mut connected: Vec<_> = tries.join_all().await.into_iter().flatten().collect();
-    connected.sort_by_key(|(place, _, answers)| (!answers, *place));
-    connected.into_iter().map(|(_, controller, answers)| (controller, answers)).collect()
+    let mut tried = tries.join_all().await;
+    tried.sort_by_key(|(place, _, answers)| (*answers != Ok(true), *place));
+    let (mut connected, mut silent) = (Vec::new(), Vec::new());
+    for (_, controller, tried) in tried {
+        match tried {
+            Ok(answers) => connected.push((controller, answers)),
+            Err(reason) => silent.push(reason),
+        }
+    }
+    (connected, silent)
 }
 
 /// Whether anything comes back for the first word of a TLS handshake. What it is, the TLS probe tells; silence is no controller.

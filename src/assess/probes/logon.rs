@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 
+use crate::assess::probes::advice::advised;
 use crate::assess::probes::descriptor::sid;
+use crate::assess::probes::discovery::Controllers;
 use crate::assess::settings::Settings;
 use crate::assess::target::Target;
 use crate::directory::client::Directory;
@@ -15,6 +17,7 @@ use crate::directory::request::{Credential, Scope, Search};
 use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
 
+const NO_SUCH_OBJECT: u32 = 32;
 /// SIDs that every account that logs on over the network has beside its groups ([MS-DTYP] section 2.4.2.4): Everyone,
 /// Authenticated Users, Network, This Organization.
 const EVERYBODY: [&str; 4] = ["S-1-1-0", "S-1-5-11", "S-1-5-2", "S-1-5-15"];
@@ -27,6 +30,8 @@ pub struct Session {
     pub controller: String,
     pub contexts: Contexts,
     pub account: Account,
+    /// None where we may not read it.
+    pub domain_sid: Option<String>,
 }
 
 /// The naming contexts of [MS-ADTS] section 3.1.1.3.2.
@@ -49,15 +54,15 @@ pub struct Account {
     pub sids: BTreeSet<String>,
 }
 
-/// Logs on to the first controller that lets us, within `reachable`.
+/// Logs on to the first controller that lets us, within those that answer.
 pub async fn log_on(
     target: &Target,
-    reachable: &[Endpoint],
+    controllers: &Controllers,
     tls: &Arc<ClientConfig>,
     settings: &Settings,
 ) -> Result<Session, String> {
     let mut reasons = Vec::new();
-    for controller in reachable {
+    for controller in &controllers.reachable {
         match log_on_to(target, controller, tls, settings).await {
             Ok(session) => return Ok(session),
             Err(reason) => reasons.push(format!("{}:{}: {reason}", controller.host, controller.port)),
@@ -65,6 +70,7 @@ pub async fn log_on(
     }
     if reasons.is_empty() {
         reasons.push("no controller could be reached".to_owned());
+        reasons.extend(controllers.silent.iter().cloned());
     }
     Err(reasons.join("; "))
 }
@@ -83,17 +89,40 @@ pub async fn log_on_to(
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())?;
     let credential = Credential::Simple { name: target.bind_dn.clone(), password };
-    let said = |error: DirectoryError| error.to_string();
+    let said = |error: DirectoryError| advised(&error);
     let mut directory = Directory::connect(controller, Arc::clone(tls), &credential, &settings.directory)
         .await
         .map_err(said)?;
-    let contexts = contexts(&mut directory, target).await.map_err(said)?;
+    let (contexts, own) = contexts(&mut directory, target).await.map_err(said)?;
+    let domain_sid = domain(&mut directory, target, own.as_deref()).await?;
     let account = account(&mut directory, target).await?;
     let controller = format!("{}:{}", controller.host, controller.port);
-    Ok(Session { directory, controller, contexts, account })
+    Ok(Session { directory, controller, contexts, account, domain_sid })
 }
 
-async fn contexts(directory: &mut Directory, target: &Target) -> Result<Contexts, DirectoryError> {
+/// The domain's SID. A domain that is not there has nothing in it that could be found: that it has no such object would be no finding.
+async fn domain(
+    directory: &mut Directory,
+    target: &Target,
+    own: Option<&str>,
+) -> Result<Option<String>, String> {
+    let base = &target.base_dn;
+    let search = Search::new(base, Scope::Base, Filter::present("objectClass"), &["objectSid"]);
+    let (entries, done) = directory.read(&search).await.map_err(|error| advised(&error))?;
+    if done.code == NO_SUCH_OBJECT {
+        let own = own.map_or_else(String::new, |own| format!(": its own domain is `{own}`"));
+        return Err(format!(
+            "the base DN `{base}` does not exist there (result code 32){own}; correct the base DN"
+        ));
+    }
+    Ok(entries.first().and_then(|entry| sids_of(entry, "objectSid").into_iter().next()))
+}
+
+/// The naming contexts, and the controller's own domain as it says itself.
+async fn contexts(
+    directory: &mut Directory,
+    target: &Target,
+) -> Result<(Contexts, Option<String>), DirectoryError> {
     let root = directory
         .read_root_dse(&[
             "configurationNamingContext",
@@ -103,14 +132,15 @@ async fn contexts(directory: &mut Directory, target: &Target) -> Result<Contexts
         ])
         .await?;
     let named = |name: &str| root.text(name).map(str::to_owned);
-    Ok(Contexts {
+    let contexts = Contexts {
         domain: target.base_dn.clone(),
         configuration: named("configurationNamingContext")
             .unwrap_or_else(|| format!("CN=Configuration,{}", target.base_dn)),
         schema: named("schemaNamingContext")
             .unwrap_or_else(|| format!("CN=Schema,CN=Configuration,{}", target.base_dn)),
         root: named("rootDomainNamingContext").unwrap_or_else(|| target.base_dn.clone()),
-    })
+    };
+    Ok((contexts, named("defaultNamingContext")))
 }
 
 /// Finds our own entry, by DN or by principal name, and the SIDs of its token.

@@ -1,6 +1,7 @@
 //! What finds facts. Each probe is bounded in time; a controller that fails it gives facts that say so. None judges.
 
 pub mod access;
+pub mod advice;
 pub mod authorities;
 pub mod canary;
 pub mod certificate;

@@ -1,6 +1,6 @@
 //! Every offender of every failing control, one a line (RFC 4180).
 
-use crate::assess::report::words::printable;
+use crate::ambient::text::printable;
 use crate::baseline::assessment::Assessment;
 
 /// With a header line; lines end with CRLF.

@@ -2,12 +2,13 @@
 
 use maud::{DOCTYPE, Markup, html};
 
+use crate::ambient::text::{printable, printable_lines};
 use crate::assess::report::count::failing;
 use crate::assess::report::history::moment;
 use crate::assess::report::page::Page;
 use crate::assess::report::text::ordered;
 use crate::assess::report::trend::{Movement, Trend};
-use crate::assess::report::words::{self, printable};
+use crate::assess::report::words;
 use crate::baseline::assessment::{Assessment, Finding, Verdict};
 use crate::policy::terms::Stage;
 
@@ -53,11 +54,16 @@ pub fn render(page: &Page<'_>) -> String {
 fn summary(page: &Page<'_>) -> Markup {
     let assessment = page.assessment;
     html! {
+        @if let Some(obstacle) = &page.obstacle {
+            p.no { (words::OBSTACLE) ": " (printable(obstacle)) "." }
+            p { (words::OBSTACLE_BELOW) "." }
+        }
         p {
             "Assessed " (moment(assessment.assessed_at)) " from evidence of " (moment(assessment.collected_at))
             ". Revision " (assessment.revision) ", maturity " (assessment.maturity) " of 5, score "
             (assessment.score) " of 1000."
         }
+        p { "Evidence: " (words::source(&page.source)) "." }
         table {
             tr { th { "Grant" } th { "Would open" } th { "What denies it" } }
             @for (grant, verdict) in &assessment.grants {
@@ -67,7 +73,7 @@ fn summary(page: &Page<'_>) -> Markup {
                     td {
                         @for denial in &verdict.denials {
                             div {
-                                (denial.title) " (" (denial.severity) ", " (denial.verdict)
+                                (printable(&denial.title)) " (" (denial.severity) ", " (denial.verdict)
                                 (words::borne(page, *grant, denial)) ")"
                             }
                         }
@@ -86,7 +92,7 @@ fn steps(page: &Page<'_>) -> Markup {
         ol {
             @for step in &page.first {
                 li {
-                    (words::step(step)) "."
+                    (printable(&words::step(step))) "."
                     @if !step.opens.is_empty() { " " b { (words::opens(&step.opens)) "." } }
                 }
             }
@@ -123,10 +129,10 @@ fn attested(assessment: &Assessment) -> Markup {
                 tr {
                     td { code { (stated.subject) } }
                     td {
-                        (stated.statement)
-                        @if let Some(note) = &stated.note { div { small { "Note: " (note) } } }
+                        (printable(&stated.statement))
+                        @if let Some(note) = &stated.note { div { small { "Note: " (printable(note)) } } }
                     }
-                    td class=[stated.problem.as_ref().map(|_| "no")] { (words::stated(stated, assessment.assessed_at)) }
+                    td class=[stated.problem.as_ref().map(|_| "no")] { (printable(&words::stated(stated, assessment.assessed_at))) }
                 }
             }
         }
@@ -137,7 +143,7 @@ fn section(finding: &Finding, page: &Page<'_>) -> Markup {
     let shown = u64::try_from(finding.offenders.len().min(OFFENDERS)).unwrap_or(u64::MAX);
     html! {
         section class=(finding.verdict.as_str()) id=(finding.control) {
-            h2 { (finding.title) }
+            h2 { (printable(&finding.title)) }
             p { (finding.verdict) ", " (finding.severity) ", control " code { (finding.control) }
                 @if let Some(since) = page.since.get(&finding.control) { ", since " (moment(*since)) } }
             @for line in words::rests(finding, page.assessment) { p { i { (line) "." } } }
@@ -145,17 +151,17 @@ fn section(finding: &Finding, page: &Page<'_>) -> Markup {
                 p { "Does not decide yet" @if let Some(from) = finding.enforce_from { "; enforced from " (moment(from)) } "." }
             }
             @for (closing, at) in page.dated(&finding.control) { p { b { (words::closing(closing, at)) "." } } }
-            @if !finding.why.is_empty() { p { (finding.why) } }
+            @if !finding.why.is_empty() { p { (printable_lines(&finding.why)) } }
             @if !finding.explanation.is_empty() {
                 table {
                     tr { th { "Fact" } th { "Found" } th { "Required" } th { "From" } }
                     @for reason in finding.explanation.iter().take(OFFENDERS) {
-                        tr { td { (reason.fact) } td { (reason.found) } td { (reason.required) } td { (reason.provenance) } }
+                        tr { td { (reason.fact) } td { (printable(&reason.found)) } td { (printable(&reason.required)) } td { (printable(&reason.provenance)) } }
                     }
                 }
             }
             @if let Some(note) = &finding.exception {
-                p { "Set aside until " (moment(note.until)) " by " (note.approver) ": " (note.reason) }
+                p { "Set aside until " (moment(note.until)) " by " (printable(&note.approver)) ": " (printable(&note.reason)) }
             }
             @if !finding.offenders.is_empty() {
                 p { (failing(finding)) " of " (finding.judged) " offend." }
@@ -167,7 +173,7 @@ fn section(finding: &Finding, page: &Page<'_>) -> Markup {
                 }
                 @if failing(finding) > shown { p { "And " (failing(finding) - shown) " more." } }
             }
-            @if !finding.fix.is_empty() { p { "Fix:" } pre { (finding.fix.trim()) } }
+            @if !finding.fix.is_empty() { p { "Fix:" } pre { (printable_lines(finding.fix.trim())) } }
         }
     }
 }
@@ -178,7 +184,7 @@ fn passed(assessment: &Assessment) -> Markup {
         table {
             @for finding in assessment.findings.iter().filter(|f| matches!(f.verdict, Verdict::Pass | Verdict::NotApplicable)) {
                 tr {
-                    td { (finding.title) }
+                    td { (printable(&finding.title)) }
                     td { (finding.verdict) @if !finding.stated.is_empty() { ", " (words::STATED) } }
                 }
             }

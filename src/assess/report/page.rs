@@ -11,11 +11,26 @@ use crate::assess::report::history::since;
 use crate::assess::report::trend::{Trend, trend};
 use crate::baseline::assessment::Assessment;
 
-/// One assessment with what follows from it. As JSON it is the assessment with four more fields.
+/// What is known of who made the evidence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "signature", rename_all = "snake_case")]
+pub enum Source {
+    /// It was collected for this very report.
+    Measured,
+    /// Its signature was made with the private half of this key, lower-case hex.
+    Verified { key: String },
+    /// Nobody looked at its signature.
+    Unchecked,
+}
+
+/// One assessment with what follows from it. As JSON it is the assessment with six more fields.
 #[derive(Debug, Clone, Serialize)]
 pub struct Page<'a> {
     #[serde(flatten)]
     pub assessment: &'a Assessment,
+    pub source: Source,
+    /// Why the directory could not be read at all, and what to do; none when it could.
+    pub obstacle: Option<String>,
     /// What to do first, so that the gates open.
     pub first: Vec<Step>,
     /// When a finding closes a gate.
@@ -28,15 +43,19 @@ pub struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// `before` are the assessments before it, newest first; `gates` is none where nothing is known of the member's gates.
+    /// `obstacle` is what the evidence says of it; `before` are the assessments before it, newest first; `gates` is none where nothing is known of the member's gates.
     pub fn new(
         assessment: &'a Assessment,
+        source: Source,
+        obstacle: Option<String>,
         before: &[Assessment],
         rules: &Rules,
         gates: Option<&Gates>,
     ) -> Page<'a> {
         Page {
             assessment,
+            source,
+            obstacle,
             first: first(assessment),
             closings: closings(assessment, rules, gates),
             trend: before.first().map(|before| trend(before, assessment)),

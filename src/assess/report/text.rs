@@ -2,11 +2,12 @@
 
 use std::fmt::Write as _;
 
+use crate::ambient::text::printable;
 use crate::assess::report::count::failing;
 use crate::assess::report::history::moment;
 use crate::assess::report::page::Page;
 use crate::assess::report::trend::{Movement, Trend};
-use crate::assess::report::words::{self, printable};
+use crate::assess::report::words;
 use crate::baseline::assessment::{Assessment, Finding, Verdict};
 use crate::policy::terms::Stage;
 
@@ -49,6 +50,10 @@ pub fn ordered(assessment: &Assessment) -> Vec<&Finding> {
 
 fn head(out: &mut String, page: &Page<'_>, colour: bool) -> std::fmt::Result {
     let assessment = page.assessment;
+    if let Some(obstacle) = &page.obstacle {
+        let said = format!("{}: {}", words::OBSTACLE, printable(obstacle));
+        writeln!(out, "{}\n{}\n", paint(&said, RED, colour), words::OBSTACLE_BELOW)?;
+    }
     writeln!(
         out,
         "{} against {} {} at {}",
@@ -64,6 +69,7 @@ fn head(out: &mut String, page: &Page<'_>, colour: bool) -> std::fmt::Result {
         assessment.evidence_hash.get(..12).unwrap_or(&assessment.evidence_hash),
         moment(assessment.collected_at)
     )?;
+    writeln!(out, "{}", words::source(&page.source))?;
     for (grant, verdict) in &assessment.grants {
         let (word, code) = if verdict.would_open { ("would open", GREEN) } else { ("would not open", RED) };
         writeln!(out, "  {:<7} {}", grant.as_str(), paint(word, code, colour))?;
@@ -168,7 +174,7 @@ fn body(out: &mut String, finding: &Finding, page: &Page<'_>, colour: bool) -> s
         paint(word, code, colour),
         finding.control,
         finding.severity,
-        finding.title
+        printable(&finding.title)
     )?;
     for line in words::rests(finding, page.assessment) {
         writeln!(out, "  {line}")?;
@@ -186,10 +192,12 @@ fn body(out: &mut String, finding: &Finding, page: &Page<'_>, colour: bool) -> s
         writeln!(out, "  since {}", moment(*since))?;
     }
     for reason in finding.explanation.iter().take(OFFENDERS) {
-        writeln!(out, "  {}: found {}, required {}", reason.fact, reason.found, reason.required)?;
+        let (found, required) = (printable(&reason.found), printable(&reason.required));
+        writeln!(out, "  {}: found {found}, required {required}", reason.fact)?;
     }
     if let Some(note) = &finding.exception {
-        writeln!(out, "  set aside until {} by {}: {}", moment(note.until), note.approver, note.reason)?;
+        let (approver, reason) = (printable(&note.approver), printable(&note.reason));
+        writeln!(out, "  set aside until {} by {approver}: {reason}", moment(note.until))?;
     }
     if !finding.offenders.is_empty() {
         writeln!(out, "  {} of {} offend:", failing(finding), finding.judged)?;
@@ -208,7 +216,7 @@ fn body(out: &mut String, finding: &Finding, page: &Page<'_>, colour: bool) -> s
         }
     }
     for line in finding.fix.trim().lines() {
-        writeln!(out, "  fix: {line}")?;
+        writeln!(out, "  fix: {}", printable(line))?;
     }
     Ok(())
 }

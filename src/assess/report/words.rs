@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use crate::assess::report::closings::{Because, Closing};
 use crate::assess::report::first::{Opens, Step, Todo};
 use crate::assess::report::history::moment;
-use crate::assess::report::page::Page;
+use crate::assess::report::page::{Page, Source};
 use crate::assess::report::trend::{Change, Trend};
 use crate::baseline::assessment::{Assessment, Denial, Finding, Stated};
 use crate::baseline::attestation::{SOON, last_day};
@@ -16,6 +16,22 @@ pub fn grants(grants: &[Grant]) -> String {
     let names: Vec<&str> = grants.iter().map(|grant| grant.as_str()).collect();
     names.join(" and ")
 }
+
+/// Who is believed to have made the evidence.
+pub fn source(source: &Source) -> String {
+    match source {
+        Source::Measured => "measured for this report".to_owned(),
+        Source::Verified { key } => format!("signature verified by key {key}"),
+        Source::Unchecked => {
+            "signature not checked: the evidence says what whoever gave it says (--verify)".to_owned()
+        }
+    }
+}
+
+/// Why there is little to see, before anything else.
+pub const OBSTACLE: &str = "THE DIRECTORY COULD NOT BE READ";
+/// What the rest of such a report is worth.
+pub const OBSTACLE_BELOW: &str = "what follows is what can be told without a logon; the rest is unknown";
 
 /// `3 objects`.
 pub fn objects(count: u64) -> String {
@@ -167,14 +183,4 @@ pub fn change(change: &Change) -> String {
     }
     let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
     format!("{}{notes}", change.control)
-}
-
-/// What a directory sent must not steer a terminal or turn a line around: control characters, and those that say which way text runs or take
-/// no room, are shown as what they are not.
-pub fn printable(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
 }

@@ -1,5 +1,6 @@
 //! What the commands of the group share.
 
+use crate::ambient::text::printable;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::enrol::error::EnrolError;
@@ -15,7 +16,8 @@ pub fn by<'a>(context: &'a Context, reason: &'a str) -> By<'a> {
 /// Prints where the member stands now, or ends the command as the failed step demands.
 pub fn answer(context: &Context, done: Result<Member, EnrolError>) -> Result<Answer, Failure> {
     let member = done.map_err(refused)?;
-    context.print(&member, |member| format!("{} {} is {}", member.ods, member.name, member.state))?;
+    context
+        .print(&member, |member| printable(&format!("{} {} is {}", member.ods, member.name, member.state)))?;
     Ok(Answer::Yes)
 }
 

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::ambient::text::printable;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::refused;
@@ -30,7 +31,7 @@ pub fn answer(context: &Context, done: Result<Member, EnrolError>) -> Result<Ans
 fn text(approved: &Approved) -> String {
     let (member, outlook) = (&approved.member, &approved.outlook);
     let ods = &member.ods;
-    let standing = format!("{ods} {} is {}", member.name, member.state);
+    let standing = printable(&format!("{ods} {} is {}", member.name, member.state));
     if outlook.is_clear() {
         return standing;
     }

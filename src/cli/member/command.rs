@@ -6,8 +6,7 @@ use crate::cli::assess;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::{answer, by, standing};
-use crate::cli::member::{approval, request, show, spelling};
-use crate::enrol::attestations;
+use crate::cli::member::{approval, key, request, show, spelling};
 use crate::enrol::lifecycle::Step;
 use crate::enrol::run;
 use crate::policy::terms::{Membership, OdsCode};
@@ -53,7 +52,7 @@ pub enum Command {
     },
     /// Register the public key that the member signs its attestations with, in place of the one before.
     ///
-    /// Make sure that it is the member's: ask a person whom you know there to read it to you. What was signed with the key before
+    /// Make sure that it is the member's: ask a person whom you know there to read you its fingerprint, which is printed here and there. What was signed with the key before
     /// does not hold any more, from the next assessment on: have it signed and added anew.
     AttestationKey {
         member: OdsCode,
@@ -94,11 +93,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         }
         Command::Suspend { member, reason } => take(context, &member, Step::Suspend, &reason),
         Command::Resume { member, reason } => take(context, &member, Step::Resume, &reason),
-        Command::AttestationKey { member, key, reason } => {
-            let done =
-                attestations::register(context.store()?.as_ref(), &member, &key, &by(context, &reason));
-            answer(context, done)
-        }
+        Command::AttestationKey { member, key, reason } => key::register(&member, &key, &reason, context),
         Command::Leave { member, finish, reason } => {
             take(context, &member, if finish { Step::Finish } else { Step::Leave }, &reason)
         }

@@ -3,6 +3,7 @@
 pub mod answer;
 pub mod approval;
 pub mod command;
+pub mod key;
 pub mod request;
 pub mod show;
 pub mod spelling;

@@ -9,9 +9,11 @@ use sha2::{Digest, Sha256};
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::member::answer::{answer, by};
+use crate::cli::input;
+use crate::cli::member::answer::{answer, by, refused};
+use crate::cli::member::key::warn_shared;
 use crate::cli::member::spelling;
-use crate::enrol::run;
+use crate::enrol::{attestations, run};
 use crate::policy::people::{CardIssuer, CardMapping, Passwords, People};
 use crate::policy::terms::{Membership, OdsCode};
 use crate::proxy::requesters::SubjectPattern;
@@ -132,8 +134,12 @@ pub fn run(request: Request, context: &Context) -> Result<Answer, Failure> {
     let reason = request.reason.clone();
     let member = member(request, context)?;
     secrets(&member)?;
-    let store = context.store()?;
-    answer(context, run::request(store.as_ref(), member, &by(context, &reason)))
+    let store = context.store()?.as_ref();
+    let done = run::request(store, member, &by(context, &reason));
+    if let Ok(Member { ods, attested: Attested { key: Some(key), .. }, .. }) = &done {
+        warn_shared(&attestations::others_with(store, ods, key).map_err(refused)?, ods, context);
+    }
+    answer(context, done)
 }
 
 /// A secret that cannot be read now will not be readable later.
@@ -273,12 +279,7 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let fail =
-        |error: std::io::Error| Failure::refused(format_args!("cannot read {}: {error}", path.display()));
-    if std::fs::metadata(path).map_err(fail)?.len() > MAX_PEM_BYTES {
-        return Err(Failure::refused(format_args!("{} is too large to be PEM", path.display())));
-    }
-    std::fs::read(path).map_err(fail)
+    input::read(path, MAX_PEM_BYTES).map_err(|failure| Failure::refused(failure.message))
 }
 
 fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Failure> {

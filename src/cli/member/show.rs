@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::ambient::text::printable;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::standing;
@@ -146,6 +147,8 @@ fn text(page: &Page) -> String {
             member.ods
         ));
     }
+    // each is one line, whatever names and reasons hold
+    let mut lines: Vec<String> = lines.iter().map(|line| printable(line)).collect();
     lines.push(String::new());
     let rows: Vec<[String; 4]> = page.transitions.iter().map(step).collect();
     lines.push(table(["when", "to", "by", "why"], &rows));

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::baseline::attestation::public_key;
 use crate::ldap::dn::Dn;
+use crate::policy::signature::{is_weak, unhex};
 
 /// The longest DNS name, and the longest part of one.
 const NAME_BYTES_MAX: usize = 253;
@@ -62,6 +63,10 @@ pub fn kdc(text: &str) -> Result<String, String> {
 pub fn attestation_key(text: &str) -> Result<String, String> {
     match public_key(text) {
         Some(_) => Ok(text.to_owned()),
+        None if unhex(text).is_some_and(|key| key.len() == 32 && is_weak(&key)) => Err(
+            "anybody can sign for this key: write what `portcullis attestation key` prints at the member's"
+                .to_owned(),
+        ),
         None => {
             Err("write 64 hex digits in lower case, as `portcullis attestation key` prints them".to_owned())
         }
@@ -100,6 +105,9 @@ mod tests {
             assert!(mail_domain(bad).is_err(), "{bad}");
         }
         assert!(upn_suffix("trust").is_ok() && upn_suffix("@trust").is_err() && upn_suffix("a b").is_err());
+        let identity = format!("01{}", "00".repeat(31));
+        assert!(attestation_key(&identity).is_err_and(|why| why.contains("anybody can sign")));
+        assert!(attestation_key("01").is_err_and(|why| why.contains("64 hex digits")));
         assert!(name("DC=a,DC=test").is_ok() && name("").is_err() && name("a.test").is_err());
         assert!(lies_in("CN=x,dc=A,DC=test", "DC=a,DC=test") && !lies_in("DC=b,DC=test", "DC=a,DC=test"));
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::ambient::text::printable;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::policy::{folder, sound};
@@ -47,7 +48,7 @@ fn text(found: &[Difference]) -> String {
             Change::Removed => "removed",
             Change::Changed => "changed",
         };
-        let title = one.title.as_deref().map(|title| format!(": {title}")).unwrap_or_default();
+        let title = one.title.as_deref().map(|title| format!(": {}", printable(title))).unwrap_or_default();
         out.push_str(&format!("{change} {} {}{title} ({})\n", one.kind, one.id, one.place));
         one.values.iter().for_each(|value| out.push_str(&line(value)));
     }

@@ -7,6 +7,7 @@ use clap::Args;
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use crate::ambient::text::printable;
 use crate::assess::judge::{compile, judge};
 use crate::baseline::assessment::{Assessment, ExceptionNote, Finding, Offender, Reason, Verdict};
 use crate::baseline::compile::CompiledControl;
@@ -229,8 +230,8 @@ fn verdict(out: &mut String, it: &Explained<'_>) {
         out.push_str(&format!(
             "set aside until {} by {}: {}\n",
             day(exception.until - time::Duration::seconds(1)),
-            exception.approver,
-            exception.reason
+            printable(&exception.approver),
+            printable(&exception.reason)
         ));
     }
     if !it.stated.is_empty() {
@@ -246,7 +247,8 @@ fn offenders(out: &mut String, it: &Explained<'_>) {
     out.push_str("\nwhat fails\n");
     for offender in &named {
         let aside = if offender.excepted { " (set aside)" } else { "" };
-        out.push_str(&format!("  {}  {}{aside}\n", offender.name, offender.found));
+        let (name, found) = (printable(&offender.name), printable(&offender.found));
+        out.push_str(&format!("  {name}  {found}{aside}\n"));
     }
     let more = it.failing.saturating_sub(u64::try_from(named.len()).unwrap_or(0));
     if more > 0 {
@@ -267,7 +269,7 @@ fn steps(out: &mut String, what: &str, steps: &[Step]) {
         };
         let pad = "  ".repeat(step.depth);
         let test = match (&step.found, &step.required) {
-            (Some(found), Some(required)) => format!(": {found}; asked: {required}"),
+            (Some(found), Some(required)) => printable(&format!(": {found}; asked: {required}")),
             _ => String::new(),
         };
         let place = step.place.as_ref().map(|place| format!("  [{place}]")).unwrap_or_default();

@@ -10,6 +10,7 @@ mod domain;
 mod forest;
 mod hostile;
 mod kdc;
+mod origin;
 #[path = "../../bench/assess/served.rs"]
 mod served;
 #[path = "../../bench/assess/server.rs"]
