@@ -64,7 +64,11 @@ fn recorded(people: usize, folder: &Path, set: &PolicySet) -> Evidence {
 fn keep(store: &dyn Store, code: &str, evidence: Evidence, signer: &Signer, folder: &Path) {
     let clock = Clock::system();
     let by = By { actor: "bench", reason: "measured", now: clock.now() };
-    let member = measure::member(code.parse().unwrap(), 1, folder, &clock);
+    let mut member = measure::member(code.parse().unwrap(), 1, folder, &clock);
+    // no two members have the same
+    let domain = format!("{}.bench.test", code.to_lowercase());
+    member.mail_domains = [domain.clone()].into();
+    member.upn_suffixes = [domain].into();
     let evidence = sign(Evidence { member: member.ods.clone(), ..evidence }, signer);
     run::request(store, member, &by).unwrap();
     let record = EvidenceRecord {
