@@ -21,8 +21,9 @@ use crate::assess::probes::discovery::Controllers;
 use crate::assess::probes::logon::{Session, log_on};
 use crate::assess::probes::revocation::probe as revocation;
 use crate::assess::probes::sasl::probe as sasl;
+use crate::assess::probes::smartcard::probe as smartcard;
 use crate::assess::probes::{
-    canary, derived, directory, discovery, encryption, ldap, privileged, rights, siblings, smartcard, tls,
+    canary, derived, directory, discovery, encryption, ldap, privileged, rights, siblings, tls,
 };
 use crate::assess::settings::Settings;
 use crate::assess::target::Target;
@@ -164,7 +165,7 @@ async fn pass(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
         bound.probe(
             "smartcard",
             &smartcard::NAMES,
-            smartcard::probe(target, reachable, config, settings, clock)
+            smartcard::probe(target, ways.controllers, config, settings, clock)
         ),
         bound.probe(
             "controllers",

@@ -12,6 +12,7 @@
 mod app_gates;
 mod app_serve;
 mod app_stage;
+mod assess_card;
 mod assess_files;
 mod assess_hostile;
 mod assess_lab;

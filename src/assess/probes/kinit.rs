@@ -6,21 +6,42 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::ambient::chance;
+use crate::assess::probes::trace::{Trace, event};
 use crate::assess::target::Target;
 use crate::secret::text::Secret;
+
+/// What is kept of the errors and the trace of a program.
+const SAID_BYTES_MAX: u64 = 64 << 10;
+/// Longer messages are cut.
+const MESSAGE_MAX: usize = 200;
 
 /// How a logon ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Logon {
     Granted,
-    /// The KDC, or the card, said no.
-    Refused(String),
+    /// There is no ticket. Whether somebody refused it, or it was never asked for, is for the caller to tell.
+    Failed(Said),
+}
+
+/// What `kinit` said of a logon that failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its last message.
+    pub message: String,
+    pub trace: Trace,
+}
+
+/// What a logon is made with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    Password,
+    Card,
 }
 
 /// A folder of its own, gone with the value: configuration, anchors, ticket cache.
@@ -37,8 +58,17 @@ impl Drop for Workshop {
 }
 
 impl Workshop {
-    /// Writes the configuration for the target's realm.
-    pub fn new(target: &Target, anchors: Option<&Path>) -> Result<Self, String> {
+    /// For a logon with a password in the target's realm.
+    pub fn for_password(target: &Target) -> Result<Self, String> {
+        Workshop::new(target, None, Proof::Password)
+    }
+
+    /// For a logon with a card in the target's realm; `anchors` are what its KDC must chain to, when not the target's.
+    pub fn for_card(target: &Target, anchors: Option<&Path>) -> Result<Self, String> {
+        Workshop::new(target, anchors, Proof::Card)
+    }
+
+    fn new(target: &Target, anchors: Option<&Path>, proof: Proof) -> Result<Self, String> {
         let noise = u64::from_le_bytes(chance::bytes().map_err(|error| error.to_string())?);
         let folder = std::env::temp_dir().join(format!("portcullis-kinit-{noise:016x}"));
         let said = |error: std::io::Error| error.to_string();
@@ -52,7 +82,7 @@ impl Workshop {
                 path
             }
         };
-        write(&workshop.folder.join("krb5.conf"), configuration(target, &anchors)?.as_bytes())
+        write(&workshop.folder.join("krb5.conf"), configuration(target, &anchors, proof)?.as_bytes())
             .map_err(said)?;
         Ok(workshop)
     }
@@ -67,6 +97,8 @@ impl Workshop {
         patience: Duration,
     ) -> Result<Logon, String> {
         let mut command = self.command(kinit);
+        // its messages do not tell a card that cannot be opened from one that is refused; the trace does
+        command.env("KRB5_TRACE", "/dev/stderr");
         if let Some(softhsm) = std::env::var_os("SOFTHSM2_CONF") {
             command.env("SOFTHSM2_CONF", softhsm);
         }
@@ -74,27 +106,27 @@ impl Workshop {
             command.arg("-X").arg(format!("X509_user_identity={identity}"));
         }
         command.arg("--").arg(principal);
-        let output = timeout(patience, run(command, secret))
+        let ended = timeout(patience, run(command, secret))
             .await
             .map_err(|_| "kinit did not end in time".to_owned())?
             .map_err(|error| format!("`{kinit}` cannot be run: {error}"))?;
-        if output.status.success() {
-            return Ok(Logon::Granted);
-        }
-        verdict(&last_line(&output))
+        Ok(match ended.success {
+            true => Logon::Granted,
+            false => Logon::Failed(Said { message: message(&ended.said), trace: Trace::read(&ended.said) }),
+        })
     }
 
     /// Gets a ticket for `service` (a principal with its realm) with the logon that was granted, by MIT's `kvno`.
     pub async fn ticket(&self, kvno: &str, service: &str, patience: Duration) -> Result<(), String> {
         let mut command = self.command(kvno);
         command.arg("--").arg(service);
-        let output = timeout(patience, run(command, None))
+        let ended = timeout(patience, run(command, None))
             .await
             .map_err(|_| "kvno did not end in time".to_owned())?
             .map_err(|error| format!("`{kvno}` cannot be run: {error}"))?;
-        match output.status.success() {
+        match ended.success {
             true => Ok(()),
-            false => Err(format!("no ticket for {service}: {}", last_line(&output))),
+            false => Err(format!("no ticket for {service}: {}", message(&ended.said))),
         }
     }
 
@@ -124,13 +156,22 @@ impl Workshop {
     }
 }
 
-/// What a program said last.
-fn last_line(output: &std::process::Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
-    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing").to_owned()
+/// What a program said last, without its trace and its own name.
+fn message(said: &str) -> String {
+    let last = said.lines().rev().find(|line| !line.trim().is_empty() && event(line).is_none());
+    let text = last.unwrap_or("it said nothing").trim();
+    let text = text.strip_prefix("kinit: ").unwrap_or(text);
+    let text = text.strip_suffix(" while getting initial credentials").unwrap_or(text);
+    text.chars().filter(|c| !c.is_control()).take(MESSAGE_MAX).collect()
 }
 
-async fn run(mut command: Command, secret: Option<&Secret>) -> std::io::Result<std::process::Output> {
+/// How a program ended, and the beginning of what it said to its standard error.
+struct Ended {
+    success: bool,
+    said: String,
+}
+
+async fn run(mut command: Command, secret: Option<&Secret>) -> std::io::Result<Ended> {
     let mut child = command.spawn()?;
     // taken in any case: a child that asks for what we do not have must find the end
     let stdin = child.stdin.take();
@@ -139,29 +180,24 @@ async fn run(mut command: Command, secret: Option<&Secret>) -> std::io::Result<s
         let _ = stdin.write_all(secret.expose().as_bytes()).await;
         let _ = stdin.write_all(b"\n").await;
     }
-    child.wait_with_output().await
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (prompts, said) = tokio::join!(beginning(stdout, 0), beginning(stderr, SAID_BYTES_MAX));
+    prompts?;
+    let success = child.wait().await?.success();
+    Ok(Ended { success, said: String::from_utf8_lossy(&said?).into_owned() })
 }
 
-/// What MIT's messages (krb5_err.et, kinit) mean: a refusal, or a logon that never took place.
-fn verdict(message: &str) -> Result<Logon, String> {
-    const NOT_TRIED: [&str; 8] = [
-        "Cannot contact any KDC",
-        "Cannot find KDC",
-        "Cannot resolve",
-        "not found in Kerberos database",
-        "Clock skew too great",
-        "configuration file",
-        "No such file or directory",
-        "Included profile",
-    ];
-    let message = message.strip_prefix("kinit: ").unwrap_or(message).trim();
-    if NOT_TRIED.iter().any(|part| message.contains(part)) {
-        return Err(format!("no logon took place: {message}"));
-    }
-    Ok(Logon::Refused(message.to_owned()))
+/// So many bytes; the rest is read and dropped, so that the child does not wait for us.
+async fn beginning(stream: Option<impl AsyncRead + Unpin>, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let Some(stream) = stream else { return Ok(bytes) };
+    let mut first = stream.take(most);
+    first.read_to_end(&mut bytes).await?;
+    tokio::io::copy(&mut first.into_inner(), &mut tokio::io::sink()).await?;
+    Ok(bytes)
 }
 
-fn configuration(target: &Target, anchors: &Path) -> Result<String, String> {
+fn configuration(target: &Target, anchors: &Path, proof: Proof) -> Result<String, String> {
     let plain = |text: &str| !text.contains(['\n', '\r', '{', '}', '"']);
     let hosts = target.controllers.iter().map(|c| c.certificate_name());
     let anchors = anchors.display().to_string();
@@ -175,6 +211,10 @@ fn configuration(target: &Target, anchors: &Path) -> Result<String, String> {
          dns_canonicalize_hostname = false\n  rdns = false\n[realms]\n  {realm} = {{\n    pkinit_anchors = FILE:{anchors}\n",
         realm = target.realm
     );
+    if proof == Proof::Card {
+        // a card that does not work must not make a password of its PIN
+        text.push_str("    disable_encrypted_timestamp = true\n");
+    }
     for kdc in &target.kdcs {
         text.push_str(&format!("    kdc = {kdc}\n"));
     }
@@ -194,14 +234,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_are_told_apart() {
-        let refused = verdict("kinit: Password incorrect while getting initial credentials").unwrap();
-        assert!(matches!(refused, Logon::Refused(_)));
-        assert!(verdict("kinit: Preauthentication failed while getting initial credentials").is_ok());
-        assert!(
-            verdict("kinit: Cannot contact any KDC for realm 'RXA' while getting initial credentials")
-                .is_err()
-        );
-        assert!(verdict("kinit: Clock skew too great while getting initial credentials").is_err());
+    fn the_last_message_is_told() {
+        let said = "[7] 1.2: Received error from KDC: -1765328360/Preauthentication failed\n\
+                    kinit: Password incorrect while getting initial credentials\n[7] 1.3: Destroying\n\n";
+        assert_eq!(message(said), "Password incorrect");
+        assert_eq!(message("[7] 1.2: nothing else\n"), "it said nothing");
+        assert_eq!(message(&format!("kinit: a\u{1b}[2J{}", "x".repeat(500))).len(), MESSAGE_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_child_that_talks_without_end_is_heard_to_the_bound() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "head -c 1000000 /dev/zero | tr '\\0' x >&2; head -c 1000000 /dev/zero"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let ended = run(command, None).await.unwrap();
+        assert!(ended.success && ended.said.len() == 64 << 10);
     }
 }

@@ -23,3 +23,4 @@ pub mod seen;
 pub mod siblings;
 pub mod smartcard;
 pub mod tls;
+pub mod trace;

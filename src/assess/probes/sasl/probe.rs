@@ -118,12 +118,14 @@ async fn logged_on(target: &Target, account: &str, settings: &Settings) -> Resul
         .await
         .map_err(|error| Fact::Failed(error.to_string()))?
         .map_err(|error| Fact::Failed(error.to_string()))?;
-    let workshop = Workshop::new(target, None).map_err(Fact::Failed)?;
+    let workshop = Workshop::for_password(target).map_err(Fact::Failed)?;
     let principal = format!("{}@{}", escaped(account), target.realm);
     match workshop.log_on(&settings.kinit, &principal, None, Some(&password), settings.child_timeout()).await
     {
         Ok(Logon::Granted) => Ok(workshop),
-        Ok(Logon::Refused(reason)) => Err(Fact::Failed(format!("our own account gets no ticket: {reason}"))),
+        Ok(Logon::Failed(said)) => {
+            Err(Fact::Failed(format!("our own account gets no ticket: {}", said.message)))
+        }
         Err(reason) => Err(not_made(reason)),
     }
 }

@@ -85,7 +85,7 @@ async fn found(plain: &[(u32, &str)], ldaps: &[(u32, &str)]) -> (Told<bool>, Tol
         Target::new("RXA".parse().unwrap(), vec![], "DC=x,DC=test", "svc@x.test", secret, &ca.pem()).unwrap();
     let settings = Settings { plain_port: plain.port, probe_seconds: 5, ..Settings::default() };
     let tls = crate::tls::client::client_config(&target.anchors, None).unwrap();
-    let workshop = Workshop::new(&target, None).unwrap();
+    let workshop = Workshop::for_password(&target).unwrap();
     let clock = Clock::system();
     let means =
         Means { workshop: &workshop, tls: &tls, settings: &settings, clock: &clock, realm: &target.realm };
