@@ -121,6 +121,21 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
             Type::Boolean,
             "the monitoring account is neither disabled nor past its end",
         ),
+        (
+            "revocation.controller_lists",
+            Type::Integer,
+            "certificates of controllers, and above them, that name a revocation list or could not be read",
+        ),
+        (
+            "revocation.card_lists",
+            Type::Integer,
+            "certificates of cards and their issuers that were read and name a revocation list",
+        ),
+        (
+            "revocation.card_issuer_lists",
+            Type::Integer,
+            "certificates of card issuers that name a revocation list or could not be read",
+        ),
         ("rights.write", Type::Boolean, "our account could write to an object that was looked at"),
         ("rights.write_places", Type::Set(Element::Dn), "objects that our account could write to"),
         ("rights.get_changes", Type::Boolean, "our account may read directory changes"),

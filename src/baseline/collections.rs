@@ -196,6 +196,11 @@ fn of_lists(certificate: &'static str) -> Vec<Described> {
         ("source", word(LIST_SOURCES), "where it says that its list is"),
         ("url", Type::Text, "the place of the list"),
         ("reachable", Type::Boolean, "the gateway could fetch the list from where it is"),
+        (
+            "fetch_problem",
+            Type::Text,
+            "why the list could not be fetched, and from where; absent when it was",
+        ),
         ("signed", Type::Boolean, "what was fetched is a list that the certificate's issuer signed"),
         ("remaining", Type::Duration, "how long it is until the list's next update is due"),
         ("age", Type::Duration, "how long ago the list was issued"),

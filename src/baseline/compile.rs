@@ -49,6 +49,8 @@ pub struct CompiledControl {
     pub severity: Severity,
     pub stage: Stage,
     pub enforce_from: Option<OffsetDateTime>,
+    /// Until then what could not be told is at most at the stage `warn`.
+    pub enforce_unknown_from: Option<OffsetDateTime>,
     pub level: u8,
     pub when: Option<Predicate>,
     pub for_each: Option<String>,
@@ -312,6 +314,7 @@ fn compiled_control(
         severity: change.and_then(|c| c.severity).unwrap_or(control.severity),
         stage: own_stage.min(baseline.stage),
         enforce_from: change.and_then(|c| c.enforce_from).or(control.enforce_from),
+        enforce_unknown_from: control.enforce_unknown_from,
         level: control.level,
         when,
         for_each: collection.map(str::to_owned),

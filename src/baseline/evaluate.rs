@@ -92,6 +92,20 @@ fn stage_at(control: &CompiledControl, ceiling: Stage, now: OffsetDateTime) -> S
     }
 }
 
+/// The stage of a verdict, and the day that it rises. What could not be told may be borne longer than what fails.
+fn stage_of(
+    control: &CompiledControl,
+    ceiling: Stage,
+    verdict: Verdict,
+    now: OffsetDateTime,
+) -> (Stage, Option<OffsetDateTime>) {
+    let (stage, from) = (stage_at(control, ceiling, now), control.enforce_from.filter(|from| now < *from));
+    match control.enforce_unknown_from.filter(|until| now < *until && verdict == Verdict::Unknown) {
+        Some(until) => (stage.min(Stage::Warn), from.max(Some(until))),
+        None => (stage, from),
+    }
+}
+
 fn finding(
     baseline: &Compiled,
     control: &CompiledControl,
@@ -130,6 +144,7 @@ fn finding(
         _ if judgement.set_aside > 0 => mine.iter().min_by_key(|e| e.until),
         _ => None,
     };
+    let (stage, enforce_from) = stage_of(control, baseline.stage, plain, now);
     let named = matches!(plain, Verdict::Fail | Verdict::Excepted | Verdict::Unknown);
     let failing = if named { judgement.failing } else { 0 };
     Finding {
@@ -137,8 +152,8 @@ fn finding(
         title: control.title.clone(),
         theme: control.theme.clone(),
         severity: judgement.severity,
-        stage: stage_at(control, baseline.stage, now),
-        enforce_from: control.enforce_from.filter(|from| now < *from),
+        stage,
+        enforce_from,
         verdict,
         explanation: explanation(control, &judgement, plain, judged),
         offenders: if named { offenders(&judgement, whole.is_some()) } else { Vec::new() },

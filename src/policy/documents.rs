@@ -65,6 +65,8 @@ pub struct Control {
     pub stage: Option<Stage>,
     /// When it will be enforced, told to members while the stage is `warn`.
     pub enforce_from: Option<OffsetDateTime>,
+    /// Until then a verdict that could not be told is at the stage `warn`, while a failure is enforced.
+    pub enforce_unknown_from: Option<OffsetDateTime>,
     /// Maturity rung (1 to 5) that this control belongs to.
     pub level: u8,
     /// Not applicable unless this holds.

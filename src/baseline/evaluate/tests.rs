@@ -42,6 +42,8 @@ controls:
   - { id: few, title: T, severity: low, for_each: users, where: { enabled: true }, count: { at_most: 2 }, why: w, fix: f }
   - { id: later, title: T, severity: critical, stage: warn, enforce_from: 2026-12-01, require: { tls.chain_valid: true },
       why: w, fix: f }
+  - { id: borne, title: T, severity: critical, enforce_unknown_from: 2026-12-01, require: { tls.chain_valid: true },
+      why: w, fix: f }
 "#;
 
 fn compiled() -> Compiled {
@@ -129,6 +131,21 @@ fn a_denial_says_what_was_found_and_where_it_is_required() {
     assert_eq!(assessment.finding("later").unwrap().stage, Stage::Warn);
     let after = evaluate(&compiled(), &evidence(no(), vec![], yes()), &[], datetime!(2026-12-02 00:00 UTC));
     assert_eq!(after.finding("later").unwrap().stage, Stage::Enforce);
+}
+
+#[test]
+fn what_could_not_be_told_may_be_borne_for_a_while_and_what_fails_is_not() {
+    let judged = |fact: Fact, now: OffsetDateTime| {
+        let assessment = evaluate(&compiled(), &evidence(fact, vec![], yes()), &[], now);
+        let finding = assessment.finding("borne").unwrap();
+        let denied = assessment.grants[&Grant::Lookup].denials.iter().any(|denial| denial.control == "borne");
+        (finding.verdict, finding.stage, finding.enforce_from.is_some(), denied)
+    };
+    let (later, failed) = (datetime!(2026-12-01 00:00 UTC), Fact::Failed("x".into()));
+    assert_eq!(judged(failed.clone(), NOW), (Verdict::Unknown, Stage::Warn, true, false));
+    assert_eq!(judged(failed, later), (Verdict::Unknown, Stage::Enforce, false, true));
+    assert_eq!(judged(no(), NOW), (Verdict::Fail, Stage::Enforce, false, true));
+    assert_eq!(judged(yes(), NOW), (Verdict::Pass, Stage::Enforce, false, false));
 }
 
 #[test]

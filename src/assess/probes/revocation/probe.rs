@@ -31,6 +31,7 @@ use crate::tls::material;
 pub const CONTROLLERS: &str = "controller_revocation";
 pub const CARDS: &str = "card_revocation";
 
+const NO_CERTIFICATE: &str = "it cannot be read as a certificate";
 const BY: &str = "revocation lists over http";
 const PLACES: &str = "the places that certificates name";
 
@@ -52,8 +53,36 @@ pub fn failed(collection: &str, reason: &str) -> Gathered {
     gathered(collection, Vec::new(), Fact::Failed(reason.to_owned()))
 }
 
+/// How many records there are to judge: without any, a control over them is about nothing.
+fn counts(collection: &str) -> &'static [(&'static str, fn(&Record) -> bool)] {
+    match collection {
+        CONTROLLERS => &[("revocation.controller_lists", |record| !is_from(record, &["none"]))],
+        _ => &[
+            ("revocation.card_lists", |record| is_from(record, &["web", "elsewhere"])),
+            ("revocation.card_issuer_lists", |record| {
+                !is_from(record, &["none"]) && record.get("kind") == Some(&word("issuer"))
+            }),
+        ],
+    }
+}
+
+fn is_from(record: &Record, sources: &[&str]) -> bool {
+    sources.iter().any(|source| record.get("source") == Some(&word(source)))
+}
+
+fn word(word: &str) -> Fact {
+    Fact::Known(Value::Word(word.to_owned()))
+}
+
 fn gathered(collection: &str, records: Vec<Record>, complete: Fact) -> Gathered {
     let mut out = Gathered::default();
+    for (name, is_counted) in counts(collection) {
+        let count = records.iter().filter(|record| is_counted(record)).count();
+        // none among those that were seen is not none
+        let known = count > 0 || complete == Fact::boolean(true);
+        let count = Fact::integer(i64::try_from(count).unwrap_or(i64::MAX));
+        out.set(name, if known { count } else { complete.clone() });
+    }
     out.facts.collections.insert(collection.to_owned(), Collection { records: records.into(), complete });
     out
 }
@@ -64,6 +93,11 @@ enum Wanted {
     Certificate {
         kind: &'static str,
         link: Link,
+    },
+    /// A leaf that is trusted by itself: whatever list it names, nobody can revoke it.
+    Irrevocable {
+        kind: &'static str,
+        name: String,
     },
     /// One that we do not have.
     Unread {
@@ -88,6 +122,9 @@ pub async fn controllers(
     };
     for controller in reachable {
         match chain_of(controller, &settings.for_probes()).await {
+            Ok(chain) if chain.is_empty() => {
+                complete = Fact::Failed("a controller showed no certificate".to_owned());
+            }
             Ok(chain) => want(&mut wanted, "controller", chain.first(), &chain, target),
             Err(reason) => complete = Fact::Failed(reason),
         }
@@ -160,7 +197,14 @@ fn want(
     target: &Target,
 ) {
     let Some(leaf) = leaf else { return };
-    for (place, link) in links(leaf, pool, target.anchors.certificates()).into_iter().enumerate() {
+    let links = links(leaf, pool, target.anchors.certificates());
+    if links.is_empty() && kind != "issuer" {
+        wanted.push(match subject(leaf) {
+            Some(name) => Wanted::Irrevocable { kind, name },
+            None => Wanted::Unread { kind, name: kind.to_owned(), reason: NO_CERTIFICATE.to_owned() },
+        });
+    }
+    for (place, link) in links.into_iter().enumerate() {
         let known = |w: &Wanted| matches!(w, Wanted::Certificate { link: l, .. } if l.certificate == link.certificate);
         if !wanted.iter().any(known) {
             wanted.push(Wanted::Certificate { kind: if place == 0 { kind } else { "issuer" }, link });
@@ -185,19 +229,16 @@ async fn look(wanted: Vec<Wanted>, settings: &Lists, now: OffsetDateTime) -> Vec
     let mut records = Vec::new();
     for one in wanted {
         let Wanted::Certificate { link, kind } = &one else {
-            records.push(unread(&one));
+            records.extend(unfetched(&one));
             continue;
         };
-        match X509Certificate::from_der(&link.certificate) {
-            Ok((_, parsed)) => match places(&parsed) {
-                Ok(found) => sorted.push((found, one)),
-                Err(reason) => records.push(unread(&Wanted::Unread {
-                    kind,
-                    name: shown(&parsed.subject().to_string()),
-                    reason,
-                })),
-            },
-            Err(_) => continue,
+        let parsed = X509Certificate::from_der(&link.certificate);
+        match parsed.map_err(|_| NO_CERTIFICATE.to_owned()).and_then(|(_, parsed)| places(&parsed)) {
+            Ok(found) => sorted.push((found, one)),
+            Err(reason) => {
+                let name = subject(&link.certificate).unwrap_or_else(|| (*kind).to_owned());
+                records.extend(unfetched(&Wanted::Unread { kind, name, reason }));
+            }
         }
     }
     sorted.sort_by(|a, b| a.0.web.cmp(&b.0.web));
@@ -247,8 +288,7 @@ async fn record(
     lists: &mut Fetched<'_>,
     now: OffsetDateTime,
 ) -> Record {
-    let subject = X509Certificate::from_der(&link.certificate)
-        .map_or_else(|_| String::new(), |(_, parsed)| shown(&parsed.subject().to_string()));
+    let subject = subject(&link.certificate).unwrap_or_default();
     let mut reasons = Vec::new();
     let mut best: Option<(&String, Verdict)> = None;
     for url in &places.web {
@@ -298,13 +338,7 @@ fn without_list(places: &Places, reasons: &[String]) -> (&'static str, Fact, Fac
             ("elsewhere", Fact::NotCollected(reason), Fact::text(shown(url)), verdict)
         }
         (None, None) => {
-            let verdict = Verdict {
-                problem: Some("the certificate names no list: it cannot be revoked".to_owned()),
-                signed: Fact::Absent,
-                remaining: Fact::Absent,
-                age: Fact::Absent,
-                revoked: Fact::Absent,
-            };
+            let verdict = irrevocable("the certificate names no list: it cannot be revoked");
             ("none", Fact::Absent, Fact::Absent, verdict)
         }
     }
@@ -321,14 +355,43 @@ fn nothing_asked(reason: &str) -> Verdict {
     }
 }
 
-fn unread(wanted: &Wanted) -> Record {
-    let Wanted::Unread { kind, name, reason } = wanted else { return Record::new() };
-    let reachable = Fact::NotCollected(reason.clone());
-    facts(kind, name, "unread", reachable, Fact::Absent, nothing_asked(reason))
+/// The record of what has no list that could be fetched.
+fn unfetched(wanted: &Wanted) -> Option<Record> {
+    Some(match wanted {
+        Wanted::Certificate { .. } => return None,
+        Wanted::Irrevocable { kind, name } => {
+            let verdict = irrevocable("the certificate is trusted by itself: it cannot be revoked");
+            facts(kind, name, "none", Fact::Absent, Fact::Absent, verdict)
+        }
+        Wanted::Unread { kind, name, reason } => {
+            let reachable = Fact::NotCollected(reason.clone());
+            facts(kind, name, "unread", reachable.clone(), reachable, nothing_asked(reason))
+        }
+    })
+}
+
+fn irrevocable(reason: &str) -> Verdict {
+    Verdict {
+        problem: Some(reason.to_owned()),
+        signed: Fact::Absent,
+        remaining: Fact::Absent,
+        age: Fact::Absent,
+        revoked: Fact::Absent,
+    }
+}
+
+/// None when it is no certificate.
+fn subject(certificate: &CertificateDer<'_>) -> Option<String> {
+    X509Certificate::from_der(certificate).ok().map(|(_, parsed)| shown(&parsed.subject().to_string()))
 }
 
 fn facts(kind: &str, name: &str, source: &str, reachable: Fact, url: Fact, verdict: Verdict) -> Record {
-    let word = |word: &str| Fact::Known(Value::Word(word.to_owned()));
+    let fetch_problem = match (&reachable, &verdict.problem) {
+        (Fact::Known(Value::Boolean(true)) | Fact::Absent, _) => Fact::Absent,
+        (Fact::Known(_), Some(problem)) => Fact::text(problem.clone()),
+        (Fact::Known(_), None) => Fact::text("it could not be fetched"),
+        (unknown, _) => unknown.clone(),
+    };
     let facts = [
         ("dn", Fact::Known(Value::Dn(name.to_owned()))),
         ("name", Fact::text(name)),
@@ -336,6 +399,7 @@ fn facts(kind: &str, name: &str, source: &str, reachable: Fact, url: Fact, verdi
         ("source", word(source)),
         ("url", url),
         ("reachable", reachable),
+        ("fetch_problem", fetch_problem),
         ("signed", verdict.signed),
         ("remaining", verdict.remaining),
         ("age", verdict.age),
