@@ -66,7 +66,52 @@ fn words(names: &[&str]) -> Vec<String> {
 
 /// Facts that probes find. What is "accepted" or "works" is true when one controller asked does it; what must hold
 /// everywhere (`tls.chain_valid`) is true when it holds on every controller asked.
-fn probes() -> Vec<(&'static str, Type, &'static str)> {
+fn probes() -> Vec<Described> {
+    let mut all = of_cards();
+    all.extend(of_controllers());
+    all
+}
+
+/// The monitoring card and its account; how many certificates there are whose revocation can be judged.
+fn of_cards() -> Vec<Described> {
+    vec![
+        ("smartcard.card_logon_works", Type::Boolean, "the monitoring card gets a ticket"),
+        (
+            "smartcard.card_logon_problem",
+            Type::Text,
+            "why the KDC refused the monitoring card; unknown when it did not come to that",
+        ),
+        ("smartcard.password_logon_works", Type::Boolean, "the monitoring account's password gets a ticket"),
+        ("smartcard.simple_bind_works", Type::Boolean, "the monitoring account's password binds"),
+        (
+            "smartcard.account_requires_card",
+            Type::Boolean,
+            "the monitoring account has the flag SMARTCARD_REQUIRED, as our own account reads it",
+        ),
+        (
+            "smartcard.account_enabled",
+            Type::Boolean,
+            "the monitoring account is neither disabled nor past its end",
+        ),
+        (
+            "revocation.controller_lists",
+            Type::Integer,
+            "certificates of controllers, and above them, that name a revocation list or could not be read",
+        ),
+        (
+            "revocation.card_lists",
+            Type::Integer,
+            "certificates of cards and their issuers that were read and name a revocation list",
+        ),
+        (
+            "revocation.card_issuer_lists",
+            Type::Integer,
+            "certificates of card issuers that name a revocation list or could not be read",
+        ),
+    ]
+}
+
+fn of_controllers() -> Vec<Described> {
     let tls = || Type::Set(Element::Version(Ladder::Tls));
     vec![
         ("tls.versions", tls(), "TLS versions that some controller accepts on its LDAPS port"),
@@ -103,39 +148,6 @@ fn probes() -> Vec<(&'static str, Type, &'static str)> {
         ("kerberos.preauth_required", Type::Boolean, "the KDC demands pre-authentication of our account"),
         ("kerberos.pkinit_advertised", Type::Boolean, "the KDC says that it knows PKINIT (proves nothing)"),
         ("kerberos.clock_skew", Type::Duration, "how far the KDC's clock is from ours"),
-        ("smartcard.card_logon_works", Type::Boolean, "the monitoring card gets a ticket"),
-        (
-            "smartcard.card_logon_problem",
-            Type::Text,
-            "why the KDC refused the monitoring card; unknown when it did not come to that",
-        ),
-        ("smartcard.password_logon_works", Type::Boolean, "the monitoring account's password gets a ticket"),
-        ("smartcard.simple_bind_works", Type::Boolean, "the monitoring account's password binds"),
-        (
-            "smartcard.account_requires_card",
-            Type::Boolean,
-            "the monitoring account has the flag SMARTCARD_REQUIRED, as our own account reads it",
-        ),
-        (
-            "smartcard.account_enabled",
-            Type::Boolean,
-            "the monitoring account is neither disabled nor past its end",
-        ),
-        (
-            "revocation.controller_lists",
-            Type::Integer,
-            "certificates of controllers, and above them, that name a revocation list or could not be read",
-        ),
-        (
-            "revocation.card_lists",
-            Type::Integer,
-            "certificates of cards and their issuers that were read and name a revocation list",
-        ),
-        (
-            "revocation.card_issuer_lists",
-            Type::Integer,
-            "certificates of card issuers that name a revocation list or could not be read",
-        ),
         ("rights.write", Type::Boolean, "our account could write to an object that was looked at"),
         ("rights.write_places", Type::Set(Element::Dn), "objects that our account could write to"),
         ("rights.get_changes", Type::Boolean, "our account may read directory changes"),

@@ -32,6 +32,7 @@ use crate::cli::context::Context;
 use crate::cli::evidence::Reading;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::input;
+use crate::cli::lists::ListOptions;
 use crate::cli::progress::told;
 use crate::directory::endpoint::Endpoint;
 use crate::enrol::run::{self, By};
@@ -119,6 +120,8 @@ pub struct Check {
     /// An attestation of --member, as `attestation sign` wrote it. Its key is not held against a registration, and the report says so.
     #[arg(long = "attestation", value_name = "FILE", requires = "member")]
     attestations: Vec<PathBuf>,
+    #[command(flatten)]
+    lists: ListOptions,
     /// Keep the evidence document in this file.
     #[arg(long, value_name = "FILE")]
     evidence: Option<PathBuf>,
@@ -268,7 +271,7 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
     target.stated = stated(&command, &set)?;
     let profile = command.profile.as_deref();
     let compiled = compile(&set, profile, &command.member).map_err(failure)?;
-    let settings = Settings::default();
+    let settings = Settings { lists: command.lists.settings()?, ..Settings::default() };
     let allotted = settings.pass_timeout();
     let collected = collect(&target, compiled.requirements(), &settings, &context.clock, allotted);
     let what = format!("measuring {}; it ends after {} s at most", command.host, allotted.as_secs());

@@ -16,6 +16,7 @@ pub mod exception;
 pub mod failure;
 pub mod gate;
 pub mod input;
+pub mod lists;
 pub mod live;
 pub mod member;
 pub mod policy;

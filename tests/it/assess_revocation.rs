@@ -67,8 +67,11 @@ async fn controller(authority: &Authority, places: &[String]) -> Endpoint {
     params.distinguished_name.push(DnType::CommonName, "dc1");
     params.crl_distribution_points =
         places.iter().map(|uri| CrlDistributionPoint { uris: vec![uri.clone()] }).collect();
-    let certificate: CertificateDer<'static> =
-        params.signed_by(&key, &authority.issuer).unwrap().der().clone();
+    let certificate = params.signed_by(&key, &authority.issuer).unwrap().der().clone();
+    controller_with(certificate, &key).await
+}
+
+async fn controller_with(certificate: CertificateDer<'static>, key: &KeyPair) -> Endpoint {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
@@ -171,6 +174,7 @@ async fn a_list_that_is_served_is_judged() {
     assert!(matches!(good["remaining"], Fact::Known(Value::Duration(86_000..=86_400))), "{good:?}");
     assert!(matches!(good["age"], Fact::Known(Value::Duration(172_800..=173_000))), "{good:?}");
     assert_eq!((text(&good, "source").as_str(), &good["problem"]), ("web", &Fact::Absent));
+    assert_eq!(good["fetch_problem"], Fact::Absent);
     let revoked = answered(&root, ok(&list(&root, &[4, SERIAL], 24))).await;
     assert_eq!(revoked["revoked"], Fact::boolean(true));
     let old = answered(&root, ok(&list(&root, &[], -1))).await;
@@ -189,6 +193,7 @@ async fn a_list_that_lies_tells_nothing() {
     {
         let record = answered(&root, ok(&body)).await;
         assert_eq!((&record["reachable"], &record["signed"]), (&Fact::boolean(true), &Fact::boolean(false)));
+        assert_eq!(record["fetch_problem"], Fact::Absent);
         assert!(
             matches!(record["revoked"], Fact::Failed(_)) && matches!(record["remaining"], Fact::Failed(_))
         );
@@ -217,6 +222,9 @@ async fn a_list_that_does_not_come_is_told_apart() {
             "{problem}"
         );
         assert!(matches!(&record["revoked"], Fact::Failed(reason) if *reason == problem));
+        // the place and why, for whoever is to open the way
+        assert_eq!(text(&record, "fetch_problem"), problem);
+        assert!(problem.contains("http://127.0.0.1:"), "{problem}");
         assert!(began.elapsed() < Duration::from_secs(4));
     }
 }
@@ -239,7 +247,7 @@ async fn what_is_not_asked_is_told() {
         controller(&root, &["ldap:///CN=ca,CN=CDP".to_owned(), "file:///etc/shadow".to_owned()]).await;
     let record = look(&root, &[elsewhere], &settings(&[port])).await.records.get(0).unwrap().to_record();
     assert_eq!(text(&record, "source"), "elsewhere");
-    for fact in ["reachable", "signed", "revoked", "remaining", "age"] {
+    for fact in ["reachable", "fetch_problem", "signed", "revoked", "remaining", "age"] {
         assert!(matches!(&record[fact], Fact::NotCollected(reason) if reason.contains("ldap:///")), "{fact}");
     }
     let none = controller(&root, &[]).await;
@@ -281,6 +289,42 @@ async fn a_place_that_fails_does_not_hide_the_next_and_none_is_asked_twice() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_to_judge_is_counted() {
+    let root = authority();
+    let settings = settings(&[80]);
+    let counted = async |controllers: &[Endpoint]| {
+        let target = target(&root, controllers);
+        let gathered = probe::controllers(&target, controllers, &settings, &Clock::system()).await;
+        gathered.facts.get("revocation.controller_lists")
+    };
+    let none = controller(&root, &[]).await;
+    let elsewhere = controller(&root, &["ldap:///CN=ca,CN=CDP".to_owned()]).await;
+    assert_eq!(counted(std::slice::from_ref(&none)).await, Fact::integer(0));
+    assert_eq!(counted(&[none.clone(), elsewhere.clone()]).await, Fact::integer(1));
+    // one that does not answer could have shown one
+    let gone = Endpoint::ldaps("127.0.0.1", 1, None);
+    assert!(matches!(counted(&[none, gone.clone()]).await, Fact::Failed(_)));
+    assert_eq!(counted(&[elsewhere, gone]).await, Fact::integer(1));
+    assert!(matches!(counted(&[]).await, Fact::Failed(_)));
+    let failed = probe::failed(probe::CARDS, "denied").facts;
+    for fact in ["revocation.card_lists", "revocation.card_issuer_lists"] {
+        assert_eq!(failed.get(fact), Fact::Failed("denied".to_owned()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_trusted_by_itself_is_not_left_out() {
+    let root = authority();
+    let pinned = authority();
+    let shown = controller_with(pinned.certificate.der().clone(), pinned.issuer.key()).await;
+    let collection = look(&root, &[shown], &settings(&[80])).await;
+    assert_eq!((collection.records.len(), &collection.complete), (1, &Fact::boolean(true)));
+    let record = collection.records.get(0).unwrap().to_record();
+    assert_eq!((text(&record, "source").as_str(), &record["url"]), ("none", &Fact::Absent));
+    assert!(text(&record, "problem").contains("trusted by itself"));
+}
+
 fn card(identity: String) -> Card {
     Card { principal: "monitor@X.TEST".to_owned(), identity, anchors: None, pin: None, password: None }
 }
@@ -320,6 +364,9 @@ async fn cards_and_their_issuers_are_looked_at() {
     assert_eq!((text(of("monitor"), "kind"), text(of("monitor"), "source")), ("card".into(), "none".into()));
     assert_eq!((text(of("Cards"), "kind"), &of("Cards")["revoked"]), ("issuer".into(), &Fact::boolean(true)));
     assert_eq!(text(of("key 0000"), "source"), "unread");
+    for fact in ["url", "fetch_problem", "revoked"] {
+        assert!(matches!(&of("key 0000")[fact], Fact::NotCollected(_)), "{fact}");
+    }
     // a card that is no file, in a directory whose authorities cannot be read
     target.card = Some(card("PKCS11:module_name=x.so".to_owned()));
     let found = looked(&target, Err("denied".to_owned())).await;
