@@ -68,7 +68,14 @@ impl<D: Served> Server<D> {
                     _ => ResultCode::AUTH_METHOD_NOT_SUPPORTED,
                 };
                 *known = code == ResultCode::SUCCESS;
-                Operation::BindResponse(BindOutcome { outcome: Outcome::new(code, ""), credentials: None })
+                // as Active Directory says why
+                let text = match code {
+                    ResultCode::INVALID_CREDENTIALS => {
+                        "80090308: LdapErr: DSID-0C0903A9, comment: AcceptSecurityContext error, data 52e, v1db1"
+                    }
+                    _ => "",
+                };
+                Operation::BindResponse(BindOutcome { outcome: Outcome::new(code, text), credentials: None })
             }
             Operation::SearchRequest(search) if search.base.is_empty() => {
                 return self.root_dse(message.id, search, out);

@@ -10,6 +10,7 @@ mod domain;
 mod forest;
 mod hostile;
 mod kdc;
+mod logons;
 mod origin;
 #[path = "../../bench/assess/served.rs"]
 mod served;

@@ -30,7 +30,10 @@ async fn what_keeps_us_out_is_told_with_what_to_do() {
     let wrong = folder.path().join("password");
     crate::app_stage::secret(&wrong, "another");
     let said = told(|target| target.password = SecretReference::File(wrong)).await;
-    assert!(said.contains("result code 49") && said.contains("its name or its password is wrong"), "{said}");
+    assert!(
+        said.contains("result code 49") && said.contains("its password is another: check the password file"),
+        "{said}"
+    );
 
     let missing = folder.path().join("nowhere");
     let said = told(|target| target.password = SecretReference::File(missing)).await;

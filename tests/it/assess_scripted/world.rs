@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub struct World {
     pub canary: &'static str,
     /// The time of the pass.
     pub allotted: Duration,
+    /// A program in place of MIT's `kinit`, and a password of the card's account; logons are tried with nothing otherwise.
+    pub logons: Option<(PathBuf, PathBuf)>,
 }
 
 impl World {
@@ -55,6 +58,7 @@ impl World {
             card_list: "cards.crl",
             canary: BASE,
             allotted: Duration::from_secs(60),
+            logons: None,
         }
     }
 
@@ -83,7 +87,11 @@ impl World {
         let mut target = target(controllers, kdc.address, self.card_list);
         self.canary.clone_into(&mut target.canary);
         change(&mut target);
-        let (settings, clock) = (settings(), Clock::system());
+        let (mut settings, clock) = (settings(), Clock::system());
+        if let Some((kinit, password)) = self.logons {
+            settings.kinit = kinit.display().to_string();
+            target.card.as_mut().unwrap().password = Some(SecretReference::File(password));
+        }
         // unoptimized it is too large for the stack of a test
         Box::pin(collect(&target, baseline.requirements(), &settings, &clock, self.allotted)).await
     }

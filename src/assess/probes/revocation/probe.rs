@@ -53,8 +53,11 @@ pub fn failed(collection: &str, reason: &str) -> Gathered {
     gathered(collection, Vec::new(), Fact::Failed(reason.to_owned()))
 }
 
+/// A fact that counts records, and which.
+type Count = (&'static str, fn(&Record) -> bool);
+
 /// How many records there are to judge: without any, a control over them is about nothing.
-fn counts(collection: &str) -> &'static [(&'static str, fn(&Record) -> bool)] {
+fn counts(collection: &str) -> &'static [Count] {
     match collection {
         CONTROLLERS => &[("revocation.controller_lists", |record| !is_from(record, &["none"]))],
         _ => &[
