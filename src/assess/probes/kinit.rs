@@ -232,6 +232,19 @@ fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::reference::SecretReference;
+
+    #[test]
+    fn only_a_logon_with_a_password_may_make_a_key_of_what_is_typed() {
+        let root = rcgen::generate_simple_self_signed(Vec::new()).unwrap().cert.pem();
+        let secret = SecretReference::File("/nowhere".into());
+        let target =
+            Target::new("RXA".parse().unwrap(), Vec::new(), "DC=x,DC=test", "a@x.test", secret, &root)
+                .unwrap();
+        let written = |proof| configuration(&target, Path::new("/anchors.pem"), proof).unwrap();
+        assert!(written(Proof::Card).contains("\n    disable_encrypted_timestamp = true\n"));
+        assert!(!written(Proof::Password).contains("disable_encrypted_timestamp"));
+    }
 
     #[test]
     fn the_last_message_is_told() {
