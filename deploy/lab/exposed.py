@@ -18,7 +18,7 @@ def expose(domain, options, bypass):
     histories(domain, bypass)
     controllers(domain, bypass)
     certificates(domain, options)
-    people(domain)
+    people(domain, bypass)
     computers(domain, bypass)
     administrators(domain, bypass)
 
@@ -98,16 +98,18 @@ def certificates(domain, options):
         "msPKI-Cert-Template-OID": "1.3.6.1.4.1.311.21.8.1.1", "msDS-OIDToGroupLink": group})
 
 
-def people(domain):
-    """Two of one address and staff number, a foreign domain and suffix, no name; some more than is tolerated. (Samba refuses a principal name
+def people(domain, bypass):
+    """Two of one address and staff number, a foreign domain and suffix, no name, silent for years; some more than is tolerated. (Samba refuses a principal name
     that is another account's, so that stays to the scripted tests.)"""
     place = domain.ou("Shared")
     for number in range(12):
-        domain.add(f"CN=shared-{number},{place}", objectClass="user", sAMAccountName=f"shared-{number}", userAccountControl=str(NORMAL | NO_PASSWORD_NEEDED),
-                   mail="shared@elsewhere.example", employeeNumber="1", userPrincipalName=f"shared-{number}@elsewhere.local")
+        dn = domain.add(f"CN=shared-{number},{place}", objectClass="user", sAMAccountName=f"shared-{number}", userAccountControl=str(NORMAL | NO_PASSWORD_NEEDED),
+                        mail="shared@elsewhere.example", employeeNumber="1", userPrincipalName=f"shared-{number}@elsewhere.local")
+        domain.set(dn, bypass, lastLogonTimestamp=OLD)
     for number in range(6):
-        domain.add(f"CN=none-{number},{place}", objectClass="user", sAMAccountName=f"none-{number}", userAccountControl=str(NORMAL | NO_PASSWORD_NEEDED),
-                   mail=f"none-{number}@{domain.member}.nhs.test")
+        dn = domain.add(f"CN=none-{number},{place}", objectClass="user", sAMAccountName=f"none-{number}", userAccountControl=str(NORMAL | NO_PASSWORD_NEEDED),
+                        mail=f"none-{number}@{domain.member}.nhs.test")
+        domain.set(dn, bypass, lastLogonTimestamp=OLD)
 
 
 def computers(domain, bypass):

@@ -60,6 +60,9 @@ pub struct Catalogue {
     pub collections: BTreeMap<String, BTreeMap<String, Known>>,
 }
 
+/// Groups of cipher suites that `tls.weak_suites` may name.
+pub const WEAK_SUITES: &[&str] = &["null", "anonymous", "export", "rc4", "des", "3des", "static-rsa"];
+
 fn words(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
@@ -116,7 +119,11 @@ fn of_controllers() -> Vec<Described> {
     vec![
         ("tls.versions", tls(), "TLS versions that some controller accepts on its LDAPS port"),
         ("tls.starttls_versions", tls(), "TLS versions that some controller accepts after StartTLS"),
-        ("tls.weak_suites", Type::Set(Element::Text), "weak cipher suites that some controller accepts"),
+        (
+            "tls.weak_suites",
+            Type::Set(Element::Word(words(WEAK_SUITES))),
+            "weak cipher suites that some controller accepts",
+        ),
         ("tls.chain_valid", Type::Boolean, "every controller's certificate chains to a trusted anchor"),
         ("tls.name_matches", Type::Boolean, "every controller's certificate names the controller"),
         ("tls.self_signed", Type::Boolean, "some controller's certificate is signed by itself"),

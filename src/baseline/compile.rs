@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use time::OffsetDateTime;
 
 use crate::baseline::catalogue::{Catalogue, Known, Origin};
+use crate::baseline::contradiction;
 use crate::baseline::distinct::Distinct;
 use crate::baseline::literal::{self, Parameters};
 use crate::baseline::predicate::{Predicate, Test};
@@ -202,7 +203,9 @@ pub fn check(set: &PolicySet) -> Vec<Fault> {
             }
         }
     }
-    faults.extend(set.scopes.values().filter_map(|scope| filter_fault(&scope.filter)));
+    // that there is none at all was told already
+    let filters = set.scopes.values().map(|scope| &scope.filter).filter(|filter| !filter.value.is_empty());
+    faults.extend(filters.filter_map(filter_fault));
     for baseline in set.baselines.values() {
         faults.extend(compile(set, baseline, None).1);
         for profile in set.profiles.values().filter(|p| p.extends.value == baseline.id) {
@@ -299,11 +302,13 @@ fn compiled_control(
     let (when, filter) = (control.when.as_ref(), control.filter.as_ref());
     let when = when.map(|c| typing.predicate(c, None));
     let filter = filter.map(|c| typing.predicate(c, collection));
-    let mut stated = BTreeSet::new();
-    let predicates = when.iter().chain(&filter).chain(match &require {
+    let held = match &require {
         CompiledRequirement::Holds(predicate) => Some(predicate),
         _ => None,
-    });
+    };
+    typing.faults.extend(contradiction::faults(when.as_ref(), filter.as_ref(), held));
+    let mut stated = BTreeSet::new();
+    let predicates = when.iter().chain(&filter).chain(held);
     for predicate in predicates {
         predicate.each_test(&mut |test| stated.extend(typing.catalogue.subject(&test.fact)));
     }

@@ -63,8 +63,15 @@ impl Moment {
 /// # Errors
 /// A parameter that does not exist.
 pub fn resolve(node: &Node, parameters: &Parameters, used: &mut BTreeSet<String>) -> Result<Node, Fault> {
-    let Content::Scalar { text, plain: true } = &node.content else { return Ok(node.clone()) };
+    let Content::Scalar { text, plain } = &node.content else { return Ok(node.clone()) };
     let Some(name) = text.strip_prefix('$') else { return Ok(node.clone()) };
+    if !plain {
+        return match parameters.contains_key(name) {
+            true => Err(Fault::new(&node.at, format!("`{text}` in quotes is a text and no parameter"))
+                .hint("write it without quotes")),
+            false => Ok(node.clone()),
+        };
+    }
     match parameters.get(name) {
         Some(value) => {
             used.insert(name.to_owned());

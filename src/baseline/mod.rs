@@ -8,6 +8,7 @@ pub mod certificate;
 pub mod collections;
 pub mod column;
 pub mod compile;
+pub mod contradiction;
 pub mod decode;
 pub mod distinct;
 pub mod document;

@@ -235,7 +235,8 @@ impl Test {
     }
 }
 
-fn same(a: &Value, b: &Value) -> bool {
+/// Whether two values are the same to a test: names and texts in any case.
+pub fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Dn(a), Value::Dn(b)) | (Value::Text(a), Value::Text(b)) => {
             a.to_lowercase() == b.to_lowercase()

@@ -80,6 +80,10 @@ impl<'a> Typing<'a> {
                 return Some((full, Some(short.to_owned()), known.clone()));
             }
         }
+        if collection.is_some() && records.is_none() {
+            // that there is no such collection is told where it is named
+            return None;
+        }
         if let Some(known) = self.catalogue.records.get(&name.value) {
             self.used_facts.insert(name.value.clone());
             return Some((name.value.clone(), None, known.clone()));

@@ -79,7 +79,8 @@ impl Reader {
     /// The value of a key that must be there.
     pub fn required<'n>(&mut self, fields: &Fields<'n>, key: &str) -> Option<&'n Node> {
         let found = fields.get(key);
-        if found.is_none() {
+        // that it is no map at all was told already
+        if found.is_none() && matches!(fields.node.content, Content::Map(_)) {
             let message = format!("{} needs the key `{key}`", fields.what);
             self.fault(Fault::new(&fields.node.at, message).hint(format!("add `{key}:`")));
         }

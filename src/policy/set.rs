@@ -292,6 +292,10 @@ fn unique<T: HasPlace>(
     at: &Place,
     value: T,
 ) {
+    // that it has none was told already
+    if id.is_empty() {
+        return;
+    }
     match map.entry(id) {
         Entry::Occupied(first) => {
             let message = format!("a {what} `{}` exists already, at {}", first.key(), first.get().place());

@@ -169,6 +169,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn policies_know_the_groups_by_name() {
+        assert_eq!(WEAK.map(|(name, _)| name).as_slice(), crate::baseline::catalogue::WEAK_SUITES);
+    }
+
+    #[test]
     fn a_server_hello_is_read() {
         let mut body = vec![2, 0, 0, 46, 3, 3];
         body.extend([7; 32]);

@@ -148,8 +148,20 @@ pub fn members(reader: &mut Reader, node: &Node) -> Members {
     match node.scalar() {
         Some("all") => Members::All,
         Some("none") => Members::These(BTreeSet::new()),
+        // eight letters may be a code as well as a word
+        Some(word) if word.chars().any(char::is_lowercase) => {
+            let fault = Fault::new(&node.at, format!("`{word}` is no list of members"));
+            reader.fault(fault.hint("write `all`, `none`, or codes such as `[RXA, RXB]`"));
+            Members::These(BTreeSet::new())
+        }
         _ => {
             let items = reader.items(node);
+            if items.is_empty() {
+                let fault = Fault::new(&node.at, "the list names no member");
+                reader.fault(
+                    fault.hint("write `none` where nobody is meant, or name codes such as `[RXA, RXB]`"),
+                );
+            }
             let mut found = BTreeSet::new();
             for item in items {
                 if let Some(member) = reader.member(item)

@@ -5,6 +5,19 @@ use crate::policy::fault::{Fault, Placed};
 use crate::policy::fields::Reader;
 use crate::policy::source::{Content, Node};
 
+/// What other languages write, and what is written here.
+const SYMBOLS: [(&str, &str); 8] = [
+    (">=", "at_least"),
+    ("<=", "at_most"),
+    ("=", "is"),
+    ("==", "is"),
+    ("!=", "is_not"),
+    ("in", "one_of"),
+    ("not_in", "none_of"),
+    ("regex", "matches"),
+];
+const JOINERS: [(&str, &str); 4] = [("or", "any"), ("and", "all"), ("none", "not"), ("one_of", "any")];
+
 /// A map of facts to conditions, in which `all`, `any` and `not` nest.
 pub fn clause(reader: &mut Reader, node: &Node) -> Clause {
     let mut parts = Vec::new();
@@ -13,10 +26,17 @@ pub fn clause(reader: &mut Reader, node: &Node) -> Clause {
             "all" => Clause::All(several(reader, value)),
             "any" => Clause::Any(several(reader, value)),
             "not" => Clause::Not(Box::new(clause(reader, value))),
-            _ => Clause::Fact { name: key.clone(), tests: tests(reader, value) },
+            word => {
+                if let Some((_, ours)) = JOINERS.iter().find(|(theirs, _)| *theirs == word) {
+                    let fault = Fault::new(&key.at, format!("`{word}` joins no conditions"));
+                    reader.fault(fault.hint(format!("write `{ours}:` and a list of conditions")));
+                    continue;
+                }
+                Clause::Fact { name: key.clone(), tests: tests(reader, value) }
+            }
         });
     }
-    if parts.is_empty() && matches!(node.content, Content::Map(_)) {
+    if parts.is_empty() && matches!(&node.content, Content::Map(entries) if entries.is_empty()) {
         reader.fault(Fault::new(&node.at, "an empty condition says nothing").hint("name at least one fact"));
     }
     match <[Clause; 1]>::try_from(parts) {
@@ -69,7 +89,11 @@ fn test(reader: &mut Reader, key: &Placed<String>, value: &Node) -> Option<Test>
         }
         None => {
             let fault = Fault::new(&key.at, format!("`{}` is no condition", key.value));
-            reader.fault(fault.nearest(&key.value, Operator::ALL.iter().map(|(_, word)| *word)));
+            let symbol = SYMBOLS.iter().find(|(symbol, _)| *symbol == key.value);
+            reader.fault(match symbol {
+                Some((_, word)) => fault.hint(format!("write `{word}`")),
+                None => fault.nearest(&key.value, Operator::ALL.iter().map(|(_, word)| *word)),
+            });
             None
         }
     }

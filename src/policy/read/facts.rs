@@ -285,6 +285,10 @@ fn named_bits(reader: &mut Reader, fields: &Fields<'_>) -> Option<BTreeMap<Strin
             out.insert(key.value.clone(), mask);
         }
     }
+    if out.is_empty() {
+        let fault = Fault::new(&node.at, "`flags` names no flag");
+        reader.fault(fault.hint("name each bit that counts, for example `{ disabled: 0x2 }`"));
+    }
     Some(out)
 }
 

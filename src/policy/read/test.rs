@@ -32,7 +32,7 @@ pub fn test(reader: &mut Reader, node: &Node) -> PolicyTest {
                 verdicts.push((key.clone(), expected));
             }
         }
-        if verdicts.is_empty() && grants.is_empty() {
+        if reader.map(node, "`expect`").is_empty() {
             reader.fault(Fault::new(&node.at, "the test expects nothing"));
         }
     }
