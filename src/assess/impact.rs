@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::assess::judge::Baselines;
+use crate::assess::error::AssessError;
+use crate::assess::judge::{Alike, Baselines};
 use crate::assess::report::trend::Pair;
 use crate::baseline::assessment::{Assessment, Finding, Verdict};
 use crate::baseline::facts::{Evidence, Fact};
@@ -147,6 +148,11 @@ impl Trial<'_> {
         recorded: Recorded<'_>,
         tell: &(dyn Fn(usize) + Sync),
     ) -> Impact {
+        let alike = match self.at.before == self.at.now {
+            true => self.after.alike(&self.before),
+            // exceptions end and controls are enforced from a day
+            false => Alike::default(),
+        };
         let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let outcomes: Mutex<Vec<(usize, Outcome)>> = Mutex::new(Vec::new());
         let threads =
@@ -158,7 +164,7 @@ impl Trial<'_> {
                     loop {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         let Some(candidate) = candidates.get(at) else { break };
-                        mine.push((at, self.judge(candidate, recorded)));
+                        mine.push((at, self.judge(candidate, &alike, recorded)));
                         tell(done.fetch_add(1, Ordering::Relaxed) + 1);
                     }
                     outcomes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).append(&mut mine);
@@ -177,21 +183,32 @@ impl Trial<'_> {
         )
     }
 
-    fn judge(&self, candidate: &Candidate, recorded: Recorded<'_>) -> Outcome {
+    fn judge(&self, candidate: &Candidate, alike: &Alike, recorded: Recorded<'_>) -> Outcome {
         let evidence = match recorded(&candidate.member.ods) {
             Ok(Some(evidence)) => evidence,
             Ok(None) => return Outcome::NotRecorded,
             Err(reason) => return Outcome::NotJudged(reason),
         };
-        let by = |baselines: &Baselines<'_>, at| {
-            let profile = candidate.member.profile.as_deref();
-            // nobody is named: only counts leave
-            baselines.judge(profile, &evidence, &candidate.granted, at, 0).map_err(|error| error.to_string())
-        };
-        match (by(&self.before, self.at.before), by(&self.after, self.at.now)) {
-            (Ok(before), Ok(after)) => Outcome::Judged(difference(&before, &after, people(&evidence))),
-            (Err(reason), _) | (_, Err(reason)) => Outcome::NotJudged(reason),
+        match self.both(candidate, alike, &evidence) {
+            Ok((before, after)) => Outcome::Judged(difference(&before, &after, people(&evidence))),
+            Err(error) => Outcome::NotJudged(error.to_string()),
         }
+    }
+
+    /// Nobody is named: only counts leave.
+    fn both(
+        &self,
+        candidate: &Candidate,
+        alike: &Alike,
+        evidence: &Evidence,
+    ) -> Result<(Assessment, Assessment), AssessError> {
+        let (profile, granted) = (candidate.member.profile.as_deref(), candidate.granted.as_slice());
+        let before = self.before.judge(profile, evidence, granted, self.at.before, 0)?;
+        let after = match self.at.before == self.at.now {
+            true => self.after.judge_after(alike, &before, profile, evidence, granted)?,
+            false => self.after.judge(profile, evidence, granted, self.at.now, 0)?,
+        };
+        Ok((before, after))
     }
 }
 
@@ -204,7 +221,8 @@ fn name(set: &Baselines<'_>) -> Name {
 fn people(evidence: &Evidence) -> u64 {
     let Some(users) = evidence.facts.collections.get("users") else { return 0 };
     let disabled = Fact::boolean(false);
-    let count = users.records.iter().filter(|user| *user.fact("enabled") != disabled).count();
+    let enabled = users.records.blocks().flat_map(|block| block.each("enabled", |fact| *fact != disabled));
+    let count = enabled.filter(|enabled| *enabled).count();
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 

@@ -1,14 +1,14 @@
 //! Which baseline a member is held against, and the one call that holds evidence against it.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
 use crate::assess::error::AssessError;
 use crate::baseline::assessment::Assessment;
-use crate::baseline::compile::Compiled;
-use crate::baseline::evaluate::{NAMED, evaluate_naming};
+use crate::baseline::compile::{Compiled, CompiledControl};
+use crate::baseline::evaluate::{NAMED, evaluate_knowing, evaluate_naming};
 use crate::baseline::facts::Evidence;
 use crate::policy::documents::{Baseline, Exception};
 use crate::policy::fault::{Fault, Place};
@@ -79,10 +79,16 @@ fn judge_by(
     now: OffsetDateTime,
     most: usize,
 ) -> Assessment {
-    let exceptions: Vec<Exception> =
-        set.exceptions.iter().cloned().chain(granted.iter().filter_map(|g| exception(g, now))).collect();
-    evaluate_naming(compiled, evidence, &exceptions, now, most)
+    evaluate_naming(compiled, evidence, &exceptions(set, granted, now), now, most)
 }
+
+fn exceptions(set: &PolicySet, granted: &[ExceptionRecord], now: OffsetDateTime) -> Vec<Exception> {
+    set.exceptions.iter().cloned().chain(granted.iter().filter_map(|g| exception(g, now))).collect()
+}
+
+/// Controls that two sets ask alike, by profile.
+#[derive(Debug, Default)]
+pub struct Alike(BTreeMap<Option<String>, BTreeSet<String>>);
 
 /// The baseline of a set that decides, with each of its profiles, compiled once for many members.
 #[derive(Debug)]
@@ -90,7 +96,7 @@ pub struct Baselines<'a> {
     set: &'a PolicySet,
     baseline: &'a Baseline,
     /// By profile; the baseline itself under none.
-    compiled: BTreeMap<Option<&'a str>, Compiled>,
+    compiled: BTreeMap<Option<String>, Compiled>,
 }
 
 impl<'a> Baselines<'a> {
@@ -107,7 +113,9 @@ impl<'a> Baselines<'a> {
         let compiled = profiles.map(|profile| {
             let compiled = Compiled::compile(set, &baseline.id, profile);
             let first = |faults: Vec<Fault>| faults.first().map(ToString::to_string).unwrap_or_default();
-            compiled.map(|compiled| (profile, compiled)).map_err(|faults| fail(first(faults)))
+            compiled
+                .map(|compiled| (profile.map(str::to_owned), compiled))
+                .map_err(|faults| fail(first(faults)))
         });
         Ok(Baselines { set, baseline, compiled: compiled.collect::<Result<_, _>>()? })
     }
@@ -134,13 +142,65 @@ impl<'a> Baselines<'a> {
         now: OffsetDateTime,
         most: usize,
     ) -> Result<Assessment, AssessError> {
-        let profile =
-            profile.or_else(|| Compiled::profile_for(self.set, &self.baseline.id, &evidence.member, None));
-        let compiled = self.compiled.get(&profile).ok_or_else(|| AssessError::NoBaseline {
-            member: evidence.member.to_string(),
-            cause: format!("the set has no profile `{}`", profile.unwrap_or_default()),
-        })?;
+        let (_, compiled) = self.for_profile(profile, &evidence.member)?;
         Ok(judge_by(compiled, self.set, evidence, granted, now, most))
+    }
+
+    /// As [`Baselines::judge`] at the time of `before`, which another set found of the same evidence: what both ask alike is taken over.
+    ///
+    /// # Errors
+    /// No such profile.
+    pub fn judge_after(
+        &self,
+        alike: &Alike,
+        before: &Assessment,
+        profile: Option<&str>,
+        evidence: &Evidence,
+        granted: &[ExceptionRecord],
+    ) -> Result<Assessment, AssessError> {
+        let (profile, compiled) = self.for_profile(profile, &evidence.member)?;
+        let alike = alike.0.get(&profile);
+        let known = |control: &CompiledControl| {
+            let same = alike.is_some_and(|alike| alike.contains(&control.id));
+            same.then(|| before.finding(&control.id).cloned()).flatten()
+        };
+        let now = before.assessed_at;
+        let exceptions = exceptions(self.set, granted, now);
+        Ok(evaluate_knowing(compiled, evidence, &exceptions, now, 0, &known))
+    }
+
+    /// The controls that both sets ask alike, by profile; none where their exceptions or stages differ.
+    pub fn alike(&self, other: &Baselines<'_>) -> Alike {
+        let told = |set: &PolicySet| -> Vec<Exception> {
+            let nowhere = |e: &Exception| Exception { at: Place::nowhere(), ..e.clone() };
+            set.exceptions.iter().map(nowhere).collect()
+        };
+        if self.baseline.stage != other.baseline.stage || told(self.set) != told(other.set) {
+            return Alike::default();
+        }
+        let by_profile = self.compiled.iter().filter_map(|(profile, mine)| {
+            let theirs = other.compiled.get(profile)?;
+            // a control that stands elsewhere is judged again: what it explains names the place
+            let texts: BTreeMap<&str, String> =
+                theirs.controls.iter().map(|c| (c.id.as_str(), format!("{c:?}"))).collect();
+            let same = mine.controls.iter().filter(|c| texts.get(c.id.as_str()) == Some(&format!("{c:?}")));
+            Some((profile.clone(), same.map(|c| c.id.clone()).collect()))
+        });
+        Alike(by_profile.collect())
+    }
+
+    fn for_profile(
+        &self,
+        profile: Option<&str>,
+        member: &OdsCode,
+    ) -> Result<(Option<String>, &Compiled), AssessError> {
+        let profile = profile.or_else(|| Compiled::profile_for(self.set, &self.baseline.id, member, None));
+        let profile = profile.map(str::to_owned);
+        let compiled = self.compiled.get(&profile).ok_or_else(|| AssessError::NoBaseline {
+            member: member.to_string(),
+            cause: format!("the set has no profile `{}`", profile.as_deref().unwrap_or_default()),
+        })?;
+        Ok((profile, compiled))
     }
 }
 

@@ -96,6 +96,24 @@ impl Column {
         }
     }
 
+    /// What `ask` says of each record's fact, and of `missing` where a record does not hold it. Where there are few different facts, each
+    /// is asked about once.
+    pub fn each<T: Copy>(&self, words: &Words, missing: &Fact, ask: &mut impl FnMut(&Fact) -> T) -> Vec<T> {
+        match &self.0 {
+            Form::Few { facts, codes } => {
+                let absent = ask(missing);
+                let answers: Vec<T> = facts.iter().map(ask).collect();
+                codes.iter().map(|code| answers.get(usize::from(*code)).copied().unwrap_or(absent)).collect()
+            }
+            Form::Many { ends, .. } => (0..ends.len())
+                .map(|row| match self.get(row, words) {
+                    Some(fact) => ask(&fact),
+                    None => ask(missing),
+                })
+                .collect(),
+        }
+    }
+
     fn widen(&mut self, words: &mut Words) {
         let Form::Few { facts, codes } = std::mem::take(self).0 else { return };
         self.0 = Form::Many { ends: Ends::default(), bytes: Vec::new() };

@@ -4,8 +4,9 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use crate::baseline::facts::{Fact, Facts};
-use crate::baseline::predicate::{Miss, OfRecord, Predicate};
+use crate::baseline::predicate::{Miss, Predicate};
 use crate::baseline::records::{RecordRef, Records};
+use crate::baseline::sweep::truths;
 use crate::baseline::truth::Truth;
 use crate::baseline::value::{Type, Value};
 use crate::policy::fault::Place;
@@ -49,12 +50,16 @@ impl Index {
         now: OffsetDateTime,
     ) -> Index {
         let mut index = Index::default();
-        for record in records.iter() {
-            let lookup = OfRecord { facts, record };
-            match filter.map_or(Truth::True, |f| f.evaluate(&lookup, now, &mut Vec::new())) {
-                Truth::True => index.sure.extend(distinct.values(record)),
-                Truth::Unknown => index.maybe.extend(distinct.values(record)),
-                Truth::False => {}
+        for block in records.blocks() {
+            let picked = filter.map(|filter| truths(filter, facts, block, now));
+            for record in 0..block.rows() {
+                let truth = picked.as_ref().map_or(Some(&Truth::True), |all| all.get(record));
+                let (Some(truth), Some(record)) = (truth, block.get(record)) else { continue };
+                match truth {
+                    Truth::True => index.sure.extend(distinct.values(record)),
+                    Truth::Unknown => index.maybe.extend(distinct.values(record)),
+                    Truth::False => {}
+                }
             }
         }
         index.sure.sort_unstable();

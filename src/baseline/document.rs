@@ -12,11 +12,11 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq, SerializeStruct};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use crate::baseline::digest::{CHUNK, Hashing, Seen};
 use crate::baseline::fact::Fact;
-use crate::baseline::facts::{Collection, Evidence, EvidenceError, Facts, hex};
+use crate::baseline::facts::{Collection, Evidence, EvidenceError, Facts};
 use crate::baseline::records::{RecordRef, Records};
 use crate::baseline::strict::{Object, Unique};
 use crate::baseline::value::Value;
@@ -27,18 +27,16 @@ pub const SCHEMA: u32 = 2;
 const NAMING: u32 = 1;
 /// A cell of a record that does not hold the fact.
 const MISSING: &str = "missing";
-/// Bytes that are hashed at once.
-const CHUNK: usize = 64 << 10;
 /// Facts that the records of one collection may have: each costs room in every block of them.
 const NAMES_MAX: usize = 1_000;
 
 impl Evidence {
     /// SHA-256 over the canonical JSON of everything but `hash` and `signature`, lower-case hex.
     pub fn content_hash(&self) -> String {
-        let mut out = BufWriter::with_capacity(CHUNK, Hashing(Sha256::new()));
+        let mut out = BufWriter::with_capacity(CHUNK, Hashing::default());
         // nothing that is hashed can fail to be written
         let _ = serde_json::to_writer(&mut out, &Written { evidence: self, bare: true });
-        out.into_inner().map(|hashing| hex(&hashing.0.finalize())).unwrap_or_default()
+        out.into_inner().map(Hashing::end).unwrap_or_default()
     }
 
     /// Canonical JSON: keys in a fixed order, no white space. The same evidence gives the same bytes.
@@ -61,7 +59,9 @@ impl Evidence {
     /// # Errors
     /// Not JSON of this shape; another schema; a hash that does not fit.
     pub fn read(from: impl Read) -> Result<Evidence, EvidenceError> {
-        checked(serde_json::from_reader(std::io::BufReader::with_capacity(CHUNK, from)))
+        let mut from = Seen::new(from);
+        let read = serde_json::from_reader(std::io::BufReader::with_capacity(CHUNK, &mut from));
+        checked(read, |evidence| from.is_over(evidence))
     }
 
     /// As [`Evidence::read`], from memory.
@@ -69,33 +69,26 @@ impl Evidence {
     /// # Errors
     /// As there.
     pub fn from_json(bytes: &[u8]) -> Result<Evidence, EvidenceError> {
-        checked(serde_json::from_slice(bytes))
+        checked(serde_json::from_slice(bytes), |evidence| {
+            let mut seen = Seen::new(bytes);
+            std::io::copy(&mut seen, &mut std::io::sink()).is_ok() && seen.is_over(evidence)
+        })
     }
 }
 
-fn checked(read: serde_json::Result<Object<Evidence>>) -> Result<Evidence, EvidenceError> {
+/// A document whose bytes are those that its hash is over need not be written again to find that out.
+fn checked(
+    read: serde_json::Result<Object<Evidence>>,
+    is_over: impl FnOnce(&Evidence) -> bool,
+) -> Result<Evidence, EvidenceError> {
     let Object(evidence) = read.map_err(|error| EvidenceError::Unreadable(error.to_string()))?;
     if !(NAMING..=SCHEMA).contains(&evidence.schema) {
         return Err(EvidenceError::Schema(evidence.schema));
     }
-    if evidence.hash != evidence.content_hash() {
+    if !is_over(&evidence) && evidence.hash != evidence.content_hash() {
         return Err(EvidenceError::Hash);
     }
     Ok(evidence)
-}
-
-/// Hashes what is written to it.
-struct Hashing(Sha256);
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// A document, or what its hash is over.
@@ -427,7 +420,10 @@ impl From<Form> for Fact {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest, Sha256};
+
     use super::*;
+    use crate::baseline::facts::hex;
 
     const NOW: OffsetDateTime = time::macros::datetime!(2026-11-24 12:00 UTC);
 

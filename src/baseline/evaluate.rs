@@ -42,6 +42,19 @@ pub fn evaluate_naming(
     now: OffsetDateTime,
     most: usize,
 ) -> Assessment {
+    evaluate_knowing(baseline, evidence, exceptions, now, most, &|_| None)
+}
+
+/// As [`evaluate_naming`]; what `known` has found of a control already, from the same evidence and exceptions at the same time, is not
+/// judged again.
+pub fn evaluate_knowing(
+    baseline: &Compiled,
+    evidence: &Evidence,
+    exceptions: &[Exception],
+    now: OffsetDateTime,
+    most: usize,
+    known: &dyn Fn(&CompiledControl) -> Option<Finding>,
+) -> Assessment {
     let in_force: Vec<&Exception> =
         exceptions.iter().filter(|e| e.member == evidence.member && e.from <= now && now < e.until).collect();
     let facts = stated::in_force(baseline, evidence, now);
@@ -50,7 +63,9 @@ pub fn evaluate_naming(
         .controls
         .iter()
         .filter(|control| stage_at(control, baseline.stage, now) != Stage::Draft)
-        .map(|control| finding(baseline, control, judged, &in_force, now, most))
+        .map(|control| {
+            known(control).unwrap_or_else(|| finding(baseline, control, judged, &in_force, now, most))
+        })
         .collect();
     let grants =
         baseline.grants.iter().map(|(grant, rule)| (*grant, grant_verdict(rule, &findings))).collect();

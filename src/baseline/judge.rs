@@ -6,7 +6,8 @@ use crate::baseline::compile::{CompiledControl, CompiledGrade, CompiledRequireme
 use crate::baseline::distinct::Index;
 use crate::baseline::facts::{Collection, Fact, Facts};
 use crate::baseline::predicate::{Check, Miss, OfMember, OfRecord, Test};
-use crate::baseline::records::RecordRef;
+use crate::baseline::records::{BlockRef, RecordRef};
+use crate::baseline::sweep::truths;
 use crate::baseline::truth::Truth;
 use crate::baseline::value::Value;
 use crate::policy::documents::Tolerance;
@@ -160,8 +161,8 @@ fn several(
         }
         _ => Index::default(),
     };
-    for record in collection.records.iter() {
-        tally_record(control, OfRecord { facts, record }, &index, now, naming, &mut tally);
+    for block in collection.records.blocks() {
+        sweep_block(control, facts, block, &index, now, naming, &mut tally);
     }
     let complete = collection.complete == Fact::Known(Value::Boolean(true));
     let failing = tally.failing - tally.set_aside;
@@ -205,6 +206,43 @@ fn incomplete(control: &CompiledControl, collection: &Collection) -> Miss {
         required: "a complete read".into(),
         place: Place::nowhere(),
         truth: Truth::Unknown,
+    }
+}
+
+/// Counts what is plain for the whole block, and looks at each record that is not.
+fn sweep_block(
+    control: &CompiledControl,
+    facts: &Facts,
+    block: BlockRef<'_>,
+    index: &Index,
+    now: OffsetDateTime,
+    naming: &Naming<'_>,
+    tally: &mut Tally,
+) {
+    let picked = control.filter.as_ref().map(|filter| truths(filter, facts, block, now));
+    let picked = |row: usize| {
+        picked.as_ref().map_or(Truth::True, |all| all.get(row).copied().unwrap_or(Truth::Unknown))
+    };
+    if (0..block.rows()).all(|row| picked(row) == Truth::False) {
+        return;
+    }
+    let holds = match &control.require {
+        CompiledRequirement::Holds(require) => Some(truths(require, facts, block, now)),
+        CompiledRequirement::Count(_) | CompiledRequirement::Distinct(_) => None,
+    };
+    for row in 0..block.rows() {
+        let is_picked = picked(row);
+        let held = holds.as_ref().and_then(|all| all.get(row)) == Some(&Truth::True);
+        match (is_picked, held) {
+            (Truth::False, _) => {}
+            (Truth::True, true) => tally.picked += 1,
+            (Truth::Unknown, true) => tally.maybe_picked += 1,
+            _ => {
+                if let Some(record) = block.get(row) {
+                    tally_record(control, OfRecord { facts, record }, index, now, naming, tally);
+                }
+            }
+        }
     }
 }
 

