@@ -36,6 +36,18 @@ pub struct Outcome {
     pub place: Place,
     /// What came out otherwise than expected; empty when the test holds.
     pub failures: Vec<String>,
+    /// Why it was not run: what it starts from is not at hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+}
+
+/// In how many tests a control of some baseline is expected to do what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Cases {
+    pub control: String,
+    pub pass: usize,
+    pub fail: usize,
+    pub unknown: usize,
 }
 
 /// What all tests gave.
@@ -46,7 +58,12 @@ pub struct Trial {
     pub without_pass: Vec<String>,
     /// Controls of some baseline that no test expects to fail.
     pub without_fail: Vec<String>,
+    /// Every control of some baseline.
+    pub coverage: Vec<Cases>,
 }
+
+/// Gives the evidence that was recorded in a file of the policy folder.
+pub type Recorded<'a> = &'a dyn Fn(&str) -> Result<Evidence, String>;
 
 impl Trial {
     /// Whether every test holds.
@@ -55,15 +72,24 @@ impl Trial {
     }
 }
 
-/// Runs every test of a set.
+/// Runs every test of a set that needs nothing but the set.
 ///
 /// # Errors
 /// All faults of the tests themselves and of the baselines that they use.
 pub fn run(set: &PolicySet) -> Result<Trial, Vec<Fault>> {
+    run_with(set, None)
+}
+
+/// Runs every test of a set, those with recorded evidence, too.
+///
+/// # Errors
+/// As [`run`], and evidence that cannot be read.
+pub fn run_with(set: &PolicySet, recorded: Option<Recorded<'_>>) -> Result<Trial, Vec<Fault>> {
     let catalogue = Catalogue::of(set);
     let mut compiled: BTreeMap<(String, Option<String>), Compiled> = BTreeMap::new();
     let (mut faults, mut outcomes) = (Vec::new(), Vec::new());
-    let (mut passing, mut failing) = (BTreeSet::new(), BTreeSet::new());
+    let mut cases: BTreeMap<&str, Cases> =
+        set.baselines.values().flat_map(|b| &b.controls).map(|id| (id.as_str(), Cases::of(id))).collect();
     for test in &set.tests {
         let Some(key) = baseline_of(set, test) else { continue };
         if !compiled.contains_key(&key) {
@@ -77,38 +103,80 @@ pub fn run(set: &PolicySet) -> Result<Trial, Vec<Fault>> {
                 }
             }
         }
-        let facts = match given(set, &catalogue, test, LIKE_MAX) {
+        let start = match (&test.recorded, recorded) {
+            (None, _) => None,
+            (Some(path), None) => {
+                outcomes.push(skipped(test, &path.value));
+                continue;
+            }
+            (Some(path), Some(read)) => match read(&beside(&path.at, &path.value)) {
+                Ok(evidence) => Some(evidence),
+                Err(reason) => {
+                    faults.push(Fault::new(&path.at, format!("`{}` cannot be used: {reason}", path.value)));
+                    continue;
+                }
+            },
+        };
+        let facts = start.as_ref().map(|evidence| evidence.facts.clone()).unwrap_or_default();
+        let facts = match given(set, &catalogue, test, facts, LIKE_MAX) {
             Ok(facts) => facts,
             Err(more) => {
                 faults.extend(more);
                 continue;
             }
         };
-        for (name, expected) in &test.verdicts {
-            match expected.verdict.as_str() {
-                "pass" => passing.insert(name.value.clone()),
-                "fail" => failing.insert(name.value.clone()),
-                _ => false,
-            };
-        }
+        count(&mut cases, test);
         if let Some(baseline) = compiled.get(&key) {
-            outcomes.push(outcome(baseline, test, facts));
+            outcomes.push(outcome(baseline, test, start, facts));
         }
     }
     if !faults.is_empty() {
         return Err(set.illustrated(faults));
     }
-    let controls: BTreeSet<&String> = set.baselines.values().flat_map(|b| &b.controls).collect();
-    let lacking = |seen: &BTreeSet<String>| {
-        controls.iter().filter(|c| !seen.contains(**c)).map(|c| (*c).clone()).collect()
+    let coverage: Vec<Cases> = cases.into_values().collect();
+    let lacking = |of: fn(&Cases) -> usize| {
+        coverage.iter().filter(|cases| of(cases) == 0).map(|cases| cases.control.clone()).collect()
     };
-    Ok(Trial { outcomes, without_pass: lacking(&passing), without_fail: lacking(&failing) })
+    let (without_pass, without_fail) = (lacking(|cases| cases.pass), lacking(|cases| cases.fail));
+    Ok(Trial { outcomes, without_pass, without_fail, coverage })
+}
+
+impl Cases {
+    fn of(control: &str) -> Cases {
+        Cases { control: control.to_owned(), ..Cases::default() }
+    }
+}
+
+fn count(cases: &mut BTreeMap<&str, Cases>, test: &PolicyTest) {
+    for (name, expected) in &test.verdicts {
+        let Some(cases) = cases.get_mut(name.value.as_str()) else { continue };
+        match expected.verdict.as_str() {
+            "pass" => cases.pass += 1,
+            "fail" => cases.fail += 1,
+            "unknown" => cases.unknown += 1,
+            _ => {}
+        }
+    }
+}
+
+fn skipped(test: &PolicyTest, path: &str) -> Outcome {
+    let why = format!("the recorded evidence `{path}` is not part of a set");
+    Outcome { name: test.name.clone(), place: test.at.clone(), failures: Vec::new(), skipped: Some(why) }
+}
+
+/// A file beside the one in which `at` is, below the policy folder.
+fn beside(at: &Place, path: &str) -> String {
+    match at.file.rsplit_once('/') {
+        Some((folder, _)) => format!("{folder}/{path}"),
+        None => path.to_owned(),
+    }
 }
 
 /// Faults of the tests' facts, for `policy check`.
 pub fn check(set: &PolicySet) -> Vec<Fault> {
     let catalogue = Catalogue::of(set);
-    let faults = set.tests.iter().filter_map(|test| given(set, &catalogue, test, LIKE_MAX).err());
+    let faults =
+        set.tests.iter().filter_map(|test| given(set, &catalogue, test, Facts::default(), LIKE_MAX).err());
     set.illustrated(faults.flatten().collect())
 }
 
@@ -120,20 +188,24 @@ fn baseline_of(set: &PolicySet, test: &PolicyTest) -> Option<(String, Option<Str
     named.or(extended).or_else(only).map(|baseline| (baseline, profile))
 }
 
-/// The facts that a test gives; those of the test that it is like come first.
+/// The facts that a test gives, over those that it starts from; those of the test that it is like come first.
 fn given(
     set: &PolicySet,
     catalogue: &Catalogue,
     test: &PolicyTest,
+    mut facts: Facts,
     depth: usize,
 ) -> Result<Facts, Vec<Fault>> {
-    let mut facts = Facts::default();
     if let Some(like) = &test.like {
         let Some(depth) = depth.checked_sub(1) else {
             return Err(vec![Fault::new(&like.at, "tests are like one another in a circle")]);
         };
         if let Some(other) = set.tests.iter().find(|t| t.name == like.value) {
-            facts = given(set, catalogue, other, depth)?;
+            if other.recorded.is_some() {
+                let fault = Fault::new(&like.at, format!("`{}` starts from recorded evidence", like.value));
+                return Err(vec![fault.hint("start from the same `evidence` in place of `like`")]);
+            }
+            facts = given(set, catalogue, other, Facts::default(), depth)?;
         }
     }
     let mut faults = Vec::new();
@@ -262,10 +334,15 @@ fn fact(node: &Node, kind: &Type) -> Result<Fact, Fault> {
     }
 }
 
-fn outcome(baseline: &Compiled, test: &PolicyTest, facts: Facts) -> Outcome {
-    let now = test.now.unwrap_or(COLLECTED);
+fn outcome(baseline: &Compiled, test: &PolicyTest, start: Option<Evidence>, facts: Facts) -> Outcome {
+    let collected = start.as_ref().map_or(COLLECTED, |evidence| evidence.collected_at);
+    let now = test.now.unwrap_or(collected);
     let mut failures = Vec::new();
-    match trial_evidence(facts, baseline) {
+    let evidence = match start {
+        Some(evidence) => Some(Evidence { facts, ..evidence }.sealed()),
+        None => trial_evidence(facts, baseline),
+    };
+    match evidence {
         Some(evidence) => {
             let exceptions: Vec<Exception> =
                 test.excepted.iter().map(|control| excepted(&control.value, &evidence.member, now)).collect();
@@ -273,7 +350,7 @@ fn outcome(baseline: &Compiled, test: &PolicyTest, facts: Facts) -> Outcome {
         }
         None => failures.push("the evidence could not be made".to_owned()),
     }
-    Outcome { name: test.name.clone(), place: test.at.clone(), failures }
+    Outcome { name: test.name.clone(), place: test.at.clone(), failures, skipped: None }
 }
 
 fn trial_evidence(facts: Facts, compiled: &Compiled) -> Option<Evidence> {

@@ -3,6 +3,7 @@
 mod diff;
 mod explain;
 mod impact;
+mod test;
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ use serde_json::json;
 use crate::ambient::text::{harmless_json, printable};
 use crate::baseline::catalogue::{Catalogue, Known, Origin};
 use crate::baseline::compile::{self, Compiled};
-use crate::baseline::trial::{self, Trial};
+use crate::baseline::trial;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::policy::documents::{Control, Exceptions, Requirement};
@@ -31,10 +32,7 @@ pub enum Command {
     Check {
         path: Option<PathBuf>,
     },
-    /// Run every `PolicyTest`, and name controls without a passing or a failing case.
-    Test {
-        path: Option<PathBuf>,
-    },
+    Test(test::Arguments),
     /// List the controls.
     List {
         path: Option<PathBuf>,
@@ -68,7 +66,7 @@ pub enum Command {
 pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
     match command {
         Command::Check { path } => check(&folder(path, context)?, context),
-        Command::Test { path } => test(&folder(path, context)?, context),
+        Command::Test(arguments) => test::run(arguments, context),
         Command::List { path } => list(&folder(path, context)?, context),
         Command::Show { control, path } => show(&control, &folder(path, context)?, context),
         // what probes find out is known without any policy
@@ -159,41 +157,6 @@ fn check(folder: &Path, context: &Context) -> Result<Answer, Failure> {
         )
     })?;
     Ok(Answer::Yes)
-}
-
-fn test(folder: &Path, context: &Context) -> Result<Answer, Failure> {
-    let set = match sound(folder, context)? {
-        Ok(set) => set,
-        Err(answer) => return Ok(answer),
-    };
-    let trial = match trial::run(&set) {
-        Ok(trial) => trial,
-        Err(faults) => {
-            context
-                .print_coloured(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
-            return Ok(Answer::No);
-        }
-    };
-    context.print(&trial, trial_text)?;
-    Ok(if trial.holds() { Answer::Yes } else { Answer::No })
-}
-
-fn trial_text(trial: &Trial) -> String {
-    let mut out = String::new();
-    for outcome in trial.outcomes.iter().filter(|o| !o.failures.is_empty()) {
-        out.push_str(&format!("{}: `{}` does not hold\n", outcome.place, outcome.name));
-        for failure in &outcome.failures {
-            out.push_str(&format!("  {failure}\n"));
-        }
-    }
-    for (what, controls) in [("passing", &trial.without_pass), ("failing", &trial.without_fail)] {
-        if !controls.is_empty() {
-            out.push_str(&format!("without a {what} case: {}\n", controls.join(", ")));
-        }
-    }
-    let failed = trial.outcomes.iter().filter(|o| !o.failures.is_empty()).count();
-    out.push_str(&format!("{} tests, {failed} do not hold", trial.outcomes.len()));
-    out
 }
 
 #[derive(Serialize)]

@@ -575,6 +575,8 @@ pub struct PolicyTest {
     pub profile: Option<Placed<String>>,
     /// The name of another test whose `given` this one starts from.
     pub like: Option<Placed<String>>,
+    /// A recorded evidence document beside the test's file, whose facts this one starts from.
+    pub recorded: Option<Placed<String>>,
     /// Fact to value; a collection's value is a list of maps. Types come from the facts.
     pub given: Vec<(Placed<String>, Node)>,
     /// Control id to expected verdict.

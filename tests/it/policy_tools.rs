@@ -194,3 +194,89 @@ fn a_verdict_is_taken_apart() {
     assert_eq!(never.status.code(), Some(2));
     assert!(text(&never.stderr).contains("run `portcullis assess RXD`"), "{}", text(&never.stderr));
 }
+
+const RECORDED: &str = "\
+kind: PolicyTest
+name: RXA as it was recorded
+evidence: recorded/rxa.json
+expect:
+  tls-versions: fail
+  names: unknown
+  cards: { verdict: fail, offenders: [mabel.okoro, ines.duarte] }
+  grants: { lookup: closed, sync: closed }
+---
+kind: PolicyTest
+name: RXA with the versions of today
+evidence: recorded/rxa.json
+given: { tls.versions: [tls1.2, tls1.3], tls.name_matches: true }
+expect: { tls-versions: pass, names: pass, cards: fail }
+";
+
+#[test]
+fn tests_start_from_recorded_evidence() {
+    let stage = stage("");
+    fs::create_dir(stage.path("policies/recorded")).unwrap();
+    crate::assess_report::file(&stage, "policies/recorded/rxa.json", &evidence("RXA", AT, &WEAK));
+    stage.write("policies/tests.yaml", RECORDED);
+    let policies = stage.path("policies");
+    let test = |more: &[&str]| portcullis(&stage, &[&["policy", "test", argument(&policies)], more].concat());
+    let done = test(&["--coverage"]);
+    let told = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(0), "{told}");
+    assert!(told.contains("2 tests, 0 do not hold"), "{told}");
+    assert!(told.contains("control       passes  fails  unknown\n2nd-chance    -       -      -\ncards         -       2      -\n"), "{told}");
+    assert!(told.contains("without a passing case: 2nd-chance, cards, later"), "{told}");
+    assert!(told.contains("without an unknown case: 4 of 5 controls"), "{told}");
+    let json = json(&test(&["--json"]));
+    assert_eq!(
+        json["coverage"][3],
+        serde_json::json!({ "control": "names", "pass": 1, "fail": 0, "unknown": 1 })
+    );
+
+    // changed evidence is none, and a file elsewhere is no fixture
+    let kept = fs::read_to_string(stage.path("policies/recorded/rxa.json")).unwrap();
+    fs::write(stage.path("policies/recorded/rxa.json"), kept.replace("mabel", "mabal")).unwrap();
+    let told = text(&test(&[]).stdout);
+    assert!(
+        told.contains("`recorded/rxa.json` cannot be used: the evidence does not match its own hash"),
+        "{told}"
+    );
+    fs::write(stage.path("elsewhere.json"), &kept).unwrap();
+    fs::remove_file(stage.path("policies/recorded/rxa.json")).unwrap();
+    std::os::unix::fs::symlink(stage.path("elsewhere.json"), stage.path("policies/recorded/rxa.json"))
+        .unwrap();
+    let told = text(&test(&[]).stdout);
+    assert!(told.contains("the link leads out of the policy folder"), "{told}");
+    stage.write("policies/tests.yaml", &RECORDED.replace("recorded/rxa.json", "../elsewhere.json"));
+    let told = text(&test(&[]).stdout);
+    assert!(told.contains("`../elsewhere.json` is no file beside the test or below it"), "{told}");
+}
+
+#[test]
+fn tests_run_again_when_a_file_changes() {
+    use std::io::{BufRead, BufReader};
+    let stage = stage("");
+    stage.write(
+        "policies/tests.yaml",
+        "kind: PolicyTest\nname: t\ngiven: { tls.name_matches: true }\nexpect: { names: pass }\n",
+    );
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis"))
+        .args(["policy", "test", "--watch", argument(&stage.path("policies"))])
+        .env_remove("PORTCULLIS_CONFIG")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut until = |wanted: &str| lines.by_ref().find(|line| line.contains(wanted)).is_some();
+    assert!(until("1 tests, 0 do not hold"));
+    stage.write(
+        "policies/tests.yaml",
+        "kind: PolicyTest\nname: t\ngiven: { tls.name_matches: true }\nexpect: { names: fail }\n",
+    );
+    assert!(until("1 tests, 1 do not hold"));
+    stage.write("policies/tests.yaml", "kind: PolicyTst\n");
+    assert!(until("did you mean `PolicyTest`?"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

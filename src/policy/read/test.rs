@@ -11,7 +11,7 @@ use crate::policy::terms::Grant;
 
 /// The keys of a `PolicyTest`.
 pub const TEST_KEYS: &[&str] =
-    &["kind", "name", "baseline", "profile", "like", "given", "expect", "now", "excepted"];
+    &["kind", "name", "baseline", "profile", "like", "evidence", "given", "expect", "now", "excepted"];
 /// The words for verdicts.
 pub const VERDICTS: &[&str] = &["pass", "fail", "unknown", "not-applicable", "excepted"];
 
@@ -21,7 +21,19 @@ pub fn test(reader: &mut Reader, node: &Node) -> PolicyTest {
     let name = reader.required_text(&fields, "name");
     let at = fields.get("name").map_or_else(|| node.at.clone(), |n| n.at.clone());
     let like = fields.get("like").and_then(|n| reader.placed(n));
-    let given = if like.is_some() { fields.get("given") } else { reader.required(&fields, "given") };
+    let recorded = fields.get("evidence").and_then(|n| reader.placed(n));
+    if let Some(path) = &recorded {
+        check_path(reader, path);
+    }
+    if let (Some(path), Some(_)) = (&recorded, &like) {
+        let fault = Fault::new(&path.at, "a test starts from `like` or from `evidence`, not from both");
+        reader.fault(fault.hint("keep one of them"));
+    }
+    let given = if like.is_some() || recorded.is_some() {
+        fields.get("given")
+    } else {
+        reader.required(&fields, "given")
+    };
     let given = given.map(|n| reader.map(n, "`given`").to_vec()).unwrap_or_default();
     let (mut verdicts, mut grants) = (Vec::new(), BTreeMap::new());
     if let Some(node) = reader.required(&fields, "expect") {
@@ -46,11 +58,23 @@ pub fn test(reader: &mut Reader, node: &Node) -> PolicyTest {
         baseline: fields.get("baseline").and_then(|n| reader.placed(n)),
         profile: fields.get("profile").and_then(|n| reader.placed(n)),
         like,
+        recorded,
         given,
         verdicts,
         grants,
         now,
         excepted: reader.texts(&fields, "excepted"),
+    }
+}
+
+/// A recorded document lies in the policy folder.
+fn check_path(reader: &mut Reader, path: &Placed<String>) {
+    let inside = |part: &str| !part.is_empty() && part != "." && part != "..";
+    if !path.value.split('/').all(inside) {
+        let fault = Fault::new(&path.at, format!("`{}` is no file beside the test or below it", path.value));
+        reader.fault(
+            fault.hint("keep the recorded evidence in the policy folder: `evidence: recorded/rxa.json`"),
+        );
     }
 }
 

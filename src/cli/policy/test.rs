@@ -1,0 +1,130 @@
+//! `portcullis policy test`: runs the tests that policies bring along.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use clap::Args;
+use notify::{RecursiveMode, Watcher};
+use serde_json::json;
+
+use crate::baseline::facts::Evidence;
+use crate::baseline::trial::{self, Cases, Trial};
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::cli::input;
+use crate::cli::policy::{folder, sound};
+use crate::cli::table::table;
+use crate::policy::render::render;
+
+/// The most bytes of recorded evidence that a test starts from.
+const EVIDENCE_BYTES_MAX: u64 = 64 << 20;
+/// Editors write a file in several steps: so long nothing must happen before the tests run again.
+const QUIET: Duration = Duration::from_millis(150);
+
+/// Run every `PolicyTest`, and name controls without a passing or a failing case. The answer is no when a test does not hold.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The folder or file; the configured policies when left out.
+    path: Option<PathBuf>,
+    /// Show for every control in how many tests it passes, fails and cannot be told.
+    #[arg(long)]
+    coverage: bool,
+    /// Run again whenever a file changes, until interrupted.
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Runs the command.
+pub fn run(arguments: Arguments, context: &Context) -> Result<Answer, Failure> {
+    let folder = folder(arguments.path, context)?;
+    match arguments.watch {
+        false => once(&folder, arguments.coverage, context),
+        true => watch(&folder, arguments.coverage, context),
+    }
+}
+
+fn once(folder: &Path, coverage: bool, context: &Context) -> Result<Answer, Failure> {
+    let set = match sound(folder, context)? {
+        Ok(set) => set,
+        Err(answer) => return Ok(answer),
+    };
+    let root = if folder.is_file() { folder.parent().unwrap_or(Path::new("")) } else { folder };
+    let recorded = |name: &str| recorded(root, name);
+    let trial = match trial::run_with(&set, Some(&recorded)) {
+        Ok(trial) => trial,
+        Err(faults) => {
+            context.print(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
+            return Ok(Answer::No);
+        }
+    };
+    context.print(&trial, |trial| text(trial, coverage))?;
+    Ok(if trial.holds() { Answer::Yes } else { Answer::No })
+}
+
+/// Evidence of a file that lies below the policy folder; a link that leads out of it is none.
+fn recorded(root: &Path, name: &str) -> Result<Evidence, String> {
+    let said = |error: std::io::Error| error.to_string();
+    let (root, path) = (root.canonicalize().map_err(said)?, root.join(name).canonicalize().map_err(said)?);
+    if !path.starts_with(&root) {
+        return Err("the link leads out of the policy folder".to_owned());
+    }
+    let bytes = input::read(&path, EVIDENCE_BYTES_MAX).map_err(|failure| failure.message)?;
+    Evidence::from_json(&bytes).map_err(|error| error.to_string())
+}
+
+/// Each change is one more run; what a run says does not end it.
+fn watch(folder: &Path, coverage: bool, context: &Context) -> Result<Answer, Failure> {
+    let (tell, told) = mpsc::channel();
+    let on_event = move |event: notify::Result<notify::Event>| {
+        // what is only looked at is no change: reading the folder would wake us for ever
+        if event.map_or(true, |event| !event.kind.is_access()) {
+            // whoever listened is gone, and so are we
+            let _ = tell.send(());
+        }
+    };
+    let fail =
+        |error: notify::Error| Failure::could_not(format!("cannot watch {}: {error}", folder.display()));
+    let mut watcher = notify::recommended_watcher(on_event).map_err(fail)?;
+    watcher.watch(folder, RecursiveMode::Recursive).map_err(fail)?;
+    loop {
+        once(folder, coverage, context)?;
+        context.note("waiting for a change; Ctrl-C ends");
+        if told.recv().is_err() {
+            return Ok(Answer::Unknown);
+        }
+        while told.recv_timeout(QUIET).is_ok() {}
+    }
+}
+
+fn text(trial: &Trial, coverage: bool) -> String {
+    let mut out = String::new();
+    for outcome in trial.outcomes.iter().filter(|o| !o.failures.is_empty()) {
+        out.push_str(&format!("{}: `{}` does not hold\n", outcome.place, outcome.name));
+        for failure in &outcome.failures {
+            out.push_str(&format!("  {failure}\n"));
+        }
+    }
+    if coverage {
+        let row = |cases: &Cases| {
+            let count = |count: usize| if count == 0 { "-".to_owned() } else { count.to_string() };
+            [cases.control.clone(), count(cases.pass), count(cases.fail), count(cases.unknown)]
+        };
+        let rows: Vec<[String; 4]> = trial.coverage.iter().map(row).collect();
+        out.push_str(&table(["control", "passes", "fails", "unknown"], &rows));
+    }
+    for (what, controls) in [("passing", &trial.without_pass), ("failing", &trial.without_fail)] {
+        if !controls.is_empty() {
+            out.push_str(&format!("without a {what} case: {}\n", controls.join(", ")));
+        }
+    }
+    let blind = trial.coverage.iter().filter(|cases| cases.unknown == 0).count();
+    if blind > 0 {
+        let all = trial.coverage.len();
+        let hint = if coverage { "" } else { " (--coverage names them)" };
+        out.push_str(&format!("without an unknown case: {blind} of {all} controls{hint}\n"));
+    }
+    let failed = trial.outcomes.iter().filter(|o| !o.failures.is_empty()).count();
+    out.push_str(&format!("{} tests, {failed} do not hold", trial.outcomes.len()));
+    out
+}
