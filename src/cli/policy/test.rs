@@ -75,12 +75,12 @@ fn recorded(root: &Path, name: &str) -> Result<Evidence, String> {
 
 /// Each change is one more run; what a run says does not end it.
 fn watch(folder: &Path, coverage: bool, context: &Context) -> Result<Answer, Failure> {
-    let (tell, told) = mpsc::channel();
+    // that there was a change is all that counts: one that waits to be seen is enough
+    let (tell, told) = mpsc::sync_channel(1);
     let on_event = move |event: notify::Result<notify::Event>| {
         // what is only looked at is no change: reading the folder would wake us for ever
         if event.map_or(true, |event| !event.kind.is_access()) {
-            // whoever listened is gone, and so are we
-            let _ = tell.send(());
+            let _ = tell.try_send(());
         }
     };
     let fail =
