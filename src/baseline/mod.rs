@@ -13,6 +13,7 @@ pub mod decode;
 pub mod digest;
 pub mod distinct;
 pub mod document;
+pub mod editor;
 pub mod evaluate;
 pub mod fact;
 pub mod facts;

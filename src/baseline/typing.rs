@@ -239,7 +239,7 @@ fn pattern(node: &Node) -> Result<regex::Regex, Fault> {
 }
 
 /// Whether an operator can ask anything of a type.
-fn fits(operator: &Placed<Operator>, kind: &Type) -> Result<(), Fault> {
+pub fn fits(operator: &Placed<Operator>, kind: &Type) -> Result<(), Fault> {
     let set = matches!(kind, Type::Set(_) | Type::Flags(_));
     let numeric = matches!(
         kind,

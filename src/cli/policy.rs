@@ -14,6 +14,7 @@ use serde_json::json;
 use crate::ambient::text::{harmless_json, printable};
 use crate::baseline::catalogue::{Catalogue, Known, Origin};
 use crate::baseline::compile::{self, Compiled};
+use crate::baseline::editor;
 use crate::baseline::trial;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
@@ -79,7 +80,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
             Ok(set) => facts(&set, context),
             Err(answer) => Ok(answer),
         },
-        Command::Schema { path } => print_schema(path.as_deref(), context),
+        Command::Schema { path } => print_schema(path, context),
         Command::Diff(arguments) => diff::run(arguments, context),
         Command::Explain(arguments) => explain::run(arguments, context),
         Command::Impact(arguments) => impact::run(&arguments, context),
@@ -309,13 +310,16 @@ fn facts(set: &PolicySet, context: &Context) -> Result<Answer, Failure> {
     Ok(Answer::Yes)
 }
 
-fn print_schema(path: Option<&Path>, context: &Context) -> Result<Answer, Failure> {
-    let set = path.map(|path| PolicySet::read(path).0).unwrap_or_default();
-    let catalogue = Catalogue::of(&set);
-    let records = catalogue.records.keys().cloned();
-    let names: Vec<String> =
-        records.chain(catalogue.collections.values().flat_map(|f| f.keys().cloned())).collect();
-    let text = serde_json::to_string_pretty(&schema(&names)).map_err(Failure::could_not)?;
+fn print_schema(path: Option<PathBuf>, context: &Context) -> Result<Answer, Failure> {
+    // without policies only the probes' facts are known, and others may be written
+    let folder = match path {
+        None if !context.config_path().exists() => None,
+        path => Some(folder(path, context)?),
+    };
+    let set = folder.as_deref().map(|folder| PolicySet::read(folder).0);
+    let complete = set.is_some();
+    let facts = editor::facts(&Catalogue::of(&set.unwrap_or_default()));
+    let text = serde_json::to_string_pretty(&schema(facts, complete)).map_err(Failure::could_not)?;
     context.line(harmless_json(&text))?;
     Ok(Answer::Yes)
 }

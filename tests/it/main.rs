@@ -52,6 +52,7 @@ mod ldap_strategies;
 mod one_meaning;
 mod policy_faults;
 mod policy_national;
+mod policy_schema;
 mod policy_tools;
 mod release_explain;
 mod store_conformance;
