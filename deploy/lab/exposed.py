@@ -113,7 +113,7 @@ def people(domain, bypass):
 
 
 def computers(domain, bypass):
-    domain.set(computer(domain, "PC-ANY"), userAccountControl=WORKSTATION | ANY_DELEGATION)
+    domain.set(computer(domain, "PC-ANY"), userAccountControl=WORKSTATION | ANY_DELEGATION, altSecurityIdentities="X509:<S>CN=pc-any")
     domain.set(computer(domain, "PC-OLD", operatingSystem="Windows 7 Professional"), bypass, lastLogonTimestamp=domain.now())
     for name in ("PC-SILENT", "AZUREADSSOACC"):
         domain.set(computer(domain, name), bypass, lastLogonTimestamp=OLD, pwdLastSet=OLD)

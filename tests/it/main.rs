@@ -51,6 +51,7 @@ mod ldap_schema;
 mod ldap_strategies;
 mod one_meaning;
 mod policy_faults;
+mod policy_guide;
 mod policy_national;
 mod policy_schema;
 mod policy_tools;

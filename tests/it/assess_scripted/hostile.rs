@@ -64,7 +64,7 @@ pub const SEARCHES: &[Case] = &[
 /// What our account is not shown.
 pub const DENIED: &[Case] = &[
     // who knows how many accounts are in it
-    leaves_open("evidence-accounts-visible", "may not list what is below `OU=Ward,OU=Staff", 73, |world| {
+    leaves_open("evidence-accounts-visible", "may not list what is below `OU=Ward,OU=Staff", 74, |world| {
         world.directory.at("OU=Ward,OU=Staff").set("nTSecurityDescriptor", dark());
     }),
     leaves_open("machine-account-quota-zero", "may not read it", 0, |world| {
@@ -80,7 +80,7 @@ pub const DENIED: &[Case] = &[
     leaves_open("password-policies-not-weaker", "may not read all of them", 0, |world| {
         world.directory.at("CN=Password Settings Container").set("nTSecurityDescriptor", ruled(&[]));
     }),
-    leaves_open("canary-readable", "groups cannot be read", 152, |world| {
+    leaves_open("canary-readable", "groups cannot be read", 153, |world| {
         world.directory.at("CN=svc-portcullis").hide(&["tokenGroups"]);
     }),
 ];
