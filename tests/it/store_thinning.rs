@@ -174,7 +174,8 @@ fn back_to_schema_1(directory: &Path) {
     raw(directory)
         .execute_batch(
             "DROP INDEX gates_assessment; DROP INDEX assessments_evidence;
-             ALTER TABLE gates DROP COLUMN assessment; PRAGMA user_version = 1",
+             ALTER TABLE gates DROP COLUMN assessment; DROP TABLE policy_sets; DROP TABLE policy_changes;
+             PRAGMA user_version = 1",
         )
         .unwrap();
 }

@@ -18,12 +18,12 @@ use crate::store::packed::Packed;
 use crate::store::port::{CheckReport, Store, Thinned};
 use crate::store::record::{
     Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, JournalEntry, Lease,
-    NewJournalEntry, PlanRecord, StagedObject, StagedPage,
+    NewJournalEntry, PlanRecord, PolicyChange, StagedObject, StagedPage,
 };
 use crate::store::settings::{Retention, Settings};
 use crate::store::sqlite::documents::{AssessmentRow, EvidenceRow};
 use crate::store::sqlite::fault::{fault, unsigned};
-use crate::store::sqlite::{audit, documents, leases, members, schema, sync, thin};
+use crate::store::sqlite::{audit, documents, leases, members, policies, schema, sync, thin};
 
 /// How many staged objects are read at once while visiting all.
 const VISIT_BATCH: u32 = 1_000;
@@ -240,6 +240,29 @@ impl Store for SqliteStore {
         now: OffsetDateTime,
     ) -> Result<Thinned, StoreError> {
         self.write(|transaction| thin::thin(transaction, ods, keep, named, now))
+    }
+
+    fn change_policy(
+        &self,
+        after: u64,
+        change: &PolicyChange,
+        set: Option<&Packed>,
+        audit: &NewAudit,
+    ) -> Result<(), StoreError> {
+        self.decide(audit, |transaction| policies::change(transaction, after, change, set))
+    }
+
+    fn policy_changes(&self) -> Result<Vec<PolicyChange>, StoreError> {
+        self.read(policies::changes)
+    }
+
+    fn latest_policy_change(&self) -> Result<Option<PolicyChange>, StoreError> {
+        self.read(policies::latest)
+    }
+
+    fn policy_set(&self, hash: &str) -> Result<Option<Packed>, StoreError> {
+        let row = self.read(|connection| policies::set(connection, hash))?;
+        row.map(|row| Packed::from_row(row, &format!("policy set {hash}"))).transpose()
     }
 
     fn staged(&self, ods: &OdsCode, guid: &[u8; 16]) -> Result<Option<StagedObject>, StoreError> {
