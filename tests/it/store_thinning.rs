@@ -215,7 +215,7 @@ fn an_old_file_is_read_and_thinned() {
     store.thin(&ods("RXA"), &Retention { keep_latest: 2, keep_days: 0 }, &[], NOW).unwrap();
     assert_eq!(kept(&store, 11), (vec![3, 9, 10], vec![3, 9, 10]));
     let report = store.check().unwrap();
-    assert!(report.schema == 2 && report.faults.is_empty() && report.audit.is_whole(), "{report:?}");
+    assert!(report.schema == 3 && report.faults.is_empty() && report.audit.is_whole(), "{report:?}");
 }
 
 fn zlib(length: usize) -> Vec<u8> {
