@@ -46,11 +46,15 @@ pub struct Taken {
     pub origin: Origin,
     pub sources: Vec<Source>,
     pub signatures: Vec<Signature>,
+    /// Why the signatures that lie there cannot be read; there are none then.
+    pub broken: Option<Fault>,
     pub set: PolicySet,
     /// What the signatures come to, whether or not they are asked for.
     pub verified: Verified,
     /// Everything that keeps it from being in force.
     pub faults: Vec<Fault>,
+    /// Those of them that lie with the signatures alone.
+    pub unsigned: Vec<Fault>,
 }
 
 impl Taken {
@@ -143,15 +147,17 @@ fn taken(
         Err(fault) => (Vec::new(), Some(fault)),
     };
     let verified = verified(set.hash(), &signatures, required);
-    // files that could not be read are told first: nobody could have signed what is not there
+    let mut unsigned = Vec::new();
+    // nobody could have signed what cannot be read: that is told alone
     if !unread && !verified.is_enough() {
-        faults.extend(broken);
-        faults.push(unsigned(&origin, &verified));
+        unsigned.extend(broken.clone());
+        unsigned.push(too_few(&origin, &verified));
+        faults.extend(unsigned.clone());
     }
-    Taken { origin, sources, signatures, set, verified, faults }
+    Taken { origin, sources, signatures, broken, set, verified, faults, unsigned }
 }
 
-fn unsigned(origin: &Origin, verified: &Verified) -> Fault {
+fn too_few(origin: &Origin, verified: &Verified) -> Fault {
     let required = verified.required.unwrap_or_default();
     let mut message = format!("{} of {required} required signatures hold", verified.hold);
     for standing in &verified.signatures {

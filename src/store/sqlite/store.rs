@@ -53,11 +53,22 @@ impl fmt::Debug for SqliteStore {
     }
 }
 
+/// The name of its file in the data folder.
+const FILE: &str = "portcullis.sqlite";
+
 impl SqliteStore {
+    /// Whether there is a store in `data_dir`; nothing is made.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn is_there(data_dir: &Path) -> std::io::Result<bool> {
+        data_dir.join(FILE).try_exists()
+    }
+
     /// Opens the store in `data_dir`, making both if they are not there (readable by their owner only), and brings its schema
     /// forward.
     pub fn open(data_dir: &Path, settings: &Settings) -> Result<Self, StoreError> {
-        let path = data_dir.join("portcullis.sqlite");
+        let path = data_dir.join(FILE);
         let open =
             |reason: std::io::Error| StoreError::Open { path: path.clone(), reason: reason.to_string() };
         DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(open)?;
