@@ -53,6 +53,7 @@ mod one_meaning;
 mod policy_faults;
 mod policy_national;
 mod policy_schema;
+mod policy_switch;
 mod policy_tools;
 mod release_explain;
 mod store_conformance;
