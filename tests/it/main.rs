@@ -50,6 +50,7 @@ mod ldap_properties;
 mod ldap_schema;
 mod ldap_strategies;
 mod one_meaning;
+mod policy_activation;
 mod policy_faults;
 mod policy_national;
 mod policy_schema;
