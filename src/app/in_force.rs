@@ -1,6 +1,7 @@
 //! The one place that says which policy set counts: the one that officers activated, else the folder of the configuration.
 
 use std::fmt;
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use serde::Serialize;
 use crate::app::core::Policy;
 use crate::baseline::compile;
 use crate::config::settings::Config;
-use crate::policy::bundle::Bundle;
+use crate::policy::bundle::{BYTES_MAX, Bundle};
 use crate::policy::fault::{Fault, Place};
 use crate::policy::folder;
 use crate::policy::set::PolicySet;
@@ -118,7 +119,11 @@ pub fn bundle(store: &dyn Store, hash: &str) -> Result<Bundle, String> {
     let what = format!("policy set {hash}");
     let kept = store.policy_set(hash).map_err(|error| error.to_string())?;
     let kept = kept.ok_or_else(|| format!("the store has no {what}"))?;
-    let bundle = Bundle::decode(&kept.unpack(&what).map_err(|error| error.to_string())?)?;
+    let mut bytes = Vec::new();
+    // one byte more than any bundle has, and not all that a damaged row could become
+    let read = kept.open().take(BYTES_MAX + 1).read_to_end(&mut bytes);
+    read.map_err(|error| format!("{what} cannot be read: {error}"))?;
+    let bundle = Bundle::decode(&bytes)?;
     match bundle.hash() == hash {
         true => Ok(bundle),
         false => Err(format!("what the store keeps as {what} is another one: {}", bundle.hash())),

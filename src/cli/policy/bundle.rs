@@ -213,7 +213,7 @@ pub fn verify(arguments: Verify, context: &Context) -> Result<Answer, Failure> {
         Err(answer) => return Ok(answer),
     };
     let answer = json!({
-        "from": origin, "set": counts, "signatures": verified.signatures, "hold": verified.hold,
+        "origin": origin, "set": counts, "signatures": verified.signatures, "hold": verified.hold,
         "required": verified.required, "enough": verified.required.map(|_| verified.is_enough()),
         "faults": unsigned,
     });
@@ -271,6 +271,12 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
+    if part.exists() {
+        return Err(Failure::could_not(format!(
+            "{} is there: somebody else signs right now, or was cut off; remove it if nobody does",
+            part.display()
+        )));
+    }
     write_new(&part, bytes)?;
     std::fs::rename(&part, path).map_err(|error| {
         // what is left of it is of no use to anybody
