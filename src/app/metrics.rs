@@ -3,6 +3,11 @@
 use prometheus::core::Collector;
 use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+const POLICY_GOOD: &str =
+    "Whether the policy set that counts (the activated one, else the folder's) is the one in force.";
+const POLICY_ACTIVATED: &str =
+    "Whether the policy set in force was activated by an officer; the folder is not read then.";
+
 /// Registered once. Clones share the same metrics.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -67,14 +72,8 @@ impl Metrics {
                 Opts::new("portcullis_policy_loads_total", "Loads of the policy documents, by outcome."),
                 &["outcome"],
             )?,
-            policy_good: IntGauge::new(
-                "portcullis_policy_good",
-                "Whether the policy set that counts (the activated one, else the folder's) is the one in force.",
-            )?,
-            policy_activated: IntGauge::new(
-                "portcullis_policy_activated",
-                "Whether the policy set in force was activated by an officer; the folder is not read then.",
-            )?,
+            policy_good: IntGauge::new("portcullis_policy_good", POLICY_GOOD)?,
+            policy_activated: IntGauge::new("portcullis_policy_activated", POLICY_ACTIVATED)?,
             recording: gauges(
                 "portcullis_recording",
                 "Whether what happens can be recorded; when not, every gate is closed.",

@@ -184,7 +184,8 @@ struct House {
 
 impl House {
     fn new() -> House {
-        let stage = Stage::new("");
+        // a disk that others keep busy is not what is tested
+        let stage = Stage::new("store: { busy_timeout_ms: 60000 }\n");
         let pki = pki(&stage);
         let port = directory(&stage);
         let sha256 = ClientIdentity::read(&pki.client.0).unwrap().fingerprint;
@@ -329,7 +330,7 @@ fn activate(house: &House, store: &SqliteStore, n: u64, bundle: &Bundle) {
     let kept = Packed::of(&bundle.encode().unwrap()).unwrap();
     let record = portcullis::store::audit::NewAudit { member: None, ..audit("policy.activate") };
     store.change_policy(n, &change, Some(&kept), &record).unwrap();
-    soon("the gateway takes the set", 20, || {
+    soon("the gateway takes the set", 60, || {
         house.core.policy.load().as_ref().is_some_and(|policy| policy.set.hash() == bundle.hash())
     });
 }

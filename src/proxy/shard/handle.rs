@@ -16,6 +16,7 @@ use crate::ambient::clock::Clock;
 use crate::gate::decide::GateDecision;
 use crate::gate::table::GateTable;
 use crate::policy::terms::{Grant, OdsCode};
+use crate::proxy::engine::core::{Engine, Parts};
 use crate::proxy::error::ProxyError;
 use crate::proxy::home::question::Answered;
 use crate::proxy::home::service as home;
@@ -92,17 +93,7 @@ pub fn start(start: Start) -> Result<Handle, ProxyError> {
         let (resolver, resolved) = resolve::start(shard, Arc::clone(&waker)).map_err(ProxyError::Shard)?;
         let (reply, answered) = way_back(&shared.settings, Arc::clone(&waker));
         wakers.push(waker);
-        let world = shared.world.load_full();
-        let engine = crate::proxy::engine::core::Engine::new(crate::proxy::engine::core::Parts {
-            settings: Arc::clone(&shared.settings),
-            shard,
-            metrics: shared.metrics.clone(),
-            snapshot: Arc::clone(&world.snapshot),
-            gates: Arc::clone(&world.gates),
-            chance: u64::from_le_bytes(chance::bytes().map_err(|_| ProxyError::Chance)?),
-            cookie_secret: chance::bytes().map_err(|_| ProxyError::Chance)?,
-            wall: shared.clock.now(),
-        });
+        let engine = engine(&shared, shard)?;
         let shared = Arc::clone(&shared);
         let audit = start.audit.clone();
         let plain = plain_listeners.pop();
@@ -133,6 +124,20 @@ pub fn start(start: Start) -> Result<Handle, ProxyError> {
         handle.threads().push(thread);
     }
     Ok(handle)
+}
+
+fn engine(shared: &Shared, shard: usize) -> Result<Engine, ProxyError> {
+    let world = shared.world.load_full();
+    Ok(Engine::new(Parts {
+        settings: Arc::clone(&shared.settings),
+        shard,
+        metrics: shared.metrics.clone(),
+        snapshot: Arc::clone(&world.snapshot),
+        gates: Arc::clone(&world.gates),
+        chance: u64::from_le_bytes(chance::bytes().map_err(|_| ProxyError::Chance)?),
+        cookie_secret: chance::bytes().map_err(|_| ProxyError::Chance)?,
+        wall: shared.clock.now(),
+    }))
 }
 
 impl Handle {
