@@ -47,13 +47,10 @@ pub fn reload_with(core: &Core, front: Option<&Front>) -> Reload {
             return Reload::Refused;
         }
     };
-    core.metrics.policy_good.set(1);
-    core.metrics.policy_activated.set(i64::from(policy.activated));
-    core.health.clear(PART);
-    *core.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
     let before = core.policy.load_full();
     let same = |before: &Policy| before.set.hash() == policy.set.hash();
     if before.as_deref().is_some_and(same) {
+        good(core, &policy);
         return Reload::Unchanged;
     }
     let policy = Arc::new(policy);
@@ -69,7 +66,16 @@ pub fn reload_with(core: &Core, front: Option<&Front>) -> Reload {
         from = %origin,
         "policy set in force"
     );
+    good(core, &policy);
     Reload::Changed
+}
+
+/// The set that counts is the one in force.
+fn good(core: &Core, policy: &Policy) {
+    core.metrics.policy_good.set(1);
+    core.metrics.policy_activated.set(i64::from(policy.activated));
+    core.health.clear(PART);
+    *core.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
 
 /// Tells the faults, once for as long as they stay the same.
