@@ -57,6 +57,12 @@
 //! `baseline::evaluate` -> an assessment, kept -> `app::gates` asks the pure `gate::decide` -> `gate::table` is swapped; the
 //! shards wake and end what runs over a gate that closed; history, audit and metrics follow.
 //!
+//! # The life of a policy change
+//!
+//! A folder, or a bundle that officers signed (`policy::folder`, `policy::bundle`) -> `app::in_force` says which set counts: the activated one,
+//! else the folder's, with enough signatures -> `app::policies` holds every member's latest evidence against it -> `gates::decide_by`
+//! decides every gate -> the front door takes gates and agreements in one step (`proxy::shard::shared::World`).
+//!
 //! # The life of a sync run
 //!
 //! `sync::schedule` (or a command) -> lease -> `sync::read` (DirSync; a page's effects and its cookie are one transaction) ->

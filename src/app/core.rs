@@ -30,6 +30,8 @@ use crate::store::sqlite::store::SqliteStore;
 pub struct Policy {
     pub set: Arc<PolicySet>,
     pub agreements: Arc<Agreements>,
+    /// An officer activated it: the folder is not read.
+    pub activated: bool,
 }
 
 /// The shared parts.

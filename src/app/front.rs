@@ -9,10 +9,15 @@ use sha2::{Digest, Sha256};
 
 use crate::app::core::Core;
 use crate::app::error::AppError;
+use crate::app::gates::Decisions;
 use crate::app::mounts::Builder;
 use crate::config::settings::{Tls, Unlisted};
+use crate::policy::terms::OdsCode;
 use crate::proxy::metrics::Metrics;
 use crate::proxy::shard::handle::{self, Handle, Start};
+use crate::proxy::snapshot::Snapshot;
+use crate::release::agreement::Agreements;
+use crate::store::error::StoreError;
 use crate::tls::error::TlsError;
 use crate::tls::material::{Anchors, Identity};
 use crate::tls::policies::AcceptedPolicies;
@@ -43,7 +48,7 @@ impl Front {
             address: core.config.listen.ldaps,
             plain: core.config.listen.ldap,
             tls: server_tls(&core.config.tls)?,
-            snapshot: builder.snapshot(core)?,
+            snapshot: builder.snapshot(core, agreements(core))?,
             gates: Arc::clone(&core.gates),
             clock: core.clock.clone(),
             metrics: Metrics::register(&core.registry)?,
@@ -56,12 +61,22 @@ impl Front {
 
     /// Members or agreements changed: the next turn of each shard sees it.
     pub fn reload(&self, core: &Core) {
-        match self.changing().builder.snapshot(core) {
+        match self.changing().builder.snapshot(core, agreements(core)) {
             Ok(snapshot) => self.handle.reload(snapshot),
             Err(error) => {
                 tracing::error!(%error, "the front door keeps what it knew: members could not be read")
             }
         }
+    }
+
+    /// What the front door would see with these agreements.
+    pub fn prepare(&self, core: &Core, agreements: Arc<Agreements>) -> Result<Arc<Snapshot>, StoreError> {
+        self.changing().builder.snapshot(core, agreements)
+    }
+
+    /// Puts what was prepared and these gates in force at once: no request sees one of them without the other.
+    pub fn switch(&self, prepared: Arc<Snapshot>, decisions: Vec<(OdsCode, Decisions)>) {
+        self.handle.reload_with(prepared, decisions);
     }
 
     /// Reads certificates and revocation lists again when their files changed; those that cannot be used are told and the
@@ -98,6 +113,11 @@ impl Front {
     fn changing(&self) -> std::sync::MutexGuard<'_, Changing> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Those of the set in force.
+fn agreements(core: &Core) -> Arc<Agreements> {
+    core.policy.load_full().map(|policy| Arc::clone(&policy.agreements)).unwrap_or_default()
 }
 
 fn server_tls(tls: &Tls) -> Result<Arc<FrontTls>, TlsError> {

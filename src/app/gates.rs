@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use time::OffsetDateTime;
 
-use crate::app::core::{Core, Deciding};
+use crate::app::core::{Core, Deciding, Policy};
 use crate::assess::judge::baseline_id;
 use crate::baseline::assessment::{Assessment, Stated, Verdict};
 use crate::baseline::attestation::SOON;
@@ -33,7 +33,8 @@ const ASSESSMENTS_EACH: u32 = 4;
 /// Assessments that are read at most, whatever the baseline asks for: no more than the store surely keeps.
 const ASSESSMENTS_MAX: u32 = KEEP_LATEST_MIN;
 
-type Decisions = BTreeMap<Grant, GateDecision>;
+/// The gates of one member.
+pub type Decisions = BTreeMap<Grant, GateDecision>;
 
 /// Decides the gates of every member anew.
 pub fn decide_all(core: &Core) -> Result<(), StoreError> {
@@ -51,19 +52,21 @@ pub fn decide_one(core: &Core, ods: &OdsCode) -> Result<(), StoreError> {
     }
 }
 
+/// What was decided about a member, before any of it is recorded or in the live table.
+struct Decided {
+    decisions: Decisions,
+    changes: Vec<GateRecord>,
+    denied_since: BTreeMap<String, OffsetDateTime>,
+}
+
 /// Decides the gates of a member anew, by whoever holds the right to decide.
 pub fn decide_member(core: &Core, deciding: &mut Deciding, member: &Member) -> Result<(), StoreError> {
     flush(core, deciding)?;
-    let before = recorded(core, member)?;
-    let (outcome, latest) = outcome(core, deciding, member, &before)?;
-    show(core, member, latest.as_ref());
-    let decisions = match deciding.blocked.values().next() {
-        Some(reason) => closed("store", reason),
-        None => outcome.grants,
-    };
+    let policy = core.policy.load_full();
+    let Decided { decisions, mut changes, denied_since } =
+        work_out(core, deciding, member, policy.as_deref())?;
     // closing needs nobody's leave
-    let closing: Decisions =
-        decisions.iter().filter(|(_, d)| !d.state.passes()).map(|(g, d)| (*g, d.clone())).collect();
+    let closing = decisions.values().any(|decision| !decision.state.passes());
     let live = core.gates.snapshot();
     let mut first = decisions.clone();
     for (grant, decision) in &mut first {
@@ -73,22 +76,72 @@ pub fn decide_member(core: &Core, deciding: &mut Deciding, member: &Member) -> R
             *decision = now.unwrap_or_else(|| refusal("opening", "it is about to open"));
         }
     }
-    if !closing.is_empty() {
+    if closing {
         core.gates.set(&member.ods, first);
     }
-    let mut changes = changes(core, member, &before, &live, &decisions);
-    if deciding.blocked.is_empty() {
-        if let Err(error) = record(core, &mut changes) {
-            deciding.remember(changes);
-            return Err(error);
-        }
-        keep_denials(core, member, &outcome.denied_since)?;
-    } else {
+    if let Err(error) = write_down(core, deciding, member, &mut changes, &denied_since) {
         deciding.remember(changes);
+        return Err(error);
     }
     core.gates.set(&member.ods, decisions);
     measure(core, member);
     Ok(())
+}
+
+/// Decides the gates of all these members by a set that is not in force yet, records what changes, and lets `switch` put the set and the
+/// gates in force together. On an error nothing is in force that was not before.
+pub fn decide_by(
+    core: &Core,
+    deciding: &mut Deciding,
+    members: &[Member],
+    policy: &Policy,
+    switch: impl FnOnce(Vec<(OdsCode, Decisions)>),
+) -> Result<(), StoreError> {
+    flush(core, deciding)?;
+    let mut all = Vec::new();
+    for member in members {
+        let decided = work_out(core, deciding, member, Some(policy))?;
+        all.push((member, decided));
+    }
+    for (member, decided) in &mut all {
+        write_down(core, deciding, member, &mut decided.changes, &decided.denied_since)?;
+    }
+    switch(all.into_iter().map(|(member, decided)| (member.ods.clone(), decided.decisions)).collect());
+    members.iter().for_each(|member| measure(core, member));
+    Ok(())
+}
+
+fn work_out(
+    core: &Core,
+    deciding: &mut Deciding,
+    member: &Member,
+    policy: Option<&Policy>,
+) -> Result<Decided, StoreError> {
+    let before = recorded(core, member)?;
+    let (outcome, latest) = outcome(core, deciding, member, &before, policy)?;
+    show(core, member, latest.as_ref());
+    let decisions = match deciding.blocked.values().next() {
+        Some(reason) => closed("store", reason),
+        None => outcome.grants,
+    };
+    let changes = changes(core, member, &before, &core.gates.snapshot(), &decisions);
+    Ok(Decided { decisions, changes, denied_since: outcome.denied_since })
+}
+
+/// Records changes, or keeps them while nothing can be recorded. On an error those that were not recorded are left.
+fn write_down(
+    core: &Core,
+    deciding: &mut Deciding,
+    member: &Member,
+    changes: &mut Vec<GateRecord>,
+    denied_since: &BTreeMap<String, OffsetDateTime>,
+) -> Result<(), StoreError> {
+    if !deciding.blocked.is_empty() {
+        deciding.remember(std::mem::take(changes));
+        return Ok(());
+    }
+    record(core, changes)?;
+    keep_denials(core, member, denied_since)
 }
 
 /// The newest record of each of the member's gates, those that wait to be recorded included.
@@ -107,9 +160,9 @@ fn outcome(
     deciding: &mut Deciding,
     member: &Member,
     before: &BTreeMap<Grant, GateRecord>,
+    policy: Option<&Policy>,
 ) -> Result<(GateOutcome, Option<Assessment>), StoreError> {
-    let policy = core.policy.load_full();
-    let baseline = policy.as_ref().and_then(|p| p.set.baselines.get(baseline_id(&p.set)?));
+    let baseline = policy.and_then(|p| p.set.baselines.get(baseline_id(&p.set)?));
     let settings =
         baseline.map_or(GateSettings { reopen_after: 1, evidence_valid_for: 0 }, |baseline| GateSettings {
             reopen_after: baseline.reopen_after.max(1),
@@ -148,7 +201,7 @@ fn outcome(
     let input = GateInput {
         member: &member.ods,
         membership: member.state,
-        policy_hash: policy.as_ref().map(|policy| policy.set.hash()),
+        policy_hash: policy.map(|policy| policy.set.hash()),
         assessments: &assessments,
         settings,
         previous: &previous,

@@ -3,6 +3,11 @@
 use prometheus::core::Collector;
 use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
+const POLICY_GOOD: &str =
+    "Whether the policy set that counts (the activated one, else the folder's) is the one in force.";
+const POLICY_ACTIVATED: &str =
+    "Whether the policy set in force was activated by an officer; the folder is not read then.";
+
 /// Registered once. Clones share the same metrics.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -20,8 +25,10 @@ pub struct Metrics {
     pub membership: IntGaugeVec,
     /// Loads of the policy documents, by outcome.
     pub policy_loads: IntCounterVec,
-    /// 1 when the documents on the disk are the ones in force.
+    /// 1 when the set that counts is the one in force: the activated one, else the folder's.
     pub policy_good: IntGauge,
+    /// 1 when the set in force was activated by an officer, so that the folder is not read.
+    pub policy_activated: IntGauge,
     /// 1 when everything can be recorded.
     pub recording: IntGaugeVec,
 }
@@ -65,10 +72,8 @@ impl Metrics {
                 Opts::new("portcullis_policy_loads_total", "Loads of the policy documents, by outcome."),
                 &["outcome"],
             )?,
-            policy_good: IntGauge::new(
-                "portcullis_policy_good",
-                "Whether the policy documents on the disk are those in force.",
-            )?,
+            policy_good: IntGauge::new("portcullis_policy_good", POLICY_GOOD)?,
+            policy_activated: IntGauge::new("portcullis_policy_activated", POLICY_ACTIVATED)?,
             recording: gauges(
                 "portcullis_recording",
                 "Whether what happens can be recorded; when not, every gate is closed.",
@@ -80,7 +85,7 @@ impl Metrics {
         for outcome in ["done", "refused"] {
             metrics.policy_loads.with_label_values(&[outcome]).inc_by(0);
         }
-        let all: [Box<dyn Collector>; 10] = [
+        let all: [Box<dyn Collector>; 11] = [
             Box::new(build),
             Box::new(metrics.gate_open.clone()),
             Box::new(metrics.gate_transitions.clone()),
@@ -90,6 +95,7 @@ impl Metrics {
             Box::new(metrics.membership.clone()),
             Box::new(metrics.policy_loads.clone()),
             Box::new(metrics.policy_good.clone()),
+            Box::new(metrics.policy_activated.clone()),
             Box::new(metrics.recording.clone()),
         ];
         for collector in all {

@@ -11,6 +11,7 @@ pub mod error;
 pub mod evidence;
 pub mod front;
 pub mod gates;
+pub mod in_force;
 pub mod indexes;
 pub mod indexing;
 pub mod metrics;

@@ -15,6 +15,7 @@ use crate::namespace::routes::{Mount, Routes, federated_suffix};
 use crate::policy::terms::{Membership, Target};
 use crate::proxy::requesters::Requesters;
 use crate::proxy::snapshot::{Endpoint, Mounted, Preference, Server, ServerTls, Snapshot};
+use crate::release::agreement::Agreements;
 use crate::store::error::StoreError;
 use crate::store::member::{Controller, Member};
 use crate::tls::client::client_config;
@@ -36,8 +37,12 @@ pub struct Builder {
 type Anchoring = Vec<CertificateDer<'static>>;
 
 impl Builder {
-    /// The snapshot as configuration, store and policy say now. A directory that cannot be mounted is left out and told.
-    pub fn snapshot(&mut self, core: &Core) -> Result<Arc<Snapshot>, StoreError> {
+    /// The snapshot as configuration and store say now, with these agreements. A directory that cannot be mounted is left out and told.
+    pub fn snapshot(
+        &mut self,
+        core: &Core,
+        agreements: Arc<Agreements>,
+    ) -> Result<Arc<Snapshot>, StoreError> {
         let members = core.store.members()?;
         let mut mounts = HashMap::new();
         let mut routed = Vec::new();
@@ -61,9 +66,8 @@ impl Builder {
         for member in members.iter().filter(|member| is_mounted(member.state)) {
             add(Target::Member(member.ods.clone()), self.member(core, member), Some(member));
         }
-        let agreements = core.policy.load_full().map(|policy| Arc::clone(&policy.agreements));
         Ok(Arc::new(Snapshot {
-            agreements: agreements.unwrap_or_default(),
+            agreements,
             routes: Arc::new(Routes::new(routed)),
             mounts,
             requesters: Arc::new(requesters(core, &members)),

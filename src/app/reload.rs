@@ -10,7 +10,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use crate::app::core::Core;
 use crate::app::error::AppError;
 use crate::app::front::Front;
-use crate::app::policies::{self, Reload};
+use crate::app::policies;
 use crate::app::stop::Stop;
 
 /// An editor writes several times: what comes within this belongs together.
@@ -43,6 +43,12 @@ impl Teller {
     pub fn members(&self) {
         // a full channel means that it will be read again anyway
         let _ = self.0.try_send(Changed::Members);
+    }
+
+    /// Another policy set may count.
+    pub fn policies(&self) {
+        // a full channel means that it will be read again anyway
+        let _ = self.0.try_send(Changed::Documents);
     }
 }
 
@@ -129,8 +135,10 @@ fn turn(core: &Core, front: &Front, stop: &Stop, receiver: &Receiver<Changed>) {
 
 fn act(core: &Core, front: &Front, changed: &[Changed]) {
     let any = |what: Changed| changed.iter().any(|c| *c == what || *c == Changed::Everything);
-    let policy = any(Changed::Documents) && policies::reload(core) == Reload::Changed;
-    if policy || any(Changed::Members) {
+    if any(Changed::Documents) {
+        policies::reload_with(core, Some(front));
+    }
+    if any(Changed::Members) {
         front.reload(core);
     }
     front.reload_tls(core);

@@ -162,8 +162,12 @@ fn store_watch(core: &Arc<Core>, stop: &Stop, reloader: &Reloader) -> Result<Joi
         .name("store-watch".to_owned())
         .spawn(move || {
             while !stop.is_set() {
-                if watch.look(&core).members {
+                let seen = watch.look(&core);
+                if seen.members {
                     tell.members();
+                }
+                if seen.policies {
+                    tell.policies();
                 }
                 std::thread::sleep(watch::EVERY);
             }

@@ -12,6 +12,7 @@ use crate::app::discover;
 use crate::app::error::AppError;
 use crate::app::gates::{self, ACTOR};
 use crate::app::mounts::is_mounted;
+use crate::app::policies;
 use crate::app::stop::Stop;
 use crate::assess::metrics::Metrics;
 use crate::assess::run::{Assessor, OnAssessed};
@@ -122,7 +123,7 @@ fn on_assessed(core: &Arc<Core>) -> OnAssessed {
         if let Err(error) = run::measured(core.store.as_ref(), &member.ods, &by) {
             tracing::error!(member = %member.ods, %error, "that it was measured could not be recorded");
         }
-        if let Err(error) = gates::decide_one(&core, &member.ods)
+        if let Err(error) = policies::decide_measured(&core, &member.ods)
             && error.closes_gates()
         {
             gates::block(&core, "store", &error.to_string());

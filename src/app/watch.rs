@@ -43,6 +43,8 @@ pub struct Watch {
 pub struct Seen {
     /// Members were added or changed: the front door must hear of it.
     pub members: bool,
+    /// Officers changed which policy set counts.
+    pub policies: bool,
 }
 
 impl Watch {
@@ -120,22 +122,25 @@ impl Watch {
 
     /// Acts upon every audit record since the last look: each change of a member, its exceptions or its assessments has one.
     fn follow(&mut self, core: &Core, seen: &mut Seen) -> Result<(), StoreError> {
-        let (mut decide, mut judge) = (BTreeSet::new(), BTreeSet::new());
+        let mut todo = Todo::default();
         let mut last = self.seen;
         loop {
             let records = core.store.audit(last, BATCH)?;
             let Some(end) = records.last() else { break };
             last = end.seq;
             for record in &records {
-                note(record, seen, &mut decide, &mut judge);
+                todo.note(record, seen);
             }
         }
-        for ods in &judge {
+        for ods in &todo.judge {
             if let Some(member) = core.store.member(ods)? {
                 policies::judge_one(core, &member)?;
             }
         }
-        for ods in decide.union(&judge) {
+        for ods in &todo.measured {
+            policies::decide_measured(core, ods)?;
+        }
+        for ods in todo.decide.union(&todo.judge) {
             gates::decide_one(core, ods)?;
         }
         self.seen = last;
@@ -143,25 +148,35 @@ impl Watch {
     }
 }
 
-fn note(
-    record: &AuditRecord,
-    seen: &mut Seen,
-    decide: &mut BTreeSet<OdsCode>,
-    judge: &mut BTreeSet<OdsCode>,
-) {
-    let Some(member) = &record.audit.member else { return };
-    let action = record.audit.action.as_str();
-    if record.audit.actor == ACTOR && (action.starts_with("gate.") || action.starts_with("assessment.")) {
-        // our own, decided when it was made
-        return;
-    }
-    if action.starts_with("member.") {
-        seen.members = true;
-        decide.insert(member.clone());
-    } else if action.starts_with("exception.") {
-        judge.insert(member.clone());
-    } else {
-        decide.insert(member.clone());
+/// What is to be done about members, by what happened to them.
+#[derive(Default)]
+struct Todo {
+    decide: BTreeSet<OdsCode>,
+    judge: BTreeSet<OdsCode>,
+    measured: BTreeSet<OdsCode>,
+}
+
+impl Todo {
+    fn note(&mut self, record: &AuditRecord, seen: &mut Seen) {
+        let action = record.audit.action.as_str();
+        let Some(member) = &record.audit.member else {
+            seen.policies |= action.starts_with("policy.");
+            return;
+        };
+        if record.audit.actor == ACTOR && (action.starts_with("gate.") || action.starts_with("assessment.")) {
+            // our own, decided when it was made
+            return;
+        }
+        if action.starts_with("member.") {
+            seen.members = true;
+            self.decide.insert(member.clone());
+        } else if action.starts_with("exception.") {
+            self.judge.insert(member.clone());
+        } else if action.starts_with("assessment.") {
+            self.measured.insert(member.clone());
+        } else {
+            self.decide.insert(member.clone());
+        }
     }
 }
 

@@ -71,8 +71,8 @@ pub enum Command {
     /// Release agreements: who sees what.
     #[command(subcommand)]
     Release(release::Command),
-    /// Policies: check, test and look at them.
-    #[command(subcommand)]
+    /// Policies: check, test, sign and activate them, and look at them.
+    #[command(subcommand, long_about = policy::WAY)]
     Policy(policy::Command),
     /// Publishing members' people into the national directory.
     #[command(subcommand)]

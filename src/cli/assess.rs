@@ -336,7 +336,7 @@ fn stated(command: &Check, set: &PolicySet) -> Result<Held, Failure> {
 fn measure(member: &OdsCode, context: &Context) -> Result<Judged, Failure> {
     let config = context.config()?;
     let store = context.store()?;
-    let set = Arc::new(load(&config.policies)?);
+    let set = Arc::new(context.policies()?);
     let gates = gates(store.as_ref(), member).map_err(Failure::could_not)?;
     let signer = Signer::load_or_create(&config.signing_key()).map_err(Failure::could_not)?;
     let before: Vec<Assessment> = store

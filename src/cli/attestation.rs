@@ -212,7 +212,7 @@ pub fn read(path: &Path) -> Result<Attestation, Failure> {
 fn add(file: &Path, reason: &str, context: &Context) -> Result<Answer, Failure> {
     let attestation = read(file)?;
     standing(context, &attestation.member)?;
-    let set = policies(&context.config()?.policies)?;
+    let set = context.policies()?;
     let statement = statement(&set, &attestation.subject)?;
     let subject = attestation.subject.clone();
     let store = context.store()?;
@@ -275,7 +275,7 @@ struct Line {
 }
 
 fn list(member: Option<&OdsCode>, context: &Context) -> Result<Answer, Failure> {
-    let set = policies(&context.config()?.policies)?;
+    let set = context.policies()?;
     let members = match member {
         Some(ods) => vec![standing(context, ods)?],
         None => context.store()?.members().map_err(Failure::could_not)?,

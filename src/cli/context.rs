@@ -9,9 +9,11 @@ use serde::Serialize;
 
 use crate::ambient::clock::Clock;
 use crate::ambient::text::{harmless_json, printable_lines};
+use crate::app::in_force::{self, Taken};
 use crate::cli::failure::Failure;
 use crate::config::file;
 use crate::config::settings::Config;
+use crate::policy::set::PolicySet;
 use crate::store::audit::NewAudit;
 use crate::store::port::Store;
 use crate::store::sqlite::store::SqliteStore;
@@ -58,6 +60,36 @@ impl Context {
         let config = self.config()?;
         let store = SqliteStore::open(&config.data_dir, &config.store).map_err(Failure::could_not)?;
         Ok(self.store.get_or_init(|| Arc::new(store)))
+    }
+
+    /// The policy set that counts for the gateway, with its faults if it has any: the activated one, else the configured folder's. A store
+    /// that is not there yet is not made for that.
+    pub fn taken(&self) -> Result<Taken, Failure> {
+        let config = self.config()?;
+        let is_there = SqliteStore::is_there(&config.data_dir).map_err(|error| {
+            Failure::could_not(format!(
+                "it cannot be told whether a policy set is activated: {}: {error}; run this as the gateway's user, or name a policy folder",
+                config.data_dir.display()
+            ))
+        })?;
+        let store = if is_there { Some(self.store()?.as_ref()) } else { None };
+        Ok(in_force::take(config, store))
+    }
+
+    /// The policy set that counts for the gateway, when nothing keeps it from being in force.
+    pub fn policies(&self) -> Result<PolicySet, Failure> {
+        let taken = self.taken()?;
+        if taken.faults.is_empty() {
+            return Ok(taken.set);
+        }
+        const TOLD: usize = 10;
+        let told: Vec<String> = taken.faults.iter().take(TOLD).map(ToString::to_string).collect();
+        Err(Failure::could_not(format!(
+            "the policies have {} faults, so that nothing is judged by them ({}):\n{}\nrun `portcullis policy active`",
+            taken.faults.len(),
+            taken.origin,
+            told.join("\n")
+        )))
     }
 
     /// An audit record by this actor, now.

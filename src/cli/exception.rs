@@ -11,7 +11,6 @@ use crate::cli::member::answer::standing;
 use crate::cli::policy::control;
 use crate::cli::table::{day, table};
 use crate::policy::documents::Exceptions;
-use crate::policy::set::PolicySet;
 use crate::policy::terms::OdsCode;
 use crate::store::audit::hex;
 use crate::store::record::ExceptionRecord;
@@ -85,12 +84,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
 fn grant(add: Add, context: &Context) -> Result<Answer, Failure> {
     standing(context, &add.member)?;
     // one for a control that is not there would be granted in vain, and nobody would notice
-    let set = PolicySet::load(&context.config()?.policies).map_err(|faults| {
-        Failure::could_not(format!(
-            "the policies have {} faults: run `portcullis policy check`",
-            faults.len()
-        ))
-    })?;
+    let set = context.policies()?;
     if control(&set, &add.control)?.exceptions == Exceptions::Forbidden {
         return Err(Failure::refused(format_args!(
             "the policy forbids exceptions for `{}`: what it finds has to be mended",

@@ -1,5 +1,7 @@
-//! `portcullis policy`: what officers write, checked, tested and explained.
+//! `portcullis policy`: what officers write, checked, tested, explained, signed and put in force.
 
+mod activate;
+mod bundle;
 mod diff;
 mod explain;
 mod impact;
@@ -12,21 +14,44 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::ambient::text::{harmless_json, printable};
+use crate::app::in_force::{self, Taken};
 use crate::baseline::catalogue::{Catalogue, Known, Origin};
-use crate::baseline::compile::{self, Compiled};
+use crate::baseline::compile::Compiled;
 use crate::baseline::editor;
 use crate::baseline::trial;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::policy::documents::{Control, Exceptions, Requirement};
 use crate::policy::fault::Fault;
-use crate::policy::folder::read_folder;
+use crate::policy::folder::{is_bundle, read_folder};
 use crate::policy::render::render;
 use crate::policy::schema::schema;
 use crate::policy::set::PolicySet;
-use crate::release::agreement::Agreements;
 
-/// Policies: check, test and look at them. PATH is a folder or a file; the configured policies when it is left out.
+/// What `portcullis policy --help` teaches.
+pub const WAY: &str = "\
+Policies: check, test, sign and activate them, and look at them. PATH is a folder, a file, or a bundle (*.json).
+
+When PATH is left out, `check`, `test`, `schema` and `fmt` take the folder of the configuration, all others the set that counts for the
+gateway: the activated one, else that folder. The way of a change, from folder to gateway:
+
+    portcullis policy check policies
+    portcullis policy test policies
+    portcullis policy impact policies
+    portcullis policy bundle policies --out change.json
+
+Officers look at what they sign, and sign it, each with a key of their own (portcullis policy key FILE, once):
+
+    portcullis policy impact change.json
+    portcullis policy sign change.json --key ada.key --officer \"Ada Obi\"
+    portcullis policy verify change.json
+
+A running gateway takes it within seconds; what was in force before can be put back:
+
+    portcullis policy activate change.json --reason \"TLS 1.3 from today\"
+    portcullis policy rollback --reason \"two trusts lost their gates\"";
+
+/// Policies.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Report every fault of every file, with file, line, column and what to do.
@@ -54,6 +79,18 @@ pub enum Command {
     Diff(diff::Arguments),
     Explain(explain::Arguments),
     Impact(impact::Arguments),
+    Bundle(bundle::Arguments),
+    Key(bundle::Key),
+    Sign(bundle::Sign),
+    Verify(bundle::Verify),
+    Activate(activate::Activate),
+    Rollback(activate::Rollback),
+    Deactivate(activate::Deactivate),
+    /// Say which set counts for the gateway, where it comes from, who put it in force and why, and whether its signatures are enough. The
+    /// answer is no when something keeps it from being in force: a gateway that runs keeps the last good set then.
+    Active,
+    /// List every set that was activated, newest first.
+    History,
     /// Take white space at line ends away and end files with one line end.
     Fmt {
         path: Option<PathBuf>,
@@ -66,28 +103,38 @@ pub enum Command {
 /// Runs the command.
 pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
     match command {
-        Command::Check { path } => check(&folder(path, context)?, context),
+        Command::Check { path } => check(in_force::at(written(path, context)?, None), context),
         Command::Test(arguments) => test::run(arguments, context),
-        Command::List { path } => list(&folder(path, context)?, context),
-        Command::Show { control, path } => show(&control, &folder(path, context)?, context),
+        Command::List { path } => list(look(path, context)?, context),
+        Command::Show { control, path } => show(&control, look(path, context)?, context),
         // what probes find out is known without any policy
         Command::Facts { path: None } if !context.config_path().exists() => {
             let path = context.config_path().display();
             context.note(format!("there is no {path}: facts that policies declare are not among these"));
             facts(&PolicySet::default(), context)
         }
-        Command::Facts { path } => match sound(&folder(path, context)?, context)? {
-            Ok(set) => facts(&set, context),
+        Command::Facts { path } => match sound(look(path, context)?, context)? {
+            Ok(taken) => facts(&taken.set, context),
             Err(answer) => Ok(answer),
         },
         Command::Schema { path } => print_schema(path, context),
         Command::Diff(arguments) => diff::run(arguments, context),
         Command::Explain(arguments) => explain::run(arguments, context),
         Command::Impact(arguments) => impact::run(&arguments, context),
+        Command::Bundle(arguments) => bundle::run(arguments, context),
+        Command::Key(arguments) => bundle::key(&arguments, context),
+        Command::Sign(arguments) => bundle::sign(arguments, context),
+        Command::Verify(arguments) => bundle::verify(arguments, context),
+        Command::Activate(arguments) => activate::activate(&arguments, context),
+        Command::Rollback(arguments) => activate::rollback(&arguments, context),
+        Command::Deactivate(arguments) => activate::deactivate(&arguments, context),
+        Command::Active => activate::active(context),
+        Command::History => activate::history(context),
         Command::Fmt { path, check } => format(&folder(path, context)?, check, context),
     }
 }
 
+/// The path that was named, or the configured one.
 fn folder(path: Option<PathBuf>, context: &Context) -> Result<PathBuf, Failure> {
     let path = match path {
         Some(path) => path,
@@ -100,23 +147,47 @@ fn folder(path: Option<PathBuf>, context: &Context) -> Result<PathBuf, Failure> 
     }
 }
 
+/// The set at a path, or the one that counts for the gateway.
+fn look(path: Option<PathBuf>, context: &Context) -> Result<Taken, Failure> {
+    match path {
+        Some(path) => Ok(in_force::at(folder(Some(path), context)?, None)),
+        None => context.taken(),
+    }
+}
+
+/// What is written at a path or in the configured folder, whatever counts for the gateway.
+fn written(path: Option<PathBuf>, context: &Context) -> Result<PathBuf, Failure> {
+    if path.is_none()
+        && let Ok(taken) = context.taken()
+        && matches!(taken.origin, in_force::Origin::Activated { .. })
+    {
+        let folder = context.config()?.policies.display();
+        context.note(format!("{} counts for the gateway; this is about the folder {folder}", taken.origin));
+    }
+    folder(path, context)
+}
+
 /// Every fault that any module finds in the documents.
 pub fn all_faults(folder: &Path) -> (PolicySet, Vec<Fault>) {
-    let (set, mut faults) = PolicySet::read(folder);
-    faults.extend(compile::check(&set));
-    faults.extend(trial::check(&set));
-    faults.extend(Agreements::compile(set.releases.values()).err().unwrap_or_default());
-    let faults = set.illustrated(faults);
-    (set, faults)
+    let taken = checked(in_force::at(folder.to_owned(), None));
+    (taken.set, taken.faults)
+}
+
+/// The set with the faults of its tests, which no gateway asks for.
+fn checked(mut taken: Taken) -> Taken {
+    taken.faults.extend(trial::check(&taken.set));
+    taken.faults = taken.set.illustrated(taken.faults);
+    taken
 }
 
 /// The set, when it has no fault; else its faults are printed and the answer is no.
-fn sound(folder: &Path, context: &Context) -> Result<Result<PolicySet, Answer>, Failure> {
-    let (set, faults) = all_faults(folder);
-    if faults.is_empty() {
-        return Ok(Ok(set));
+fn sound(taken: Taken, context: &Context) -> Result<Result<Taken, Answer>, Failure> {
+    let taken = checked(taken);
+    if taken.faults.is_empty() {
+        return Ok(Ok(taken));
     }
-    context.print_coloured(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
+    let faults = &taken.faults;
+    context.print_coloured(&json!({ "faults": faults }), |_| render(faults, context.is_terminal()))?;
     Ok(Err(Answer::No))
 }
 
@@ -134,9 +205,9 @@ struct Summary<'a> {
     faults: [Fault; 0],
 }
 
-fn check(folder: &Path, context: &Context) -> Result<Answer, Failure> {
-    let set = match sound(folder, context)? {
-        Ok(set) => set,
+fn check(taken: Taken, context: &Context) -> Result<Answer, Failure> {
+    let set = match sound(taken, context)? {
+        Ok(taken) => taken.set,
         Err(answer) => return Ok(answer),
     };
     let summary = Summary {
@@ -160,6 +231,34 @@ fn check(folder: &Path, context: &Context) -> Result<Answer, Failure> {
     Ok(Answer::Yes)
 }
 
+/// A set without a fault whose tests hold, as it must be before it is given to others; else what is wrong is printed and the answer is no.
+fn proven(taken: Taken, context: &Context) -> Result<Result<Taken, Answer>, Failure> {
+    let taken = match sound(taken, context)? {
+        Ok(taken) => taken,
+        Err(answer) => return Ok(Err(answer)),
+    };
+    match test::tried(&taken) {
+        Ok(trial) if trial.holds() => {
+            let skipped = trial.outcomes.iter().filter(|outcome| outcome.skipped.is_some()).count();
+            if skipped > 0 {
+                context.note(format!(
+                    "{skipped} tests start from recorded evidence, which is no part of a set: `portcullis policy test` on the folder runs them"
+                ));
+            }
+            Ok(Ok(taken))
+        }
+        Ok(trial) => {
+            context.print(&trial, |trial| test::text(trial, false))?;
+            Ok(Err(Answer::No))
+        }
+        Err(faults) => {
+            context
+                .print_coloured(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
+            Ok(Err(Answer::No))
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     control: &'a str,
@@ -181,9 +280,9 @@ fn line(control: &Control) -> Line<'_> {
     }
 }
 
-fn list(folder: &Path, context: &Context) -> Result<Answer, Failure> {
-    let set = match sound(folder, context)? {
-        Ok(set) => set,
+fn list(taken: Taken, context: &Context) -> Result<Answer, Failure> {
+    let set = match sound(taken, context)? {
+        Ok(taken) => taken.set,
         Err(answer) => return Ok(answer),
     };
     let mut controls: Vec<&Control> = set.controls.values().collect();
@@ -215,9 +314,9 @@ pub fn control<'s>(set: &'s PolicySet, id: &str) -> Result<&'s Control, Failure>
     })
 }
 
-fn show(id: &str, folder: &Path, context: &Context) -> Result<Answer, Failure> {
-    let set = match sound(folder, context)? {
-        Ok(set) => set,
+fn show(id: &str, taken: Taken, context: &Context) -> Result<Answer, Failure> {
+    let set = match sound(taken, context)? {
+        Ok(taken) => taken.set,
         Err(answer) => return Ok(answer),
     };
     let control = control(&set, id)?;
@@ -325,6 +424,9 @@ fn print_schema(path: Option<PathBuf>, context: &Context) -> Result<Answer, Fail
 }
 
 fn format(folder: &Path, only_check: bool, context: &Context) -> Result<Answer, Failure> {
+    if is_bundle(folder) {
+        return Err(Failure::refused("a bundle stays as it was made: tidy the folder, and bundle it anew"));
+    }
     let (sources, faults) = read_folder(folder);
     if !faults.is_empty() {
         context.print_coloured(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;

@@ -11,7 +11,6 @@ use crate::cli::table::moment;
 use crate::config::settings::Application;
 use crate::gate::decide::{GateDecision, GateReason, GateState};
 use crate::gate::table::Snapshot;
-use crate::policy::set::PolicySet;
 use crate::policy::terms::{Grant, OdsCode, Target};
 use crate::release::agreement::Agreements;
 use crate::release::explain::{Explanation, Outcome, Permitted, explain};
@@ -77,7 +76,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
         Failure::could_not(format_args!("the policy does not check:\n{}", lines.join("\n")))
     };
-    let set = PolicySet::load(&context.config()?.policies).map_err(faults)?;
+    let set = context.policies()?;
     let agreements = Agreements::compile(set.releases.values()).map_err(faults)?;
     let now = context.clock.now();
     known(&asked, context)?;

@@ -16,7 +16,6 @@ use crate::baseline::assessment::Assessment;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::table::table;
-use crate::policy::set::PolicySet;
 use crate::policy::terms::Grant;
 use crate::secret::signing::Signer;
 use crate::store::port::Store;
@@ -87,8 +86,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
 }
 
 fn deciding(context: &Context) -> Result<String, Failure> {
-    let set = PolicySet::load(&context.config()?.policies)
-        .map_err(|_| Failure::could_not("the policy does not check: see `portcullis policy check`"))?;
+    let set = context.policies()?;
     let id = baseline_id(&set).ok_or_else(|| Failure::could_not("no baseline is past its draft"))?;
     Ok(id.to_owned())
 }

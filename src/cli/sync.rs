@@ -15,7 +15,6 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::live::Live;
 use crate::cli::member::answer::standing;
 use crate::cli::table::{moment, table};
-use crate::policy::set::PolicySet;
 use crate::policy::signature::hex;
 use crate::policy::terms::{Grant, OdsCode};
 use crate::store::port::Store;
@@ -141,13 +140,7 @@ async fn in_turn(
 fn syncer(context: &Context) -> Result<Syncer, Failure> {
     let config = context.config()?;
     let store = Arc::clone(context.store()?);
-    let set = PolicySet::load(&config.policies).map_err(|faults| {
-        Failure::could_not(format!(
-            "the policies have {} faults: run `portcullis policy check`",
-            faults.len()
-        ))
-    })?;
-    let set = Arc::new(set);
+    let set = Arc::new(context.policies()?);
     let baseline = baseline_id(&set).and_then(|id| set.baselines.get(id));
     let valid_for = baseline.map_or(time::Duration::ZERO, |baseline| baseline.evidence_valid_for);
     let (gate_store, clock) = (Arc::clone(&store), context.clock.clone());

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::config::read::{Field, Reader, Reference};
 use crate::config::source::{Node, Placed, Position};
 use crate::ldap::dn::Dn;
+use crate::policy::signature::{is_weak, unhex};
 use crate::policy::terms::OdsCode;
 use crate::secret::reference::SecretReference;
 
@@ -188,6 +189,24 @@ impl Field for Sha256Hex {
             Ok(Sha256Hex(text.to_ascii_lowercase()))
         } else {
             Err("must be a SHA-256 fingerprint".to_owned())
+        }
+    }
+}
+
+/// A public key for signatures (Ed25519).
+#[derive(Debug)]
+pub struct PublicKey(pub Vec<u8>);
+
+impl Field for PublicKey {
+    const HINT: &'static str =
+        "write the 64 hexadecimal digits that `portcullis policy key` prints for the officer, in quotes";
+
+    fn read(_: &Reader, value: &Placed) -> Result<Self, String> {
+        let key = unhex(text(value, "a public key")?).filter(|key| key.len() == 32);
+        match key {
+            Some(key) if is_weak(&key) => Err("is a key for which anybody can sign".to_owned()),
+            Some(key) => Ok(PublicKey(key)),
+            None => Err("must be a public key".to_owned()),
         }
     }
 }

@@ -12,11 +12,13 @@ use time::OffsetDateTime;
 use crate::config::fault::{Fault, Faults, Weight};
 use crate::config::field::{
     AnchorsFile, CertificateFile, DataFolder, HostPort, KeyFile, ListFile, Listener, Name, ObjectIdentifier,
-    PolicyFolder, Sha256Hex,
+    PolicyFolder, PublicKey, Sha256Hex,
 };
 use crate::config::read::{Reader, Section};
 use crate::config::settings::{Application, CRL_MAX_AGE_HOURS, Config, Listen, National, Tls, Unlisted};
 use crate::config::{references, source};
+use crate::policy::bundle::check_officer;
+use crate::policy::signature::{Officer, Required};
 
 /// The version of the format that this program reads.
 const VERSION: u32 = 1;
@@ -76,6 +78,7 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
     let version = top.required::<u32>("version");
     let data_dir = top.required::<DataFolder>("data_dir");
     let policies = top.required::<PolicyFolder>("policies");
+    let policy_signatures = top.optional_section("policy_signatures").map(policy_signatures);
     let listen = top.section("listen").and_then(listen);
     let tls = top.section("tls").and_then(tls);
     let national = top.section("national").and_then(national);
@@ -95,6 +98,11 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
     Some(Config {
         data_dir: data_dir?.0,
         policies: policies?.0,
+        // a section that cannot be read must not pass for one that is not there
+        policy_signatures: match policy_signatures {
+            Some(required) => Some(required?),
+            None => None,
+        },
         listen: listen?,
         tls: tls?,
         national: national?,
@@ -157,6 +165,42 @@ fn tls(section: Section<'_>) -> Option<Tls> {
         crl_max_age_hours,
         card_policies,
     })
+}
+
+fn policy_signatures(section: Section<'_>) -> Option<Required> {
+    let required = section.required::<u32>("required");
+    let reader = section.reader();
+    let mut officers: Vec<Officer> = Vec::new();
+    for (path, item) in section.items("officers") {
+        let Some(one) = Section::of(reader, &path, item).and_then(officer) else { continue };
+        // two names for one key, or two keys for one name, would let one person count for two
+        if let Some(other) = officers.iter().find(|o| o.name.to_lowercase() == one.name.to_lowercase()) {
+            let message = format!("`{path}.name` is the name of another officer, {}", other.name);
+            reader.fault(item.at, message, "give each officer a name of its own");
+        }
+        if let Some(other) = officers.iter().find(|other| other.key == one.key) {
+            let message = format!("`{path}.key` is the key of {}, too", other.name);
+            reader.fault(item.at, message, "have each officer make a key: portcullis policy key FILE");
+        }
+        officers.push(one);
+    }
+    let count = u32::try_from(officers.len()).unwrap_or(u32::MAX);
+    if let Some(required) = required.filter(|required| !(1..=count).contains(required)) {
+        let message = format!("`policy_signatures.required` is {required}, and {count} officers are named");
+        let hint = "ask for at least one signature and for no more than there are officers, or leave the whole section out";
+        reader.fault(section.place("required"), message, hint);
+    }
+    section.finish();
+    Some(Required { signatures: required?, officers })
+}
+
+fn officer(section: Section<'_>) -> Option<Officer> {
+    let (name, key) = (section.required::<String>("name"), section.required::<PublicKey>("key"));
+    if let Some(problem) = name.as_ref().and_then(|name| check_officer(name).err()) {
+        section.reader().fault(section.place("name"), problem, "write the name that the officer signs with");
+    }
+    section.finish();
+    Some(Officer { name: name?, key: key?.0 })
 }
 
 fn national(section: Section<'_>) -> Option<National> {

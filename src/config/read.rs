@@ -190,6 +190,11 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A section that may be absent.
+    pub fn optional_section(&self, key: &'static str) -> Option<Section<'a>> {
+        Section::of(self.reader, &self.full(key), self.find(key)?)
+    }
+
     /// The items of a list that may be absent, each with its path.
     pub fn items(&self, key: &'static str) -> Vec<(String, &'a Placed)> {
         let Some(value) = self.find(key) else { return Vec::new() };

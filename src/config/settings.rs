@@ -12,6 +12,7 @@ use crate::assess;
 use crate::config::read::{Field, Reader};
 use crate::config::source::{Node, Placed};
 use crate::directory;
+use crate::policy::signature::Required;
 use crate::policy::terms::OdsCode;
 use crate::proxy;
 use crate::secret::reference::SecretReference;
@@ -38,6 +39,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The directory of policy documents.
     pub policies: PathBuf,
+    /// Whose signatures a policy set must have before it counts; none: it needs no signature.
+    pub policy_signatures: Option<Required>,
     pub listen: Listen,
     pub tls: Tls,
     pub national: National,

@@ -91,7 +91,7 @@ impl GateTable {
     /// Sets the decisions of one member and tells the watchers. Returns the gates whose state changed.
     pub fn set(&self, member: &OdsCode, decisions: BTreeMap<Grant, GateDecision>) -> Vec<Transition> {
         self.change(|gates| {
-            gates.insert(member.clone(), decisions.clone());
+            gates.insert(member.clone(), decisions);
         })
     }
 
@@ -100,13 +100,31 @@ impl GateTable {
         &self,
         decisions: impl IntoIterator<Item = (OdsCode, BTreeMap<Grant, GateDecision>)>,
     ) -> Vec<Transition> {
+        self.set_all_with(decisions, |_| ())
+    }
+
+    /// As [`GateTable::set_all`]. Before the watchers, `with` is given the new table, while nothing else can change it: what must
+    /// change together with these decisions is changed there.
+    pub fn set_all_with(
+        &self,
+        decisions: impl IntoIterator<Item = (OdsCode, BTreeMap<Grant, GateDecision>)>,
+        with: impl FnOnce(&Arc<Snapshot>),
+    ) -> Vec<Transition> {
         let decisions: Vec<_> = decisions.into_iter().collect();
-        self.change(|gates| gates.extend(decisions.iter().cloned()))
+        self.change_with(|gates| gates.extend(decisions), with)
     }
 
     fn change(
         &self,
-        apply: impl Fn(&mut HashMap<OdsCode, BTreeMap<Grant, GateDecision>>),
+        apply: impl FnOnce(&mut HashMap<OdsCode, BTreeMap<Grant, GateDecision>>),
+    ) -> Vec<Transition> {
+        self.change_with(apply, |_| ())
+    }
+
+    fn change_with(
+        &self,
+        apply: impl FnOnce(&mut HashMap<OdsCode, BTreeMap<Grant, GateDecision>>),
+        with: impl FnOnce(&Arc<Snapshot>),
     ) -> Vec<Transition> {
         // one writer at a time; readers never take this lock
         let watchers = self.watchers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,6 +134,7 @@ impl GateTable {
         let after = Arc::new(Snapshot { generation: before.generation + 1, gates });
         self.current.store(after.clone());
         self.generation.store(after.generation, Ordering::Release);
+        with(&after);
         let transitions = transitions(&before, &after);
         for watcher in watchers.iter() {
             watcher(&after, &transitions);

@@ -1,23 +1,98 @@
-//! The files of a policy folder: each is read once, whatever links lead to it, and none from outside of the folder.
+//! The files of a policy folder: each is read once, whatever links lead to it, and none from outside of the folder. A set that was packed
+//! into one file (`bundle`) is read as the folder that it was.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirEntry, Metadata};
+use std::fs::{self, DirEntry, File, Metadata};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::policy::bundle::{self, BYTES_MAX, Bundle};
 use crate::policy::fault::{Fault, Place};
-use crate::policy::source::Source;
+use crate::policy::signature::Signature;
+use crate::policy::source::{FILE_BYTES_MAX, Source, is_policy};
 
-/// No policy file is larger.
-const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// No folder below a policy folder lies deeper.
 const FOLDERS_MAX: usize = 16;
+
+/// Where officers' signatures lie in a folder. They are no part of what they sign.
+pub const SIGNATURES: &str = "signatures.json";
+
+/// What lies at a path.
+#[derive(Debug)]
+pub struct Found {
+    pub sources: Vec<Source>,
+    /// Of a folder those in [`SIGNATURES`]; a single YAML file has none. A fault counts only where signatures are asked for.
+    pub signatures: Result<Vec<Signature>, Fault>,
+    /// One for each file, folder or link that was not read.
+    pub faults: Vec<Fault>,
+}
+
+/// Reads a folder, a file, or a bundle (`*.json`), with the signatures that lie there.
+pub fn read(root: &Path) -> Found {
+    if is_bundle(root) {
+        return match read_bundle(root) {
+            Ok(bundle) => {
+                Found { sources: bundle.files, signatures: Ok(bundle.signatures), faults: Vec::new() }
+            }
+            Err(fault) => Found { sources: Vec::new(), signatures: Ok(Vec::new()), faults: vec![fault] },
+        };
+    }
+    let (sources, faults) = walk(root);
+    Found { sources, signatures: signatures(root), faults }
+}
+
+/// Whether a path is that of a bundle rather than of a folder or a policy file.
+pub fn is_bundle(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) && !path.is_dir()
+}
+
+/// The sources of [`read`] alone.
+pub fn read_folder(root: &Path) -> (Vec<Source>, Vec<Fault>) {
+    let found = read(root);
+    (found.sources, found.faults)
+}
+
+fn read_bundle(path: &Path) -> Result<Bundle, Fault> {
+    let place = Place::start_of(&path.to_string_lossy());
+    let bytes = bounded(path, BYTES_MAX)
+        .map_err(|error| Fault::new(&place, format!("the bundle cannot be read: {error}")))?;
+    Bundle::decode(&bytes).map_err(|problem| {
+        Fault::new(&place, problem)
+            .hint("give what `portcullis policy bundle` wrote, or bundle the folder anew")
+    })
+}
+
+fn signatures(root: &Path) -> Result<Vec<Signature>, Fault> {
+    let path = root.join(SIGNATURES);
+    if !root.is_dir() || fs::symlink_metadata(&path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        return Ok(Vec::new());
+    }
+    let place = Place::start_of(SIGNATURES);
+    let bytes = bounded(&path, bundle::SIGNATURES_BYTES_MAX)
+        .map_err(|error| Fault::new(&place, format!("the signatures cannot be read: {error}")))?;
+    bundle::decode_signatures(&bytes)
+        .map_err(|problem| Fault::new(&place, problem).hint("remove the file, and have the set signed anew"))
+}
+
+/// The whole of a regular file of so many bytes at most; a device is not even opened.
+fn bounded(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    let length = File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(length).unwrap_or(u64::MAX) > most {
+        return Err(io::Error::other(format!("it has more than {most} bytes")));
+    }
+    Ok(bytes)
+}
 
 /// Reads every `*.yaml` and `*.yml`, in whatever case, below `root` (or `root` itself when it is a file), sorted by name. What
 /// begins with a dot is not looked at by itself, but a link may lead there: so are folders mounted by Kubernetes made.
 ///
 /// With it comes one fault for each file, folder or link that was not read.
-pub fn read_folder(root: &Path) -> (Vec<Source>, Vec<Fault>) {
+fn walk(root: &Path) -> (Vec<Source>, Vec<Fault>) {
     let mut walk = Walk::default();
     match root.canonicalize() {
         Ok(real) if real.is_file() => {
@@ -156,11 +231,6 @@ impl Walk {
         let place = Place::start_of(if name.is_empty() { &root } else { name });
         self.faults.push(Fault::new(&place, message).hint(hint));
     }
-}
-
-fn is_policy(name: &str) -> bool {
-    let ends = |word: &str| Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case(word));
-    ends("yaml") || ends("yml")
 }
 
 fn name_below(root: &Path, path: &Path) -> String {

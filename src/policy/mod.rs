@@ -1,5 +1,6 @@
 #![doc = include_str!("README.md")]
 
+pub mod bundle;
 pub mod diff;
 pub mod documents;
 pub mod fault;

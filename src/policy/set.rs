@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
-
 use crate::policy::documents::{
     Baseline, Control, Exception, Exceptions, FactsDeclaration, PolicyTest, Profile, Release, Statement,
     SyncScope,
@@ -14,8 +12,7 @@ use crate::policy::fault::{Fault, Place, Placed};
 use crate::policy::fields::Reader;
 use crate::policy::folder::read_folder;
 use crate::policy::read::document::{Document, document};
-use crate::policy::signature::hex;
-use crate::policy::source::Source;
+use crate::policy::source::{Source, content_hash};
 use crate::policy::terms::Stage;
 
 /// Every document of a folder, checked together. Types of operands are checked by `baseline::compile`, attributes and
@@ -65,7 +62,7 @@ impl PolicySet {
     }
 
     /// A set from texts, when reading them brought faults already.
-    fn of(sources: &[Source], faults: Vec<Fault>) -> (PolicySet, Vec<Fault>) {
+    pub fn of(sources: &[Source], faults: Vec<Fault>) -> (PolicySet, Vec<Fault>) {
         let unread = faults.first().map(|fault| fault.place.file.to_string());
         let mut set = PolicySet { hash: content_hash(sources), unread, ..PolicySet::default() };
         let mut reader = Reader { faults };
@@ -315,18 +312,6 @@ macro_rules! has_place {
     ($($kind:ty),*) => { $(impl HasPlace for $kind { fn place(&self) -> &Place { &self.at } })* };
 }
 has_place!(Baseline, Control, FactsDeclaration, Profile, Release, SyncScope);
-
-fn content_hash(sources: &[Source]) -> String {
-    let mut hasher = Sha256::new();
-    for source in sources {
-        for part in [source.name.as_bytes(), source.text.as_bytes()] {
-            // lengths first, so that no two sets of files give the same stream of bytes
-            hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-            hasher.update(part);
-        }
-    }
-    hex(&hasher.finalize())
-}
 
 /// Whether a path fits a pattern in which `*` stands for any part of one name and `**` for any path.
 fn glob(pattern: &str, path: &str) -> bool {

@@ -1,4 +1,4 @@
-//! Signatures over content hashes: Ed25519 (RFC 8032).
+//! Signatures over content hashes: Ed25519 (RFC 8032), and how many of whom are enough.
 
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde::{Deserialize, Serialize};
@@ -14,18 +14,86 @@ pub struct Signature {
     pub signature: String,
 }
 
-/// How many different officers of `keys` (name and public key, 32 bytes) signed `hash`.
-pub fn officers(hash: &str, signatures: &[Signature], keys: &[(String, Vec<u8>)]) -> usize {
-    keys.iter()
-        .filter(|(name, key)| {
-            signatures.iter().any(|signature| {
-                signature.officer == *name
-                    && signature.hash == hash
-                    && unhex(&signature.signature)
-                        .is_some_and(|bytes| verify(key, &signed_bytes(hash), &bytes))
-            })
-        })
-        .count()
+/// An officer whose signature counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Officer {
+    pub name: String,
+    /// The public key, 32 bytes.
+    pub key: Vec<u8>,
+}
+
+/// The signatures that a set must have before a gateway takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Required {
+    /// Of so many different officers.
+    pub signatures: u32,
+    pub officers: Vec<Officer>,
+}
+
+/// Where one signature stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    pub officer: String,
+    pub holds: bool,
+    /// Why it does not count, as the end of a sentence that begins with the officer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// What the signatures of a set come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    pub signatures: Vec<Standing>,
+    /// How many count.
+    pub hold: usize,
+    /// How many must; none when the configuration asks for none.
+    pub required: Option<u32>,
+}
+
+impl Verified {
+    /// Whether there are enough.
+    pub fn is_enough(&self) -> bool {
+        let required = self.required.map_or(0, |required| usize::try_from(required).unwrap_or(usize::MAX));
+        self.hold >= required
+    }
+}
+
+/// Holds every signature against the set's hash and the officers that are known. A key counts once, whatever names it has.
+pub fn verified(hash: &str, signatures: &[Signature], required: Option<&Required>) -> Verified {
+    let mut counted: Vec<&[u8]> = Vec::new();
+    let officers = required.map_or(&[][..], |required| &required.officers);
+    let standings = signatures.iter().map(|signature| {
+        let why = match judge(hash, signature, officers) {
+            Ok(key) if counted.contains(&key) => Some("signed with a key that is counted already".to_owned()),
+            Ok(key) => {
+                counted.push(key);
+                None
+            }
+            Err(why) => Some(why),
+        };
+        Standing { officer: signature.officer.clone(), holds: why.is_none(), why }
+    });
+    let signatures = standings.collect();
+    Verified { signatures, hold: counted.len(), required: required.map(|required| required.signatures) }
+}
+
+/// The key with which a signature over the set holds, or why it does not.
+fn judge<'o>(hash: &str, signature: &Signature, officers: &'o [Officer]) -> Result<&'o [u8], String> {
+    if signature.hash != hash {
+        return Err("signed another set than this one".to_owned());
+    }
+    let bytes = unhex(&signature.signature).unwrap_or_default();
+    let made_by = |officer: &&Officer| verify(&officer.key, &signed_bytes(hash), &bytes);
+    let Some(officer) = officers.iter().find(|officer| officer.name == signature.officer) else {
+        return Err("is no officer of this configuration (`policy_signatures`)".to_owned());
+    };
+    if made_by(&officer) {
+        return Ok(&officer.key);
+    }
+    Err(match officers.iter().find(made_by) {
+        Some(other) => format!("is not who signed it: that is the key of {}", other.name),
+        None => "has another key than the one that signed it".to_owned(),
+    })
 }
 
 /// What an officer signs for a policy set.
@@ -82,6 +150,44 @@ pub fn unhex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signatures_count_by_key_and_over_this_set_alone() {
+        let pair = |seed: u8| ring::signature::Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+        let officer = |name: &str, seed| Officer {
+            name: name.to_owned(),
+            key: ring::signature::KeyPair::public_key(&pair(seed)).as_ref().to_vec(),
+        };
+        let sign = |name: &str, seed, hash: &str| Signature {
+            officer: name.to_owned(),
+            hash: hash.to_owned(),
+            signature: hex(pair(seed).sign(&signed_bytes(hash)).as_ref()),
+        };
+        // the same key twice, which no configuration has
+        let officers = vec![officer("ada", 1), officer("ben", 2), officer("cyd", 1)];
+        let required = Required { signatures: 2, officers };
+        let judged = |signatures: &[Signature]| {
+            let all = verified("abc", signatures, Some(&required));
+            let why = all.signatures.iter().map(|s| s.why.clone().unwrap_or_default()).collect::<Vec<_>>();
+            (all.hold, all.is_enough(), why.join("|"))
+        };
+        assert_eq!(judged(&[sign("ada", 1, "abc"), sign("ben", 2, "abc")]), (2, true, "|".to_owned()));
+        let (hold, enough, why) = judged(&[sign("ada", 1, "abc"), sign("cyd", 1, "abc")]);
+        assert!(hold == 1 && !enough && why.contains("counted already"), "{why}");
+        let replayed = Signature { hash: "abc".to_owned(), ..sign("ben", 2, "abd") };
+        let broken = Signature { signature: "zz".to_owned(), ..sign("ben", 2, "abc") };
+        for (signature, part) in [
+            (sign("ben", 2, "abd"), "another set"),
+            (replayed, "another key"),
+            (broken, "another key"),
+            (sign("ben", 1, "abc"), "that is the key of ada"),
+            (sign("dee", 4, "abc"), "no officer"),
+        ] {
+            let (hold, enough, why) = judged(&[signature]);
+            assert!(hold == 0 && !enough && why.contains(part), "{why}");
+        }
+        assert!(verified("abc", &[], None).is_enough());
+    }
 
     #[test]
     fn a_key_for_which_anybody_can_sign_verifies_nothing() {

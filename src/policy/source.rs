@@ -3,14 +3,20 @@
 //! The text is parsed into nodes first and read into documents afterwards, so that one wrong key does not hide the rest.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde_yaml::{DuplicateKeyPolicy, Location, Spanned};
+use sha2::{Digest, Sha256};
 
 use crate::policy::fault::{Fault, Place, Placed};
+use crate::policy::signature::hex;
 use crate::policy::yaml;
+
+/// No policy file is larger.
+pub const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Of a file that is no YAML, so many documents are read one by one.
 const PARTS_MAX: usize = 64;
@@ -63,7 +69,7 @@ impl Node {
 }
 
 /// One policy file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     /// The path below the policy folder, with `/`.
     pub name: Arc<str>,
@@ -238,6 +244,25 @@ impl Source {
     fn quoted(&self, location: &Location) -> bool {
         self.slice(location).is_some_and(|text| text.starts_with(['"', '\'', '|', '>']))
     }
+}
+
+/// Whether a file of this name holds policy documents.
+pub fn is_policy(name: &str) -> bool {
+    let ends = |word: &str| Path::new(name).extension().is_some_and(|e| e.eq_ignore_ascii_case(word));
+    ends("yaml") || ends("yml")
+}
+
+/// SHA-256 over the names and bytes of all files, lower-case hex.
+pub fn content_hash(sources: &[Source]) -> String {
+    let mut hasher = Sha256::new();
+    for source in sources {
+        for part in [source.name.as_bytes(), source.text.as_bytes()] {
+            // lengths first, so that no two sets of files give the same stream of bytes
+            hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+            hasher.update(part);
+        }
+    }
+    hex(&hasher.finalize())
 }
 
 fn narrow(number: u64) -> u32 {

@@ -13,9 +13,10 @@ use crate::policy::terms::{Grant, OdsCode};
 use crate::store::audit::{AuditRecord, AuditReport, NewAudit};
 use crate::store::error::StoreError;
 use crate::store::member::{Member, Transition};
+use crate::store::packed::Packed;
 use crate::store::record::{
     Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, JournalEntry, Lease,
-    NewJournalEntry, PlanRecord, StagedObject, StagedPage,
+    NewJournalEntry, PlanRecord, PolicyChange, StagedObject, StagedPage,
 };
 use crate::store::settings::Retention;
 
@@ -129,6 +130,27 @@ pub trait Store: Send + Sync + Debug {
         now: OffsetDateTime,
     ) -> Result<Thinned, StoreError>;
 
+    // ---- policy sets
+
+    /// Keeps a change of the set in force, with its audit record; `set` is the bundle of the set that it names, kept by that hash in
+    /// place of one that was there. A conflict when there are not exactly `after` changes yet, or when it names a set that is not kept.
+    fn change_policy(
+        &self,
+        after: u64,
+        change: &PolicyChange,
+        set: Option<&Packed>,
+        audit: &NewAudit,
+    ) -> Result<(), StoreError>;
+
+    /// Every change of the set in force, oldest first.
+    fn policy_changes(&self) -> Result<Vec<PolicyChange>, StoreError>;
+
+    /// The newest of them.
+    fn latest_policy_change(&self) -> Result<Option<PolicyChange>, StoreError>;
+
+    /// The bundle of a set by its hash.
+    fn policy_set(&self, hash: &str) -> Result<Option<Packed>, StoreError>;
+
     // ---- sync
 
     /// One staged object.
@@ -216,7 +238,7 @@ pub trait Store: Send + Sync + Debug {
 
     // ---- itself
 
-    /// A number that rises whenever members, assessments, exceptions or gates were written, by this process or another.
+    /// A number that rises whenever members, assessments, exceptions, gates or the set in force were written, by this process or another.
     /// Cheap enough to ask 20 times a second.
     fn generation(&self) -> Result<u64, StoreError>;
 

@@ -148,6 +148,31 @@ pub struct JournalEntry {
     pub entry: NewJournalEntry,
 }
 
+/// What an officer did with the set in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyStep {
+    /// Put a set in force.
+    Activate,
+    /// Put an earlier one in force again.
+    Rollback,
+    /// Went back to the folder of the configuration.
+    Deactivate,
+}
+
+/// One change of the set in force; the newest says what is in force now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyChange {
+    pub step: PolicyStep,
+    /// The set; none means that the folder of the configuration counts.
+    pub hash: Option<String>,
+    /// In UTC.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    pub actor: String,
+    pub reason: String,
+}
+
 /// The right to be the only one who does something, until it ends. `epoch` rises with every new holder and fences old ones off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {

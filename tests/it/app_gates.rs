@@ -235,6 +235,33 @@ fn a_changed_policy_is_applied_to_what_is_known() {
     assert!(!house.is_open());
 }
 
+#[test]
+fn a_pass_that_began_under_the_set_before_closes_no_gate() {
+    let mut house = House::new("");
+    house.measure(GOOD);
+    house.watch.look(&house.core);
+    let old = house.core.policy.load_full();
+    house.stage.write("policies/baseline.yaml", &BASELINE.replace("revision: 1.0.0", "revision: 1.0.1"));
+    assert_eq!(policies::reload(&house.core), policies::Reload::Changed);
+    let new = house.core.policy.swap(old);
+    house.pass(Duration::MINUTE);
+    house.keep(&house.elsewhere(), GOOD);
+    house.core.policy.store(new.clone());
+    house.watch.look(&house.core);
+    assert!(house.is_open(), "{:?}", house.history());
+    let latest = house.core.store.recent_assessments(&ods("RXA"), 1).unwrap().remove(0);
+    assert_eq!(
+        latest.policy_hash,
+        new.unwrap().set.hash(),
+        "what it found was held against the set in force"
+    );
+    // what it found counts
+    house.pass(Duration::MINUTE);
+    house.keep(&house.elsewhere(), BAD);
+    house.watch.look(&house.core);
+    assert!(!house.is_open());
+}
+
 /// Somebody else fills the store, with these objects.
 fn fill(house: &House) -> (SqliteStore, Lease, Vec<[u8; 16]>) {
     let filler = house.elsewhere();

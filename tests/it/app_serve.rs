@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crate::app_stage::{BASELINE, Stage, argument, get, metric, soon};
 
 /// A running gateway; killed if a test fails.
-struct Gateway {
+pub struct Gateway {
     child: Child,
     metrics: SocketAddr,
     log: std::path::PathBuf,
 }
 
 impl Gateway {
-    fn start(stage: &Stage) -> Gateway {
+    pub fn start(stage: &Stage) -> Gateway {
         let log = stage.path("log");
         let child = command(stage, &["serve"])
             .stdout(Stdio::null())
@@ -29,15 +29,15 @@ impl Gateway {
         gateway
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn value(&self, name: &str) -> Option<f64> {
+    pub fn value(&self, name: &str) -> Option<f64> {
         metric(&get(self.metrics, "/metrics")?.1, name)
     }
 
-    fn ready(&self) -> (String, String) {
+    pub fn ready(&self) -> (String, String) {
         get(self.metrics, "/readyz").unwrap()
     }
 
@@ -46,7 +46,7 @@ impl Gateway {
         assert!(done.success());
     }
 
-    fn stop(mut self) -> (Option<i32>, Duration) {
+    pub fn stop(mut self) -> (Option<i32>, Duration) {
         let began = Instant::now();
         self.signal("-TERM");
         let status = self.child.wait().unwrap();

@@ -100,6 +100,52 @@ fn all_faults_come_at_once_in_the_order_of_the_file() {
     );
 }
 
+/// RFC 8032 section 7.1, the public keys of the first tests.
+const ADA: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+const BEN: &str = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
+
+#[test]
+fn officers_who_sign_policies_are_distinct_and_enough() {
+    let with = |section: &str| format!("{GOOD}policy_signatures:\n{section}");
+    let officers = |a: &str, b: &str| format!("  required: 2\n  officers: [{a}, {b}]\n");
+    let (ada, ben) =
+        (format!("{{name: Ada, key: '{ADA}'}}"), format!("{{name: Ben, key: {}}}", BEN.to_uppercase()));
+    let good = with(&officers(&ada, &ben));
+    let config = file::parse(&good, Path::new("/"), None).0.unwrap();
+    let required = config.policy_signatures.unwrap();
+    assert_eq!((required.signatures, required.officers[0].name.as_str()), (2, "Ada"));
+    assert_eq!(portcullis::policy::signature::hex(&required.officers[1].key), BEN);
+    assert_eq!(file::parse(GOOD, Path::new("/"), None).0.unwrap().policy_signatures, None);
+    for (text, expected) in [
+        (
+            good.replace("required: 2", "required: 3"),
+            "`policy_signatures.required` is 3, and 2 officers are named",
+        ),
+        (good.replace("required: 2", "required: 0"), "`policy_signatures.required` is 0"),
+        (good.replace("  required: 2\n", ""), "`policy_signatures.required` is missing"),
+        (
+            good.replace("Ben", "ADA"),
+            "`policy_signatures.officers[1].name` is the name of another officer, Ada",
+        ),
+        (
+            good.replace(&BEN.to_uppercase(), ADA),
+            "`policy_signatures.officers[1].key` is the key of Ada, too",
+        ),
+        (
+            good.replace(ADA, &"0".repeat(64)),
+            "`policy_signatures.officers[0].key` is a key for which anybody can sign",
+        ),
+        (good.replace(ADA, "d75a"), "`policy_signatures.officers[0].key` must be a public key"),
+        (good.replace("name: Ben", "nmae: Ben"), "unknown key `policy_signatures.officers[1].nmae`"),
+        (good.replace("name: Ada", "name: ' Ada'"), "an officer's name has 1 to 100 characters"),
+        (format!("{GOOD}policy_signatures:\n"), "`policy_signatures` must be a section"),
+    ] {
+        let told = faults(&text);
+        assert!(told.iter().any(|fault| fault.contains(expected)), "{expected}: {told:?}");
+        assert!(file::parse(&text, Path::new("/"), None).0.is_none(), "{expected}");
+    }
+}
+
 #[test]
 fn each_kind_of_fault_is_told_apart() {
     for (from, to, expected) in [

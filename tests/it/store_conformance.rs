@@ -13,7 +13,7 @@ use portcullis::store::packed::Packed;
 use portcullis::store::port::{Store, Thinned};
 use portcullis::store::record::{
     Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, Lease, NewJournalEntry,
-    PlanRecord, StagedObject, StagedPage,
+    PlanRecord, PolicyChange, PolicyStep, StagedObject, StagedPage,
 };
 use portcullis::store::settings::{Retention, Settings};
 use portcullis::store::sqlite::store::SqliteStore;
@@ -100,7 +100,42 @@ const LIST: &[(&str, Check)] = &[
     ("the audit chain grows with every decision", chain),
     ("the generation rises with what gates depend on", generation),
     ("notes are kept and replaced", notes),
+    ("policy sets are kept and one is in force", policy_sets),
 ];
+
+fn policy_sets(store: &dyn Store) {
+    let change = |step, hash: Option<&str>| PolicyChange {
+        step,
+        hash: hash.map(str::to_owned),
+        at: NOW,
+        actor: "officer".into(),
+        reason: "because".into(),
+    };
+    let bundle = |text: &str| Packed::of(text.as_bytes()).unwrap();
+    assert_eq!((store.latest_policy_change().unwrap(), store.policy_changes().unwrap()), (None, vec![]));
+    let (first, before) = (change(PolicyStep::Activate, Some("a")), store.generation().unwrap());
+    store.change_policy(0, &first, Some(&bundle("one")), &audit("policy.activate")).unwrap();
+    assert!(store.generation().unwrap() > before, "a running gateway notices");
+    assert_eq!(store.latest_policy_change().unwrap(), Some(first.clone()));
+    assert_eq!(store.policy_set("a").unwrap().unwrap().unpack("a").unwrap(), b"one");
+    assert_eq!(store.policy_set("b").unwrap(), None);
+    // somebody changed it in between; and a set that is not kept
+    for (after, wrong) in [(0, &first), (1, &change(PolicyStep::Rollback, Some("b")))] {
+        let done = store.change_policy(after, wrong, None, &audit("policy.rollback"));
+        assert!(matches!(done, Err(StoreError::Conflict(_))), "{done:?}");
+    }
+    assert_eq!(store.audit(0, 10).unwrap().len(), 1, "what is refused leaves no record");
+    let back = change(PolicyStep::Deactivate, None);
+    store.change_policy(1, &back, None, &audit("policy.deactivate")).unwrap();
+    store.change_policy(2, &first, Some(&bundle("signed")), &audit("policy.activate")).unwrap();
+    assert_eq!(
+        store.policy_set("a").unwrap().unwrap().unpack("a").unwrap(),
+        b"signed",
+        "the newest of one hash"
+    );
+    assert_eq!(store.policy_changes().unwrap(), [first.clone(), back, first]);
+    assert_eq!(store.audit(0, 10).unwrap().len(), 3);
+}
 
 fn members(store: &dyn Store) {
     let step = Transition {

@@ -174,7 +174,8 @@ fn back_to_schema_1(directory: &Path) {
     raw(directory)
         .execute_batch(
             "DROP INDEX gates_assessment; DROP INDEX assessments_evidence;
-             ALTER TABLE gates DROP COLUMN assessment; PRAGMA user_version = 1",
+             ALTER TABLE gates DROP COLUMN assessment; DROP TABLE policy_sets; DROP TABLE policy_changes;
+             PRAGMA user_version = 1",
         )
         .unwrap();
 }
@@ -214,7 +215,7 @@ fn an_old_file_is_read_and_thinned() {
     store.thin(&ods("RXA"), &Retention { keep_latest: 2, keep_days: 0 }, &[], NOW).unwrap();
     assert_eq!(kept(&store, 11), (vec![3, 9, 10], vec![3, 9, 10]));
     let report = store.check().unwrap();
-    assert!(report.schema == 2 && report.faults.is_empty() && report.audit.is_whole(), "{report:?}");
+    assert!(report.schema == 3 && report.faults.is_empty() && report.audit.is_whole(), "{report:?}");
 }
 
 fn zlib(length: usize) -> Vec<u8> {

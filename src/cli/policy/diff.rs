@@ -7,9 +7,8 @@ use clap::Args;
 use crate::ambient::text::printable;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::policy::{folder, sound};
+use crate::cli::policy::{look, sound};
 use crate::policy::diff::{Change, Changed, Difference, difference};
-use crate::policy::folder::read_folder;
 
 /// Say what NEW says differently from OLD: by control and value, not by line. Where things stand in files, their order and remarks make no
 /// difference. The answer is no (exit code 1) when something differs.
@@ -17,22 +16,27 @@ use crate::policy::folder::read_folder;
 pub struct Arguments {
     /// The folder (or file) that is compared with.
     old: PathBuf,
-    /// The new one; the configured policies when left out.
+    /// The new one; the set that counts for the gateway when left out.
     new: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub fn run(arguments: Arguments, context: &Context) -> Result<Answer, Failure> {
-    let (old, new) = (folder(Some(arguments.old), context)?, folder(arguments.new, context)?);
-    for one in [&old, &new] {
-        if sound(one, context)?.is_err() {
-            return Err(Failure::could_not(format!(
-                "{} has faults: mend them before you compare",
-                one.display()
-            )));
+    let (old, new) = (look(Some(arguments.old), context)?, look(arguments.new, context)?);
+    let mut sources = Vec::new();
+    for one in [old, new] {
+        let origin = one.origin.clone();
+        match sound(one, context)? {
+            Ok(taken) => sources.push(taken.sources),
+            Err(_) => {
+                return Err(Failure::could_not(format!("{origin} has faults: mend them before you compare")));
+            }
         }
     }
-    let found = difference(&read_folder(&old).0, &read_folder(&new).0);
+    let [old, new] = sources.as_slice() else {
+        return Err(Failure::could_not("there is nothing to compare"));
+    };
+    let found = difference(old, new);
     context.print(&found, |found| text(found))?;
     Ok(if found.is_empty() { Answer::Yes } else { Answer::No })
 }

@@ -17,7 +17,7 @@ use crate::baseline::trace::{Step, Trace, Which, trace};
 use crate::baseline::truth::Truth;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::policy::{control, folder, indent, sound};
+use crate::cli::policy::{control, indent, look, sound};
 use crate::cli::table::{day, moment};
 use crate::policy::documents::Tolerance;
 use crate::policy::fault::Place;
@@ -39,7 +39,7 @@ pub struct Arguments {
     /// Take this record apart, by its name or DN; the most telling one when left out.
     #[arg(long, value_name = "NAME")]
     object: Option<String>,
-    /// Judge by this policy folder; the configured policies when left out.
+    /// Judge by this policy folder or bundle; the set that counts for the gateway when left out.
     #[arg(long, value_name = "PATH")]
     policy: Option<PathBuf>,
 }
@@ -78,8 +78,8 @@ struct Explained<'a> {
 
 /// Runs the command. The answer is no when the control fails, and could not tell when it is unknown.
 pub fn run(arguments: Arguments, context: &Context) -> Result<Answer, Failure> {
-    let set = match sound(&folder(arguments.policy, context)?, context)? {
-        Ok(set) => set,
+    let set = match sound(look(arguments.policy, context)?, context)? {
+        Ok(taken) => taken.set,
         Err(answer) => return Ok(answer),
     };
     let written = control(&set, &arguments.control)?;

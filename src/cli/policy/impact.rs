@@ -17,7 +17,7 @@ use crate::baseline::facts::Evidence;
 use crate::cli::context::Context;
 use crate::cli::exception::date;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::policy::{folder, sound};
+use crate::cli::policy::{look, sound};
 use crate::cli::progress::told;
 use crate::cli::table::table;
 use crate::policy::set::PolicySet;
@@ -35,9 +35,9 @@ const ROWS: usize = 20;
 /// or gain which grant, how many people that touches, and which single control keeps most gates shut. Nothing is changed.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The folder (or file) with the new set.
+    /// The folder, file or bundle with the new set.
     new: PathBuf,
-    /// What the new set is compared with; the configured policies when left out.
+    /// What the new set is compared with; the set that counts for the gateway when left out.
     #[arg(long, value_name = "PATH")]
     old: Option<PathBuf>,
     /// `recorded`: the latest evidence of every member, nothing is asked of any directory. `live`: ask them now, for everything that
@@ -61,18 +61,19 @@ enum Against {
 
 /// Runs the command. The answer is no when some member would lose a grant, and could not tell when some could not be judged.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Answer, Failure> {
-    let new = match sound(&folder(Some(arguments.new.clone()), context)?, context)? {
-        Ok(set) => set,
+    let new = match sound(look(Some(arguments.new.clone()), context)?, context)? {
+        Ok(taken) => taken.set,
         Err(answer) => return Ok(answer),
     };
-    let old_path = folder(arguments.old.clone(), context)?;
-    let old = PolicySet::load(&old_path).map_err(|faults| {
-        Failure::could_not(format!(
+    let old = look(arguments.old.clone(), context)?;
+    if !old.faults.is_empty() {
+        return Err(Failure::could_not(format!(
             "{} has {} faults, so that there is nothing to compare with: run `portcullis policy check {0}`, or name another set with --old",
-            old_path.display(),
-            faults.len()
-        ))
-    })?;
+            old.origin,
+            old.faults.len()
+        )));
+    }
+    let old = old.set;
     let now = context.clock.now();
     let trial = Trial {
         before: Baselines::of(&old).map_err(Failure::could_not)?,

@@ -8,13 +8,16 @@ use clap::Args;
 use notify::{RecursiveMode, Watcher};
 use serde_json::json;
 
+use crate::app::in_force::{self, Origin, Taken};
 use crate::baseline::facts::Evidence;
 use crate::baseline::trial::{self, Cases, Trial};
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::input;
-use crate::cli::policy::{folder, sound};
+use crate::cli::policy::{sound, written};
 use crate::cli::table::table;
+use crate::policy::fault::Fault;
+use crate::policy::folder::is_bundle;
 use crate::policy::render::render;
 
 /// The most bytes of recorded evidence that a test starts from.
@@ -37,7 +40,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: Arguments, context: &Context) -> Result<Answer, Failure> {
-    let folder = folder(arguments.path, context)?;
+    let folder = written(arguments.path, context)?;
     match arguments.watch {
         false => once(&folder, arguments.coverage, context),
         true => watch(&folder, arguments.coverage, context),
@@ -45,13 +48,11 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Answer, Failure> {
 }
 
 fn once(folder: &Path, coverage: bool, context: &Context) -> Result<Answer, Failure> {
-    let set = match sound(folder, context)? {
-        Ok(set) => set,
+    let taken = match sound(in_force::at(folder.to_owned(), None), context)? {
+        Ok(taken) => taken,
         Err(answer) => return Ok(answer),
     };
-    let root = if folder.is_file() { folder.parent().unwrap_or(Path::new("")) } else { folder };
-    let recorded = |name: &str| recorded(root, name);
-    let trial = match trial::run_with(&set, Some(&recorded)) {
+    let trial = match tried(&taken) {
         Ok(trial) => trial,
         Err(faults) => {
             context.print(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
@@ -60,6 +61,21 @@ fn once(folder: &Path, coverage: bool, context: &Context) -> Result<Answer, Fail
     };
     context.print(&trial, |trial| text(trial, coverage))?;
     Ok(if trial.holds() { Answer::Yes } else { Answer::No })
+}
+
+/// Runs every test; those that start from recorded evidence only where it lies, in a folder.
+pub fn tried(taken: &Taken) -> Result<Trial, Vec<Fault>> {
+    let root = match &taken.origin {
+        Origin::Path { path } if is_bundle(path) => None,
+        Origin::Path { path } if path.is_file() => Some(path.parent().unwrap_or(Path::new(""))),
+        Origin::Path { path } => Some(path.as_path()),
+        Origin::Activated { .. } => None,
+    };
+    let recorded = root.map(|root| move |name: &str| recorded(root, name));
+    match &recorded {
+        Some(recorded) => trial::run_with(&taken.set, Some(recorded)),
+        None => trial::run(&taken.set),
+    }
 }
 
 /// Evidence of a file that lies below the policy folder; a link that leads out of it is none.
@@ -97,7 +113,8 @@ fn watch(folder: &Path, coverage: bool, context: &Context) -> Result<Answer, Fai
     }
 }
 
-fn text(trial: &Trial, coverage: bool) -> String {
+/// What does not hold, and what is not covered.
+pub fn text(trial: &Trial, coverage: bool) -> String {
     let mut out = String::new();
     for outcome in trial.outcomes.iter().filter(|o| !o.failures.is_empty()) {
         out.push_str(&format!("{}: `{}` does not hold\n", outcome.place, outcome.name));
@@ -123,6 +140,12 @@ fn text(trial: &Trial, coverage: bool) -> String {
         let all = trial.coverage.len();
         let hint = if coverage { "" } else { " (--coverage names them)" };
         out.push_str(&format!("without an unknown case: {blind} of {all} controls{hint}\n"));
+    }
+    let skipped = trial.outcomes.iter().filter(|o| o.skipped.is_some()).count();
+    if skipped > 0 {
+        out.push_str(&format!(
+            "not run: {skipped} that start from recorded evidence, which lies in the folder alone\n"
+        ));
     }
     let failed = trial.outcomes.iter().filter(|o| !o.failures.is_empty()).count();
     out.push_str(&format!("{} tests, {failed} do not hold", trial.outcomes.len()));

@@ -176,9 +176,8 @@ impl Driver {
     }
 
     fn turn(&mut self, events: &Events, phase: Phase) {
-        let snapshot = self.shared.snapshot.load_full();
-        let gates = self.shared.gates.snapshot();
-        self.engine.begin(self.moment(), &snapshot, &gates);
+        let world = self.shared.world.load_full();
+        self.engine.begin(self.moment(), &world.snapshot, &world.gates);
         self.engine.trust(&self.shared.tls.load().verifier);
         if phase != Phase::Serving && !self.doors.is_empty() {
             // Closing the listeners first: another instance may take the addresses over.

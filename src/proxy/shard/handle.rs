@@ -1,5 +1,6 @@
 //! Starting, steering and stopping the shards.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -12,7 +13,10 @@ use mio::{Poll, Waker};
 
 use crate::ambient::chance;
 use crate::ambient::clock::Clock;
+use crate::gate::decide::GateDecision;
 use crate::gate::table::GateTable;
+use crate::policy::terms::{Grant, OdsCode};
+use crate::proxy::engine::core::{Engine, Parts};
 use crate::proxy::error::ProxyError;
 use crate::proxy::home::question::Answered;
 use crate::proxy::home::service as home;
@@ -21,7 +25,7 @@ use crate::proxy::metrics::Metrics;
 use crate::proxy::settings::Settings;
 use crate::proxy::shard::driver::{self, Driver, WAKE};
 use crate::proxy::shard::resolve;
-use crate::proxy::shard::shared::{Phase, Shared};
+use crate::proxy::shard::shared::{Phase, Shared, World};
 use crate::proxy::snapshot::Snapshot;
 use crate::tls::server::FrontTls;
 
@@ -68,7 +72,10 @@ pub fn start(start: Start) -> Result<Handle, ProxyError> {
     let plain = plain_listeners.first().and_then(|l| l.local_addr().ok());
     let shared = Arc::new(Shared {
         settings: Arc::new(start.settings),
-        snapshot: ArcSwap::new(start.snapshot),
+        world: Arc::new(ArcSwap::from_pointee(World {
+            snapshot: start.snapshot,
+            gates: start.gates.snapshot(),
+        })),
         gates: start.gates,
         tls: ArcSwap::new(start.tls),
         clock: start.clock,
@@ -86,16 +93,7 @@ pub fn start(start: Start) -> Result<Handle, ProxyError> {
         let (resolver, resolved) = resolve::start(shard, Arc::clone(&waker)).map_err(ProxyError::Shard)?;
         let (reply, answered) = way_back(&shared.settings, Arc::clone(&waker));
         wakers.push(waker);
-        let engine = crate::proxy::engine::core::Engine::new(crate::proxy::engine::core::Parts {
-            settings: Arc::clone(&shared.settings),
-            shard,
-            metrics: shared.metrics.clone(),
-            snapshot: shared.snapshot.load_full(),
-            gates: shared.gates.snapshot(),
-            chance: u64::from_le_bytes(chance::bytes().map_err(|_| ProxyError::Chance)?),
-            cookie_secret: chance::bytes().map_err(|_| ProxyError::Chance)?,
-            wall: shared.clock.now(),
-        });
+        let engine = engine(&shared, shard)?;
         let shared = Arc::clone(&shared);
         let audit = start.audit.clone();
         let plain = plain_listeners.pop();
@@ -128,6 +126,20 @@ pub fn start(start: Start) -> Result<Handle, ProxyError> {
     Ok(handle)
 }
 
+fn engine(shared: &Shared, shard: usize) -> Result<Engine, ProxyError> {
+    let world = shared.world.load_full();
+    Ok(Engine::new(Parts {
+        settings: Arc::clone(&shared.settings),
+        shard,
+        metrics: shared.metrics.clone(),
+        snapshot: Arc::clone(&world.snapshot),
+        gates: Arc::clone(&world.gates),
+        chance: u64::from_le_bytes(chance::bytes().map_err(|_| ProxyError::Chance)?),
+        cookie_secret: chance::bytes().map_err(|_| ProxyError::Chance)?,
+        wall: shared.clock.now(),
+    }))
+}
+
 impl Handle {
     /// Where LDAPS is served.
     pub fn local_address(&self) -> SocketAddr {
@@ -142,8 +154,19 @@ impl Handle {
     /// Swaps everything but gates and server TLS, from the next turn of each shard on. Operations in flight that would
     /// no longer be permitted end within a turn.
     pub fn reload(&self, snapshot: Arc<Snapshot>) {
-        self.shared.snapshot.store(snapshot);
-        self.wake();
+        self.reload_with(snapshot, []);
+    }
+
+    /// As [`Handle::reload`], together with these gates: each turn sees both or neither.
+    pub fn reload_with(
+        &self,
+        snapshot: Arc<Snapshot>,
+        decisions: impl IntoIterator<Item = (OdsCode, BTreeMap<Grant, GateDecision>)>,
+    ) {
+        // the watcher of the gates wakes the shards
+        self.shared.gates.set_all_with(decisions, |gates| {
+            self.shared.world.store(Arc::new(World { snapshot, gates: Arc::clone(gates) }));
+        });
     }
 
     /// Swaps the server's TLS settings for new connections. The certificates of open ones are checked again against the
@@ -193,8 +216,14 @@ impl Handle {
     }
 
     fn watch_gates(&self) {
-        let wakers = Arc::clone(&self.wakers);
-        self.shared.gates.watch(Box::new(move |_, _| wake(&wakers)));
+        let (wakers, world) = (Arc::clone(&self.wakers), Arc::clone(&self.shared.world));
+        self.shared.gates.watch(Box::new(move |gates, _| {
+            let snapshot = Arc::clone(&world.load().snapshot);
+            world.store(Arc::new(World { snapshot, gates: Arc::clone(gates) }));
+            wake(&wakers);
+        }));
+        // a gate that moved before anybody watched
+        self.shared.gates.set_all_with([], |_| ());
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize};
 use arc_swap::ArcSwap;
 
 use crate::ambient::clock::Clock;
-use crate::gate::table::GateTable;
+use crate::gate::table::{self, GateTable};
 use crate::proxy::metrics::Metrics;
 use crate::proxy::settings::Settings;
 use crate::proxy::snapshot::Snapshot;
@@ -39,10 +39,17 @@ impl Phase {
     }
 }
 
+/// What decides about requests, as of one moment: agreements and gates by the same policy set.
+pub struct World {
+    pub snapshot: Arc<Snapshot>,
+    pub gates: Arc<table::Snapshot>,
+}
+
 /// What shards see besides their own sockets. A turn takes the swappable parts once.
 pub struct Shared {
     pub settings: Arc<Settings>,
-    pub snapshot: ArcSwap<Snapshot>,
+    /// Stored only while the table of gates is held, so that no turn sees the gates of one policy set with the agreements of another.
+    pub world: Arc<ArcSwap<World>>,
     pub gates: Arc<GateTable>,
     /// A connection keeps the settings it began with; its certificate is held against the newest.
     pub tls: ArcSwap<FrontTls>,

@@ -7,6 +7,7 @@ pub mod documents;
 pub mod fault;
 pub mod leases;
 pub mod members;
+pub mod policies;
 pub mod schema;
 pub mod store;
 pub mod sync;

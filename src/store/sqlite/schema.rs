@@ -6,7 +6,7 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::fault::fault;
 
 /// One step each, never changed once released; the file's `user_version` says how many were taken.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
 
 const VERSION_1: &str = "
 CREATE TABLE members (
@@ -84,6 +84,12 @@ CREATE INDEX gates_assessment ON gates (assessment) WHERE assessment IS NOT NULL
 CREATE INDEX assessments_evidence ON assessments (evidence_hash);
 ";
 
+/// Policy sets that officers put in force, each as a packed bundle, and every change of which one is.
+const VERSION_3: &str = "
+CREATE TABLE policy_sets (hash TEXT PRIMARY KEY, document BLOB NOT NULL) STRICT;
+CREATE TABLE policy_changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, hash TEXT, document TEXT NOT NULL) STRICT;
+";
+
 /// The tables, for counting their rows.
 pub const TABLES: &[&str] = &[
     "members",
@@ -99,6 +105,8 @@ pub const TABLES: &[&str] = &[
     "approvals",
     "journal",
     "leases",
+    "policy_sets",
+    "policy_changes",
     "audit",
 ];
 

@@ -18,12 +18,12 @@ use crate::store::packed::Packed;
 use crate::store::port::{CheckReport, Store, Thinned};
 use crate::store::record::{
     Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, JournalEntry, Lease,
-    NewJournalEntry, PlanRecord, StagedObject, StagedPage,
+    NewJournalEntry, PlanRecord, PolicyChange, StagedObject, StagedPage,
 };
 use crate::store::settings::{Retention, Settings};
 use crate::store::sqlite::documents::{AssessmentRow, EvidenceRow};
 use crate::store::sqlite::fault::{fault, unsigned};
-use crate::store::sqlite::{audit, documents, leases, members, schema, sync, thin};
+use crate::store::sqlite::{audit, documents, leases, members, policies, schema, sync, thin};
 
 /// How many staged objects are read at once while visiting all.
 const VISIT_BATCH: u32 = 1_000;
@@ -53,11 +53,22 @@ impl fmt::Debug for SqliteStore {
     }
 }
 
+/// The name of its file in the data folder.
+const FILE: &str = "portcullis.sqlite";
+
 impl SqliteStore {
+    /// Whether there is a store in `data_dir`; nothing is made.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn is_there(data_dir: &Path) -> std::io::Result<bool> {
+        data_dir.join(FILE).try_exists()
+    }
+
     /// Opens the store in `data_dir`, making both if they are not there (readable by their owner only), and brings its schema
     /// forward.
     pub fn open(data_dir: &Path, settings: &Settings) -> Result<Self, StoreError> {
-        let path = data_dir.join("portcullis.sqlite");
+        let path = data_dir.join(FILE);
         let open =
             |reason: std::io::Error| StoreError::Open { path: path.clone(), reason: reason.to_string() };
         DirBuilder::new().recursive(true).mode(0o700).create(data_dir).map_err(open)?;
@@ -240,6 +251,29 @@ impl Store for SqliteStore {
         now: OffsetDateTime,
     ) -> Result<Thinned, StoreError> {
         self.write(|transaction| thin::thin(transaction, ods, keep, named, now))
+    }
+
+    fn change_policy(
+        &self,
+        after: u64,
+        change: &PolicyChange,
+        set: Option<&Packed>,
+        audit: &NewAudit,
+    ) -> Result<(), StoreError> {
+        self.decide(audit, |transaction| policies::change(transaction, after, change, set))
+    }
+
+    fn policy_changes(&self) -> Result<Vec<PolicyChange>, StoreError> {
+        self.read(policies::changes)
+    }
+
+    fn latest_policy_change(&self) -> Result<Option<PolicyChange>, StoreError> {
+        self.read(policies::latest)
+    }
+
+    fn policy_set(&self, hash: &str) -> Result<Option<Packed>, StoreError> {
+        let row = self.read(|connection| policies::set(connection, hash))?;
+        row.map(|row| Packed::from_row(row, &format!("policy set {hash}"))).transpose()
     }
 
     fn staged(&self, ods: &OdsCode, guid: &[u8; 16]) -> Result<Option<StagedObject>, StoreError> {
