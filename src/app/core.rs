@@ -12,6 +12,7 @@ use crate::ambient::clock::Clock;
 use crate::app::discover::Discovered;
 use crate::app::error::AppError;
 use crate::app::evidence::Verified;
+use crate::app::exceptions::Exceptions;
 use crate::app::indexes::Indexes;
 use crate::app::metrics::Metrics;
 use crate::config::settings::Config;
@@ -47,6 +48,8 @@ pub struct Core {
     pub discovered: Arc<Discovered>,
     /// What members possibly hold.
     pub indexes: Indexes,
+    /// What is set aside, as last read.
+    pub exceptions: Exceptions,
     pub health: Health,
     pub registry: Registry,
     pub metrics: Metrics,
@@ -97,6 +100,7 @@ impl Core {
             policy: ArcSwapOption::empty(),
             discovered: Arc::default(),
             indexes: Indexes::default(),
+            exceptions: Exceptions::default(),
             health: Health::default(),
             registry,
             metrics,
@@ -114,6 +118,8 @@ impl Core {
     /// Brings ages up to date, before they are read.
     pub fn refresh_metrics(&self) {
         let now = self.clock.now();
+        let policy = self.policy.load();
+        self.exceptions.show(&self.metrics.exceptions, policy.as_ref().map(|policy| &*policy.set), now);
         for (member, at) in self.collected.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let age = (now - *at).as_seconds_f64().max(0.0);
             self.metrics.assessment_age.with_label_values(&[member.as_str()]).set(age);

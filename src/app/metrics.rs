@@ -1,4 +1,4 @@
-//! What operators see of the gateway as a whole. Labels are ODS codes and fixed words.
+//! What operators see of the gateway as a whole. Labels are ODS codes, ids of controls and fixed words.
 
 use prometheus::core::Collector;
 use prometheus::{GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
@@ -21,6 +21,8 @@ pub struct Metrics {
     pub findings: IntGaugeVec,
     /// Attestations that the latest assessment rests on, by standing: `in_force`, `ending` (within 30 days), `not_holding`.
     pub attestations: IntGaugeVec,
+    /// What is set aside.
+    pub exceptions: OfExceptions,
     /// 1 for the state that the membership is in.
     pub membership: IntGaugeVec,
     /// Loads of the policy documents, by outcome.
@@ -63,6 +65,7 @@ impl Metrics {
                 "What members state, by standing; ending is within 30 days.",
                 &["member", "standing"],
             )?,
+            exceptions: OfExceptions::register(registry)?,
             membership: gauges(
                 "portcullis_membership",
                 "The state of the membership.",
@@ -101,6 +104,48 @@ impl Metrics {
         for collector in all {
             registry.register(collector)?;
         }
+        Ok(metrics)
+    }
+}
+
+/// What is set aside, and for how long. Labels are ODS codes and ids of controls.
+#[derive(Debug, Clone)]
+pub struct OfExceptions {
+    /// Exceptions that hold.
+    pub in_force: IntGaugeVec,
+    /// Those of them that end within 30 days.
+    pub ending: IntGaugeVec,
+    /// Exceptions that wait for a second person.
+    pub requested: IntGaugeVec,
+    /// Seconds until the next exception of a control ends.
+    pub ends: GaugeVec,
+}
+
+impl OfExceptions {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let of_member = |name: &str, help: &str| gauges(name, help, &["member"]);
+        let metrics = OfExceptions {
+            in_force: of_member("portcullis_exceptions_in_force", "Exceptions that set something aside.")?,
+            ending: of_member(
+                "portcullis_exceptions_ending",
+                "Exceptions in force that end within 30 days.",
+            )?,
+            requested: of_member(
+                "portcullis_exceptions_requested",
+                "Exceptions that were requested and wait for a second person.",
+            )?,
+            ends: GaugeVec::new(
+                Opts::new(
+                    "portcullis_exception_ends_seconds",
+                    "Seconds until the next exception in force of the control ends.",
+                ),
+                &["member", "control"],
+            )?,
+        };
+        for counted in [&metrics.in_force, &metrics.ending, &metrics.requested] {
+            registry.register(Box::new(counted.clone()))?;
+        }
+        registry.register(Box::new(metrics.ends.clone()))?;
         Ok(metrics)
     }
 }

@@ -9,6 +9,7 @@ pub mod core;
 pub mod discover;
 pub mod error;
 pub mod evidence;
+pub mod exceptions;
 pub mod front;
 pub mod gates;
 pub mod in_force;

@@ -1,12 +1,15 @@
 //! Notices what other processes write to the store, when it cannot be written, and when a decision's time is over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use crate::app::core::Core;
+use crate::app::exceptions::Reminders;
 use crate::app::gates::{self, ACTOR};
 use crate::app::policies;
 use crate::app::thinning::Thinning;
+use crate::baseline::assessment::Assessment;
+use crate::gate::decide::EXCEPTION_ENDED;
 use crate::policy::terms::OdsCode;
 use crate::store::audit::AuditRecord;
 use crate::store::checkpoint;
@@ -22,6 +25,10 @@ const EXPIRE: Duration = Duration::from_millis(500);
 const BATCH: u32 = 1_000;
 /// How often the end of the audit chain is signed, when it grew.
 const CHECKPOINT: Duration = Duration::from_secs(60);
+/// How long nothing is judged again of a member whose evidence could not be judged after an exception ended.
+const JUDGE_AGAIN: Duration = Duration::from_secs(30);
+/// How often exceptions are read although nobody seems to have changed one.
+const EXCEPTIONS: Duration = Duration::from_secs(60);
 const PART: &str = "store";
 
 /// What was seen last.
@@ -36,6 +43,11 @@ pub struct Watch {
     /// The last record that was signed.
     signed: u64,
     thinning: Thinning,
+    /// When exceptions were read; none: they must be.
+    exceptions: Option<Instant>,
+    reminders: Reminders,
+    /// When members were judged again because an exception ended.
+    judged_again: BTreeMap<OdsCode, Instant>,
 }
 
 /// What a look found.
@@ -52,6 +64,7 @@ impl Watch {
     pub fn new(core: &Core) -> Result<Self, StoreError> {
         let (seen, _) = core.store.audit_end()?;
         let generation = Some(core.store.generation()?);
+        core.exceptions.load(core.store.as_ref(), core.clock.now())?;
         Ok(Watch {
             generation,
             seen,
@@ -60,6 +73,9 @@ impl Watch {
             checkpointed: Instant::now(),
             signed: 0,
             thinning: Thinning::new(core),
+            exceptions: Some(Instant::now()),
+            reminders: Reminders::default(),
+            judged_again: BTreeMap::new(),
         })
     }
 
@@ -113,9 +129,14 @@ impl Watch {
         if self.checkpointed.elapsed() >= CHECKPOINT {
             self.checkpoint(core);
         }
+        if self.exceptions.is_none_or(|at| at.elapsed() >= EXCEPTIONS) {
+            core.exceptions.load(core.store.as_ref(), core.clock.now())?;
+            self.exceptions = Some(Instant::now());
+        }
         if self.expired.elapsed() >= EXPIRE {
             self.expired = Instant::now();
-            expire(core)?;
+            self.remind(core);
+            self.expire(core)?;
         }
         Ok(seen)
     }
@@ -130,6 +151,9 @@ impl Watch {
             last = end.seq;
             for record in &records {
                 todo.note(record, seen);
+                if record.audit.action.starts_with("exception.") {
+                    self.exceptions = None;
+                }
             }
         }
         for ods in &todo.judge {
@@ -141,9 +165,36 @@ impl Watch {
             policies::decide_measured(core, ods)?;
         }
         for ods in todo.decide.union(&todo.judge) {
+            judge_outlived(core, ods)?;
             gates::decide_one(core, ods)?;
         }
         self.seen = last;
+        Ok(())
+    }
+
+    fn remind(&mut self, core: &Core) {
+        let (policy, now) = (core.policy.load(), core.clock.now());
+        let all = core.exceptions.all(policy.as_ref().map(|policy| &*policy.set), now);
+        self.reminders.look(&all, now);
+    }
+
+    /// Decides anew where a decision's time is over, or where it waits for what an exception left behind to be judged.
+    fn expire(&mut self, core: &Core) -> Result<(), StoreError> {
+        let (snapshot, now) = (core.gates.snapshot(), core.clock.now());
+        self.judged_again.retain(|_, at| at.elapsed() < JUDGE_AGAIN);
+        for (member, decisions) in snapshot.members() {
+            let over = decisions
+                .values()
+                .any(|d| d.state.passes() && d.valid_until.is_none_or(|until| until <= now));
+            let waits = decisions.values().any(|d| d.reasons.iter().any(|r| r.code == EXCEPTION_ENDED));
+            let again = waits && !self.judged_again.contains_key(member);
+            if over || again {
+                if judge_outlived(core, member)? {
+                    self.judged_again.insert(member.clone(), Instant::now());
+                }
+                gates::decide_one(core, member)?;
+            }
+        }
         Ok(())
     }
 }
@@ -170,6 +221,8 @@ impl Todo {
         if action.starts_with("member.") {
             seen.members = true;
             self.decide.insert(member.clone());
+        } else if matches!(action, "exception.request" | "exception.refuse") {
+            // nothing is set aside by it
         } else if action.starts_with("exception.") {
             self.judge.insert(member.clone());
         } else if action.starts_with("assessment.") {
@@ -180,15 +233,15 @@ impl Todo {
     }
 }
 
-/// Decides anew where a decision's time is over.
-fn expire(core: &Core) -> Result<(), StoreError> {
-    let (snapshot, now) = (core.gates.snapshot(), core.clock.now());
-    for (member, decisions) in snapshot.members() {
-        let over =
-            decisions.values().any(|d| d.state.passes() && d.valid_until.is_none_or(|until| until <= now));
-        if over {
-            gates::decide_one(core, member)?;
-        }
-    }
-    Ok(())
+/// Judges the member's evidence again when its latest assessment rests on an exception that has ended since, and says whether it
+/// was tried: until then its gates are closed for that alone, whatever the evidence says.
+fn judge_outlived(core: &Core, ods: &OdsCode) -> Result<bool, StoreError> {
+    let Some(latest) = core.store.recent_assessments(ods, 1)?.into_iter().next() else { return Ok(false) };
+    // one that cannot be read is told where gates are decided
+    let Ok(latest) = serde_json::from_slice::<Assessment>(&latest.document) else { return Ok(false) };
+    let Some(member) = core.store.member(ods)?.filter(|_| latest.outlived(core.clock.now()).is_some()) else {
+        return Ok(false);
+    };
+    policies::judge_one(core, &member)?;
+    Ok(true)
 }

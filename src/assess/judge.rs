@@ -204,21 +204,24 @@ impl<'a> Baselines<'a> {
     }
 }
 
-/// An exception granted by command, as policy files write them; none when it was withdrawn.
+/// An exception granted by command, as policy files write them; none when it was withdrawn, and none without two persons.
 fn exception(record: &ExceptionRecord, now: OffsetDateTime) -> Option<Exception> {
-    if record.withdrawn_at.is_some_and(|at| at <= now) {
+    if record.withdrawn_at.is_some_and(|at| at <= now) || !record.is_approved() {
         return None;
     }
     Some(Exception {
         at: Place::nowhere(),
         control: record.control.clone(),
         member: record.member.clone(),
-        objects: Vec::new(),
+        objects: record.objects.clone(),
         owner: record.owner.clone(),
         reason: record.reason.clone(),
         compensating_control: record.compensating_control.clone(),
         approver: record.approver.clone(),
         from: record.granted_at,
-        until: record.ends_at,
+        until: record.ends(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ pub mod address;
 pub mod attested;
 pub mod collect;
 pub mod error;
+pub mod exceptions;
 pub mod gathered;
 pub mod impact;
 pub mod judge;

@@ -23,7 +23,7 @@ use crate::store::error::StoreError;
 use crate::store::member::Member;
 use crate::store::packed::Packed;
 use crate::store::port::Store;
-use crate::store::record::{AssessmentRecord, EvidenceRecord};
+use crate::store::record::{AssessmentRecord, EvidenceRecord, ExceptionRecord};
 
 /// Gives the policy set that is in force now, when one is.
 pub type Policies = Arc<dyn Fn() -> Option<Arc<PolicySet>> + Send + Sync>;
@@ -118,8 +118,26 @@ impl Assessor {
 
     /// Chains, signs and keeps the evidence, judges it, keeps the assessment, and tells.
     fn keep(&self, member: &Member, set: &PolicySet, evidence: Evidence) -> Result<Assessed, AssessError> {
-        let assessed = self.judge_and_keep(member, set, evidence)?;
-        let assessment = &assessed.assessment;
+        let mut granted = self.store.exceptions(Some(&member.ods))?;
+        let mut assessed = self.judge_and_keep(member, set, evidence, &granted)?;
+        loop {
+            self.put(member, &assessed.assessment)?;
+            // one that was withdrawn while this was judged must not come back with it
+            let since = self.store.exceptions(Some(&member.ods))?;
+            if since == granted {
+                break;
+            }
+            let (profile, now) = (member.profile.as_deref(), self.clock.now());
+            assessed.assessment = judge(set, profile, &assessed.evidence, &since, now)?;
+            granted = since;
+        }
+        if let Some(tell) = &self.on_assessed {
+            tell(member, &assessed);
+        }
+        Ok(assessed)
+    }
+
+    fn put(&self, member: &Member, assessment: &Assessment) -> Result<(), AssessError> {
         let record = AssessmentRecord {
             id: assessment.id.clone(),
             member: member.ods.clone(),
@@ -128,11 +146,7 @@ impl Assessor {
             evidence_hash: assessment.evidence_hash.clone(),
             document: assessment.to_json(),
         };
-        self.store.put_assessment(&record, &self.audit(assessment))?;
-        if let Some(tell) = &self.on_assessed {
-            tell(member, &assessed);
-        }
-        Ok(assessed)
+        Ok(self.store.put_assessment(&record, &self.audit(assessment))?)
     }
 
     /// The evidence is packed while it is judged. The command line may assess the same member at the same time: then the chain moved on,
@@ -142,9 +156,9 @@ impl Assessor {
         member: &Member,
         set: &PolicySet,
         mut evidence: Evidence,
+        granted: &[ExceptionRecord],
     ) -> Result<Assessed, AssessError> {
         const TRIES: u32 = 5;
-        let granted = self.store.exceptions(Some(&member.ods))?;
         let mut tried = 0;
         loop {
             evidence.previous = self.store.latest_evidence(&evidence.member)?.map(|record| record.hash);
@@ -152,7 +166,7 @@ impl Assessor {
             let now = self.clock.now();
             let (document, assessment) = both(
                 || Packed::by(|out| evidence.write(out)),
-                || judge(set, member.profile.as_deref(), &evidence, &granted, now),
+                || judge(set, member.profile.as_deref(), &evidence, granted, now),
             );
             let record = EvidenceRecord {
                 member: evidence.member.clone(),

@@ -213,6 +213,11 @@ impl Assessment {
         self.findings.iter().find(|finding| finding.control == control)
     }
 
+    /// A finding that was set aside by an exception that is over at `now`: what it says of gates is not true any more.
+    pub fn outlived(&self, now: OffsetDateTime) -> Option<&Finding> {
+        self.findings.iter().find(|finding| finding.exception.as_ref().is_some_and(|note| note.until <= now))
+    }
+
     /// Canonical JSON: the same assessment gives the same bytes.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()

@@ -41,7 +41,7 @@ pub enum Command {
     /// Gates: what they are and how they came to be so.
     #[command(subcommand)]
     Gate(gate::Command),
-    /// Controls set aside for one member, always with an end.
+    /// Controls set aside for one member, by two persons and always with an end.
     #[command(subcommand)]
     Exception(exception::Command),
     /// What members state because nobody can read it from afar: signed with their own key, always with an end.

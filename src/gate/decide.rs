@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-use crate::baseline::assessment::Assessment;
+use crate::baseline::assessment::{Assessment, Verdict};
 use crate::policy::terms::{Grant, Membership, OdsCode};
 
 /// Where a gate stands.
@@ -41,7 +41,7 @@ impl GateState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateReason {
     /// A fixed word for labels: `suspended`, `membership`, `policy`, `no_evidence`, `stale_evidence`,
-    /// `broken_evidence`, `control`, `grace`, `reopening`, `clean`.
+    /// `broken_evidence`, `exception_ended`, `control`, `grace`, `reopening`, `clean`.
     pub code: String,
     /// The control, when one decides.
     pub control: Option<String>,
@@ -102,9 +102,12 @@ pub struct GateSettings {
 pub struct GateOutcome {
     /// One decision for every grant.
     pub grants: BTreeMap<Grant, GateDecision>,
-    /// Control to the time from which it denies without a break; give it back at the next decision.
+    /// Control to the time from which it denies without a break, long ago where an exception covers it; give it back at the next decision.
     pub denied_since: BTreeMap<String, OffsetDateTime>,
 }
+
+/// The code of a gate that is closed because an exception ended and what it set aside was not judged since.
+pub const EXCEPTION_ENDED: &str = "exception_ended";
 
 /// Evidence from a clock that is further ahead than this is not relied on.
 pub const AHEAD_MAX: Duration = Duration::minutes(5);
@@ -180,18 +183,22 @@ fn obstacle(input: &GateInput<'_>, newest: Option<&Assessed<'_>>) -> Option<Gate
         let text = "the newest assessment was made with another policy set than the one in force";
         return Some(because("policy", text.into()));
     }
-    None
+    let outlived = assessment.outlived(input.now)?;
+    let control = &outlived.control;
+    let text = format!("the exception for {control} ended, and nothing was judged without it yet");
+    Some(GateReason { control: Some(control.clone()), ..because(EXCEPTION_ENDED, text) })
 }
 
 fn denied_since(input: &GateInput<'_>, assessment: &Assessment) -> BTreeMap<String, OffsetDateTime> {
     let denials = assessment.grants.values().flat_map(|verdict| &verdict.denials);
-    denials
-        .map(|denial| {
-            let known = input.denied_since.get(&denial.control).copied();
-            let since = known.unwrap_or(assessment.assessed_at).min(input.now);
-            (denial.control.clone(), since)
-        })
-        .collect()
+    let denying = denials.map(|denial| {
+        let known = input.denied_since.get(&denial.control).copied();
+        let since = known.unwrap_or(assessment.assessed_at).min(input.now);
+        (denial.control.clone(), since)
+    });
+    // whoever was excepted had time to mend it: what an exception leaves behind has no grace
+    let excepted = assessment.findings.iter().filter(|finding| finding.verdict == Verdict::Excepted);
+    denying.chain(excepted.map(|f| (f.control.clone(), OffsetDateTime::UNIX_EPOCH))).collect()
 }
 
 fn decide_grant(

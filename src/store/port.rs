@@ -87,8 +87,13 @@ pub trait Store: Send + Sync + Debug {
     /// The member's latest assessments, newest first.
     fn recent_assessments(&self, ods: &OdsCode, limit: u32) -> Result<Vec<AssessmentRecord>, StoreError>;
 
-    /// Keeps an exception, new or changed (withdrawn).
-    fn put_exception(&self, exception: &ExceptionRecord, audit: &NewAudit) -> Result<(), StoreError>;
+    /// Keeps an exception: a new one, or in place of `before`, as it was read. Where another is kept than that, it is a conflict.
+    fn put_exception(
+        &self,
+        exception: &ExceptionRecord,
+        before: Option<&ExceptionRecord>,
+        audit: &NewAudit,
+    ) -> Result<(), StoreError>;
 
     /// Exceptions of one member, or of all, ended and withdrawn ones too, by id.
     fn exceptions(&self, ods: Option<&OdsCode>) -> Result<Vec<ExceptionRecord>, StoreError>;

@@ -4,7 +4,7 @@
 //! be large.
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::policy::terms::{Grant, OdsCode};
 use crate::store::packed::Packed;
@@ -35,26 +35,69 @@ pub struct AssessmentRecord {
     pub document: Vec<u8>,
 }
 
-/// A control set aside for one member, granted by command (those in policy files live there).
+/// The longest that an exception holds from its approval, whatever its record says.
+pub const EXCEPTION_LONGEST: Duration = Duration::days(366);
+
+/// A control set aside for one member, asked for and granted by command (those in policy files live there).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExceptionRecord {
-    /// Its key, chosen by whoever grants it.
+    /// Its key, chosen by whoever asks for it.
     pub id: String,
     pub member: OdsCode,
     pub control: String,
+    /// DNs or names of the records it covers; empty: the whole control.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<String>,
     pub owner: String,
     pub reason: String,
     pub compensating_control: String,
+    /// Who asked for it; none for one that was granted before two persons were needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_by: Option<String>,
+    /// When it was asked for, in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "time::serde::rfc3339::option")]
+    pub requested_at: Option<OffsetDateTime>,
+    /// Who approved it; empty while nobody did.
     pub approver: String,
-    /// When it was granted, in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_reason: Option<String>,
+    /// From when on it holds, in UTC: its approval. Of a request, when it was made.
     #[serde(with = "time::serde::rfc3339")]
     pub granted_at: OffsetDateTime,
     /// When it ends by itself, in UTC; mandatory.
     #[serde(with = "time::serde::rfc3339")]
     pub ends_at: OffsetDateTime,
-    /// When it was withdrawn before its end, in UTC.
+    /// When it was withdrawn before its end, or refused, in UTC.
     #[serde(with = "time::serde::rfc3339::option")]
     pub withdrawn_at: Option<OffsetDateTime>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawn_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withdrawal_reason: Option<String>,
+}
+
+impl ExceptionRecord {
+    /// Whether it was approved, and by somebody else than who asked for it. One that was not sets nothing aside, whoever wrote it.
+    pub fn is_approved(&self) -> bool {
+        let asked = self.requested_by.as_deref();
+        !self.approver.trim().is_empty() && !asked.is_some_and(|asked| same_person(asked, &self.approver))
+    }
+
+    /// Whether it waits for its approval: nobody approved or refused it.
+    pub fn is_request(&self) -> bool {
+        self.requested_by.is_some() && self.approver.trim().is_empty() && self.withdrawn_at.is_none()
+    }
+
+    /// When it ends by itself; no record makes it last.
+    pub fn ends(&self) -> OffsetDateTime {
+        let longest = self.granted_at.checked_add(EXCEPTION_LONGEST);
+        longest.map_or(self.ends_at, |longest| longest.min(self.ends_at))
+    }
+}
+
+/// Whether two names of actors are one person's.
+pub fn same_person(one: &str, other: &str) -> bool {
+    one.trim().to_lowercase() == other.trim().to_lowercase()
 }
 
 /// One change of a gate; the newest of a member and grant is what the gate is now.

@@ -10,19 +10,21 @@ use portcullis::app::{gates, policies};
 use portcullis::assess::judge::judge;
 use portcullis::assess::run::sign;
 use portcullis::baseline::document::SCHEMA;
-use portcullis::baseline::facts::{Evidence, Fact, Facts};
+use portcullis::baseline::facts::{Collection, Evidence, Fact, Facts, Record};
 use portcullis::enrol::lifecycle::Step;
 use portcullis::enrol::run::{self, By};
 use portcullis::policy::terms::{Grant, Membership, OdsCode};
 use portcullis::store::member::Member;
 use portcullis::store::packed::Packed;
 use portcullis::store::port::Store;
-use portcullis::store::record::{AssessmentRecord, EvidenceRecord, Lease, StagedObject, StagedPage};
+use portcullis::store::record::{
+    AssessmentRecord, EvidenceRecord, ExceptionRecord, Lease, StagedObject, StagedPage,
+};
 use portcullis::store::sqlite::store::SqliteStore;
 use time::{Duration, OffsetDateTime};
 
 use crate::app_stage::{BASELINE, Stage};
-use crate::store_conformance::{NOW, audit, member, ods};
+use crate::store_conformance::{NOW, audit, exception, member, ods};
 
 struct House {
     stage: Stage,
@@ -55,9 +57,13 @@ impl House {
     }
 
     fn keep(&self, store: &dyn Store, versions: &[&str]) {
-        let previous = store.latest_evidence(&ods("RXA")).unwrap().map(|record| record.hash);
         let mut facts = Facts::default();
         facts.set("tls.versions", Fact::set(versions.iter().copied()));
+        self.keep_facts(store, facts);
+    }
+
+    fn keep_facts(&self, store: &dyn Store, facts: Facts) {
+        let previous = store.latest_evidence(&ods("RXA")).unwrap().map(|record| record.hash);
         let evidence = Evidence {
             schema: SCHEMA,
             member: ods("RXA"),
@@ -81,7 +87,8 @@ impl House {
         };
         store.put_evidence(&record).unwrap();
         let set = self.core.policy.load_full().unwrap().set.clone();
-        let assessment = judge(&set, None, &evidence, &[], self.clock.now()).unwrap();
+        let granted = store.exceptions(Some(&ods("RXA"))).unwrap();
+        let assessment = judge(&set, None, &evidence, &granted, self.clock.now()).unwrap();
         let record = AssessmentRecord {
             id: assessment.id.clone(),
             member: ods("RXA"),
@@ -108,6 +115,21 @@ impl House {
     fn history(&self) -> Vec<(String, String)> {
         let history = self.core.store.gate_history(&ods("RXA"), Some(Grant::Lookup), 100).unwrap();
         history.into_iter().map(|record| (record.state, record.reasons.first().cloned().unwrap())).collect()
+    }
+
+    /// An approved exception for RXA, kept by another process, that ends in so long.
+    fn except(&self, change: impl FnOnce(&mut ExceptionRecord), lasts: Duration) -> ExceptionRecord {
+        let now = self.clock.now();
+        let mut record = exception("x1", now, now + lasts);
+        change(&mut record);
+        self.elsewhere().put_exception(&record, None, &audit("exception.approve")).unwrap();
+        record
+    }
+
+    /// A look after decisions are due to be looked at for their end.
+    fn later(&mut self) {
+        std::thread::sleep(std::time::Duration::from_millis(600));
+        self.watch.look(&self.core);
     }
 
     /// Another process, as a person at the command line would be.
@@ -441,28 +463,141 @@ fn what_cannot_be_thinned_closes_gates_until_it_can() {
 }
 
 #[test]
-fn an_exception_is_felt_at_once() {
+fn an_exception_is_felt_at_once_and_its_end_closes_the_gate() {
     let mut house = House::new("");
     house.measure(BAD);
     house.watch.look(&house.core);
     assert!(!house.is_open());
-    let exception = portcullis::store::record::ExceptionRecord {
-        id: "x1".into(),
-        member: ods("RXA"),
-        control: "tls-versions".into(),
-        owner: "o".into(),
-        reason: "r".into(),
-        compensating_control: "c".into(),
-        approver: "a".into(),
-        granted_at: house.clock.now() - Duration::SECOND,
-        ends_at: house.clock.now() + Duration::minutes(10),
-        withdrawn_at: None,
-    };
-    house.elsewhere().put_exception(&exception, &audit("exception.add")).unwrap();
+    house.except(|_| (), Duration::minutes(10));
     house.watch.look(&house.core);
     assert!(house.is_open(), "{:?}", house.history());
-    house.pass(Duration::minutes(11));
-    assert!(!house.is_open(), "it ends by itself");
+    house.pass(Duration::minutes(10));
+    assert!(!house.is_open(), "the table itself is closed the moment that it ends");
+    house.later();
+    let (state, reason) = house.history().remove(0);
+    assert_eq!(state, "closed");
+    assert!(reason.contains("tls-versions (critical) fails"), "judged again without it: {reason}");
+    let count = rows(&house);
+    house.later();
+    assert_eq!(rows(&house), count, "once");
+    // the next pass finds the same
+    house.measure(BAD);
+    assert!(!house.is_open());
+}
+
+#[test]
+fn an_exception_that_is_expired_by_command_closes_the_gate_at_once() {
+    let mut house = House::new("");
+    house.measure(BAD);
+    let exception = house.except(|_| (), Duration::days(90));
+    house.watch.look(&house.core);
+    assert!(house.is_open());
+    house.pass(Duration::SECOND);
+    let ended = ExceptionRecord { withdrawn_at: Some(house.clock.now()), ..exception.clone() };
+    house.elsewhere().put_exception(&ended, Some(&exception), &audit("exception.expire")).unwrap();
+    house.watch.look(&house.core);
+    assert!(!house.is_open());
+}
+
+#[test]
+fn without_two_persons_no_gate_moves() {
+    let mut house = House::new("");
+    house.measure(BAD);
+    house.except(|record| record.approver = "Asker".into(), Duration::days(90));
+    house.except(|r| (r.id, r.approver) = ("x2".into(), String::new()), Duration::days(90));
+    house.watch.look(&house.core);
+    assert!(!house.is_open(), "{:?}", house.history());
+}
+
+const PEOPLE: &str = "\
+kind: Facts
+facts:
+  - name: users
+    read: { base: '{domain}', scope: subtree, filter: '(objectCategory=person)' }
+    attributes:
+      card: { from: userAccountControl, type: flag, flag: 0x40000 }
+";
+
+/// A house whose gates close after 14 days on people without a card; these have none.
+fn without_card(names: &[&str]) -> (House, Facts) {
+    let house = House::new("");
+    let graces = BASELINE
+        .replace("deny_on: critical,", "deny_on: critical, grace: { critical: 14d },")
+        .replace("deny_on: [critical, high],", "deny_on: [critical, high], grace: { critical: 14d },");
+    house.stage.write("policies/baseline.yaml", &format!("{graces}---\n{PEOPLE}"));
+    let controls = "kind: Controls\ncontrols:\n  - { id: cards, title: Cards, severity: critical, for_each: users,\n      \
+                    require: { card: true }, why: w, fix: f }\n";
+    house.stage.write("policies/controls.yaml", controls);
+    assert_eq!(policies::reload(&house.core), policies::Reload::Changed);
+    let record = |name: &&str| {
+        Record::from([
+            ("name".to_owned(), Fact::text(*name)),
+            ("dn".to_owned(), Fact::text(format!("CN={name},OU=Staff,DC=rxa"))),
+            ("card".to_owned(), Fact::boolean(false)),
+        ])
+    };
+    let users = Collection { records: names.iter().map(record).collect(), complete: Fact::boolean(true) };
+    let mut facts = Facts::default();
+    facts.collections.insert("users".to_owned(), users);
+    (house, facts)
+}
+
+#[test]
+fn the_end_of_an_exception_for_some_objects_closes_without_a_grace() {
+    let (mut house, facts) = without_card(&["mabel.okoro", "ines.duarte"]);
+    house.keep_facts(house.core.store.as_ref(), facts.clone());
+    gates::decide_one(&house.core, &ods("RXA")).unwrap();
+    assert!(!house.is_open());
+    let people = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let cards = |record: &mut ExceptionRecord| record.control = "cards".into();
+    house.except(|r| (cards(r), r.objects = people(&["Mabel.Okoro"])).0, Duration::minutes(20));
+    house.watch.look(&house.core);
+    assert!(!house.is_open(), "one is not covered");
+    let other = |r: &mut ExceptionRecord| {
+        cards(r);
+        (r.id, r.objects) = ("x2".into(), people(&["cn=ines.duarte,ou=staff,dc=rxa"]));
+    };
+    house.except(other, Duration::minutes(10));
+    house.watch.look(&house.core);
+    assert!(house.is_open(), "{:?}", house.history());
+    house.pass(Duration::minutes(10));
+    assert!(!house.is_open());
+    house.later();
+    let (state, reason) = house.history().remove(0);
+    assert_eq!(state, "closed", "not held, whatever the grace: {reason}");
+    assert!(reason.contains("cards (critical) 1 of 2 fail"), "{reason}");
+    // mended
+    house.pass(Duration::SECOND);
+    let mut mended = facts;
+    mended.collections.insert(
+        "users".to_owned(),
+        Collection { records: Default::default(), complete: Fact::boolean(true) },
+    );
+    house.keep_facts(house.core.store.as_ref(), mended);
+    gates::decide_one(&house.core, &ods("RXA")).unwrap();
+    assert!(house.is_open(), "{:?}", house.history());
+}
+
+#[test]
+fn an_exception_that_ends_while_nothing_runs_keeps_the_gate_closed() {
+    let house = House::new("");
+    house.measure(BAD);
+    house.except(|_| (), Duration::minutes(10));
+    let House { stage, core, clock, mut watch } = house;
+    watch.look(&core);
+    assert!(core.gates.snapshot().is_open(&ods("RXA"), Grant::Lookup, clock.now()));
+    drop(core);
+    clock.set(clock.now() + Duration::minutes(11));
+    let core = Core::build(Arc::new(stage.config()), clock.clone()).unwrap();
+    policies::reload(&core);
+    gates::decide_all(&core).unwrap();
+    let watch = Watch::new(&core).unwrap();
+    let mut house = House { stage, core, clock, watch };
+    assert!(!house.is_open());
+    assert!(house.history()[0].1.contains("the exception for tls-versions ended"), "{:?}", house.history());
+    house.later();
+    assert!(house.history()[0].1.contains("tls-versions (critical) fails"), "{:?}", house.history());
+    assert!(!house.is_open());
 }
 
 #[test]

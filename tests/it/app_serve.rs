@@ -4,7 +4,13 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use portcullis::ambient::clock::Clock;
+use portcullis::store::port::Store;
+use portcullis::store::record::ExceptionRecord;
+use portcullis::store::sqlite::store::SqliteStore;
+
 use crate::app_stage::{BASELINE, Stage, argument, get, metric, soon};
+use crate::store_conformance::{audit, exception, member};
 
 /// A running gateway; killed if a test fails.
 pub struct Gateway {
@@ -227,4 +233,52 @@ fn the_alert_rules_check_and_pass_their_tests() {
             Err(error) => eprintln!("SKIPPED promtool: {error} (apt-get install prometheus)"),
         }
     }
+}
+
+#[test]
+fn exceptions_are_counted_and_told_without_naming_anybody() {
+    let stage = Stage::new("");
+    let config = stage.config();
+    let store = SqliteStore::open(&config.data_dir, &config.store).unwrap();
+    store.save_member(&member("RXA"), None, &audit("member.request")).unwrap();
+    let gateway = Gateway::start(&stage);
+    soon("it is ready", 5, || gateway.ready().0.contains("200"));
+    let now = Clock::system().now();
+    let keep = |id: &str, control: &str, lasts: time::Duration| {
+        let record = ExceptionRecord { control: control.into(), ..exception(id, now, now + lasts) };
+        store.put_exception(&record, None, &audit("exception.approve")).unwrap();
+    };
+    keep("brief", "tls-versions", time::Duration::seconds(6));
+    let in_force = "portcullis_exceptions_in_force{member=\"RXA\"}";
+    let ending = "portcullis_exceptions_ending{member=\"RXA\"}";
+    let ends = "portcullis_exception_ends_seconds{control=\"tls-versions\",member=\"RXA\"}";
+    soon("it is counted", 4, || gateway.value(in_force) == Some(1.0) && gateway.value(ending) == Some(1.0));
+    assert!(gateway.value(ends).is_some_and(|seconds| (0.0..=6.0).contains(&seconds)));
+    soon("it is warned of", 4, || gateway.log().contains("an exception ends within a day"));
+    soon("its end is told", 10, || gateway.log().contains("an exception ended: the control decides again"));
+    assert_eq!(
+        (gateway.value(in_force), gateway.value(ending), gateway.value(ends)),
+        (Some(0.0), Some(0.0), None)
+    );
+
+    let until = (now + time::Duration::days(90)).date().to_string();
+    let mut request = vec!["exception", "request", "RXA", "tls-versions", "--owner", "Jo Bloggs", "--reason"];
+    request.extend(["late", "--compensating-control", "c", "--until", &until, "--json"]);
+    let done = run(&stage, &request);
+    let id: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    let requested = "portcullis_exceptions_requested{member=\"RXA\"}";
+    soon("the request is counted", 4, || gateway.value(requested) == Some(1.0));
+    assert_eq!(gateway.value(in_force), Some(0.0));
+    let approve = ["exception", "approve", id["id"].as_str().unwrap(), "--reason", "r", "--actor", "Sam Doe"];
+    assert_eq!(run(&stage, &approve).status.code(), Some(0));
+    soon("it is in force", 4, || {
+        gateway.value(in_force) == Some(1.0) && gateway.value(requested) == Some(0.0)
+    });
+    assert_eq!(gateway.value(ending), Some(0.0));
+    assert!(gateway.value(ends).is_some_and(|seconds| seconds > 80.0 * 86_400.0));
+    let (_, metrics) = get(gateway.metrics, "/metrics").unwrap();
+    for name in ["Bloggs", "Doe", "tester", "late", "approver"] {
+        assert!(!metrics.contains(name), "{name}");
+    }
+    assert_eq!(gateway.log().matches("an exception ends").count(), 1, "once a day: {}", gateway.log());
 }

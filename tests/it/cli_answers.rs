@@ -104,38 +104,6 @@ fn nobody_else_is_the_gateway() {
 }
 
 #[test]
-fn an_exception_is_for_a_control_that_is_there() {
-    let stage = open_gates();
-    let add = |control| {
-        let day =
-            (portcullis::ambient::clock::Clock::system().now() + time::Duration::days(30)).date().to_string();
-        let mut arguments = vec!["exception", "add", "RXA", control, "--owner", "o", "--reason", "r"];
-        arguments.extend(["--compensating-control", "c", "--approver", "a", "--until", &day]);
-        run(&stage, &arguments)
-    };
-    let done = add("tls-version");
-    assert_eq!(done.status.code(), Some(1), "{}", said(&done));
-    assert!(
-        said(&done).contains("there is no control `tls-version`; did you mean `tls-versions`?"),
-        "{}",
-        said(&done)
-    );
-    let done = add("tls-versions");
-    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
-    let again = add("tls-versions");
-    assert_eq!(again.status.code(), Some(1), "{}", said(&again));
-    assert!(said(&again).contains("is in force until"), "{}", said(&again));
-    let file = stage.path("policies/controls.yaml");
-    let policy = std::fs::read_to_string(&file).unwrap();
-    let strict =
-        policy.replace("  - id: tls-versions\n", "  - id: tls-versions\n    exceptions: forbidden\n");
-    std::fs::write(&file, strict).unwrap();
-    let forbidden = add("tls-versions");
-    assert_eq!(forbidden.status.code(), Some(1), "{}", said(&forbidden));
-    assert!(said(&forbidden).contains("the policy forbids exceptions"), "{}", said(&forbidden));
-}
-
-#[test]
 fn commands_name_a_member_that_is_not_there() {
     let stage = open_gates();
     for command in ["journal", "status", "plan", "run"] {

@@ -26,6 +26,7 @@ mod cli_answers;
 mod config_faults;
 mod enrol_command;
 mod enrol_life;
+mod exceptions;
 mod floors;
 mod front_controller;
 mod front_controls;

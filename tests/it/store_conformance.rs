@@ -341,24 +341,76 @@ fn steps(store: &dyn Store) {
     assert_eq!(kept(store, 300), (left.clone(), left));
 }
 
-fn exceptions_and_gates(store: &dyn Store) {
-    let exception = ExceptionRecord {
-        id: "x1".into(),
+/// For RXA and `tls-versions`, asked for and approved by two persons.
+pub fn exception(id: &str, from: OffsetDateTime, until: OffsetDateTime) -> ExceptionRecord {
+    ExceptionRecord {
+        id: id.into(),
         member: ods("RXA"),
-        control: "krbtgt-age".into(),
+        control: "tls-versions".into(),
+        objects: Vec::new(),
         owner: "o".into(),
         reason: "r".into(),
         compensating_control: "c".into(),
-        approver: "a".into(),
-        granted_at: NOW,
-        ends_at: NOW + Duration::from_secs(60),
+        requested_by: Some("asker".into()),
+        requested_at: Some(from),
+        approver: "approver".into(),
+        approval_reason: None,
+        granted_at: from,
+        ends_at: until,
         withdrawn_at: None,
+        withdrawn_by: None,
+        withdrawal_reason: None,
+    }
+}
+
+/// One that was kept before two persons were needed is read as it is.
+#[test]
+fn exceptions_of_earlier_versions_are_read() {
+    let old = r#"{"id":"x1","member":"RXA","control":"tls-versions","owner":"o","reason":"r","compensating_control":"c",
+        "approver":"a","granted_at":"2026-11-01T00:00:00Z","ends_at":"2027-01-01T00:00:00Z","withdrawn_at":null}"#;
+    let read: ExceptionRecord = serde_json::from_str(old).unwrap();
+    assert!(read.is_approved() && !read.is_request() && read.objects.is_empty());
+}
+
+fn exceptions_and_gates(store: &dyn Store) {
+    let request = ExceptionRecord {
+        objects: vec!["mabel.okoro".into()],
+        requested_by: Some("asker".into()),
+        requested_at: Some(NOW),
+        approver: String::new(),
+        ..exception("x1", NOW, NOW + Duration::from_secs(60))
     };
-    store.put_exception(&exception, &audit("exception.add")).unwrap();
-    let withdrawn = ExceptionRecord { withdrawn_at: Some(NOW), ..exception };
-    store.put_exception(&withdrawn, &audit("exception.withdraw")).unwrap();
+    store.put_exception(&request, None, &audit("exception.request")).unwrap();
+    let conflict = |before| {
+        let put = store.put_exception(&request, before, &audit("exception.approve"));
+        assert!(matches!(put, Err(StoreError::Conflict(_))), "{put:?}");
+    };
+    // the id is taken
+    conflict(None);
+    let approved = ExceptionRecord {
+        approver: "approver".into(),
+        approval_reason: Some("why".into()),
+        ..request.clone()
+    };
+    store.put_exception(&approved, Some(&request), &audit("exception.approve")).unwrap();
+    // another officer read it before
+    conflict(Some(&request));
+    assert_eq!(store.exceptions(None).unwrap(), std::slice::from_ref(&approved));
+    let withdrawn = ExceptionRecord {
+        withdrawn_at: Some(NOW),
+        withdrawn_by: Some("other".into()),
+        withdrawal_reason: Some("mended".into()),
+        ..approved.clone()
+    };
+    store.put_exception(&withdrawn, Some(&approved), &audit("exception.expire")).unwrap();
     assert_eq!(store.exceptions(None).unwrap(), [withdrawn]);
     assert_eq!(store.exceptions(Some(&ods("RXB"))).unwrap(), []);
+    let actions: Vec<_> = store.audit(0, 10).unwrap().into_iter().map(|record| record.audit.action).collect();
+    assert_eq!(
+        actions,
+        ["exception.request", "exception.approve", "exception.expire"],
+        "a conflict leaves no record"
+    );
     let gate = |grant, state: &str| GateRecord {
         member: ods("RXA"),
         grant,

@@ -20,7 +20,7 @@ pub enum Because {
     GraceEnds,
     /// The control decides from a day on; where it has a grace, that is counted in.
     Enforced,
-    /// An exception ends, and the control denies again. A grace may begin then.
+    /// An exception ends, and the control denies again, without any grace.
     ExceptionEnds,
 }
 

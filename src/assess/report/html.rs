@@ -161,7 +161,7 @@ fn section(finding: &Finding, page: &Page<'_>) -> Markup {
                 }
             }
             @if let Some(note) = &finding.exception {
-                p { "Set aside until " (moment(note.until)) " by " (printable(&note.approver)) ": " (printable(&note.reason)) }
+                p { "Set aside " (printable(&words::set_aside(note, page.assessment.assessed_at))) }
             }
             @if !finding.offenders.is_empty() {
                 p { (failing(finding)) " of " (finding.judged) " offend." }

@@ -196,8 +196,8 @@ fn body(out: &mut String, finding: &Finding, page: &Page<'_>, colour: bool) -> s
         writeln!(out, "  {}: found {found}, required {required}", reason.fact)?;
     }
     if let Some(note) = &finding.exception {
-        let (approver, reason) = (printable(&note.approver), printable(&note.reason));
-        writeln!(out, "  set aside until {} by {approver}: {reason}", moment(note.until))?;
+        let note = words::set_aside(note, page.assessment.assessed_at);
+        writeln!(out, "  set aside {}", printable(&note))?;
     }
     if !finding.offenders.is_empty() {
         writeln!(out, "  {} of {} offend:", failing(finding), finding.judged)?;

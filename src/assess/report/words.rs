@@ -7,7 +7,7 @@ use crate::assess::report::first::{Opens, Step, Todo};
 use crate::assess::report::history::moment;
 use crate::assess::report::page::{Page, Source};
 use crate::assess::report::trend::{Change, Trend};
-use crate::baseline::assessment::{Assessment, Denial, Finding, Stated};
+use crate::baseline::assessment::{Assessment, Denial, ExceptionNote, Finding, Stated};
 use crate::baseline::attestation::{SOON, last_day};
 use crate::policy::terms::Grant;
 
@@ -103,6 +103,15 @@ pub fn stated(it: &Stated, at: OffsetDateTime) -> String {
     };
     let problem = it.problem.as_ref().map(|problem| format!(" DOES NOT HOLD: {problem}")).unwrap_or_default();
     format!("until {until}{soon}, by {}, signed on {} with {key}{problem}", it.by, it.signed_at.date())
+}
+
+/// An exception in one line, as it stands at a time: until when, who approved it, why.
+pub fn set_aside(note: &ExceptionNote, at: OffsetDateTime) -> String {
+    let soon = match note.until - at {
+        left if left <= SOON => format!(", which is in {} days", left.whole_days()),
+        _ => String::new(),
+    };
+    format!("until {}{soon}, by {}: {}", moment(note.until), note.approver, note.reason)
 }
 
 /// How long a denial is borne, for the line that tells it; empty when it denies now.

@@ -2,8 +2,8 @@ use proptest::prelude::*;
 use time::macros::datetime;
 
 use super::*;
-use crate::baseline::assessment::{Denial, GrantVerdict, Verdict};
-use crate::policy::terms::Severity;
+use crate::baseline::assessment::{Denial, ExceptionNote, Finding, GrantVerdict, Verdict};
+use crate::policy::terms::{Severity, Stage};
 
 const NOW: OffsetDateTime = datetime!(2026-11-24 12:00 UTC);
 const DAY: i64 = 86_400;
@@ -138,6 +138,56 @@ fn officers_policies_and_exceptions() {
     assert_eq!(case.state(), (GateState::Closed, "broken_evidence".into()));
     case.assessments.clear();
     assert_eq!(case.state(), (GateState::Closed, "no_evidence".into()));
+}
+
+/// With a control set aside until a time.
+fn excepted(assessment: Assessment, until: OffsetDateTime) -> Assessment {
+    let finding = Finding {
+        control: "x".into(),
+        title: String::new(),
+        theme: String::new(),
+        severity: Severity::High,
+        stage: Stage::Enforce,
+        enforce_from: None,
+        verdict: Verdict::Excepted,
+        explanation: Vec::new(),
+        offenders: Vec::new(),
+        failing: 0,
+        excepted: 0,
+        judged: 1,
+        exception: Some(ExceptionNote {
+            owner: String::new(),
+            reason: String::new(),
+            compensating_control: String::new(),
+            approver: String::new(),
+            until,
+        }),
+        stated: Vec::new(),
+        why: String::new(),
+        fix: String::new(),
+        references: BTreeMap::new(),
+    };
+    Assessment { findings: vec![finding], ..assessment }
+}
+
+#[test]
+fn an_exception_that_ended_closes_and_leaves_no_grace() {
+    let until = NOW + Duration::HOUR;
+    let clean = excepted(assessment(0, "2", &[]), until);
+    let mut case = Case::of(vec![clean], GateState::Open);
+    let open = case.decide();
+    assert_eq!(open.grants[&Grant::Sync].state, GateState::Open);
+    assert_eq!(open.grants[&Grant::Sync].valid_until, Some(until));
+    // nobody judged again yet
+    case.now = until;
+    assert_eq!(case.state(), (GateState::Closed, EXCEPTION_ENDED.into()));
+    // somebody did: what it covered had its time
+    case.assessments = vec![(assessment(-3_600, "2", &[("x", 14 * DAY)]), true)];
+    case.denied_since = open.denied_since;
+    assert_eq!(case.state(), (GateState::Closed, "control".into()));
+    // mended and failing anew, it has a grace again
+    case.denied_since.clear();
+    assert!(matches!(case.state().0, GateState::Held { .. }));
 }
 
 fn any_assessment() -> impl Strategy<Value = (Assessment, bool)> {

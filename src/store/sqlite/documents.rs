@@ -175,8 +175,20 @@ pub fn recent_assessments(
     rows.map(|row| row.map_err(fault)).collect()
 }
 
-/// Keeps an exception, new or changed.
-pub fn put_exception(transaction: &Transaction<'_>, exception: &ExceptionRecord) -> Result<(), StoreError> {
+/// Keeps an exception in place of the one that was read before; of two officers who change it at once, one is told.
+pub fn put_exception(
+    transaction: &Transaction<'_>,
+    exception: &ExceptionRecord,
+    before: Option<&ExceptionRecord>,
+) -> Result<(), StoreError> {
+    let kept: Option<String> = transaction
+        .query_row("SELECT document FROM exceptions WHERE id = ?1", [&exception.id], |row| row.get(0))
+        .optional()
+        .map_err(fault)?;
+    let kept: Option<ExceptionRecord> = kept.map(|kept| from_json(&kept)).transpose()?;
+    if kept.as_ref() != before {
+        return Err(StoreError::Conflict(format!("exception {}", exception.id)));
+    }
     transaction
         .execute(
             "INSERT OR REPLACE INTO exceptions VALUES (?1, ?2, ?3)",

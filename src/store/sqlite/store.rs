@@ -210,8 +210,13 @@ impl Store for SqliteStore {
         rows.into_iter().map(AssessmentRow::open).collect()
     }
 
-    fn put_exception(&self, exception: &ExceptionRecord, audit: &NewAudit) -> Result<(), StoreError> {
-        self.decide(audit, |transaction| documents::put_exception(transaction, exception))
+    fn put_exception(
+        &self,
+        exception: &ExceptionRecord,
+        before: Option<&ExceptionRecord>,
+        audit: &NewAudit,
+    ) -> Result<(), StoreError> {
+        self.decide(audit, |transaction| documents::put_exception(transaction, exception, before))
     }
 
     fn exceptions(&self, ods: Option<&OdsCode>) -> Result<Vec<ExceptionRecord>, StoreError> {
