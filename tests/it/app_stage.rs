@@ -54,6 +54,7 @@ impl Stage {
         stage.write("policies/controls.yaml", CONTROLS);
         secret(&stage.path("national.password"), "not a secret\n");
         stage.certificates();
+        let ports = free_ports();
         let config = format!(
             "\
 version: 1
@@ -71,8 +72,7 @@ national:
 intervals: {{ assess_seconds: 3600, sync_seconds: 3600, drain_seconds: 1 }}
 log: {{ format: human, filter: info }}
 {extra}",
-            free_port(),
-            free_port()
+            ports[0], ports[1]
         );
         stage.write("portcullis.yaml", &config);
         stage
@@ -121,9 +121,10 @@ pub fn secret(path: &Path, text: &str) {
     std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }
 
-/// A port that was free a moment ago.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Two ports that were free a moment ago, both at once: asked for one after the other they may be the same.
+fn free_ports() -> [u16; 2] {
+    let held = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
 }
 
 /// The status line and body of a GET.
