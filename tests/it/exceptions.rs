@@ -241,7 +241,7 @@ fn policies_are_asked_when_it_is_requested_and_when_it_is_approved() {
     stage.write("policies/controls.yaml", &policy.replace("id: tls-versions", "id: tls-version"));
     ends(&approve(&stage, "sam", &id), 1, "there is no control `tls-versions`");
     stage.write("policies/controls.yaml", &policy.replace("severity: critical", "severity: criticle"));
-    ends(&approve(&stage, "sam", &id), 2, "run `portcullis policy check`");
+    ends(&approve(&stage, "sam", &id), 2, "run `portcullis policy active`");
     let broken = run(&stage, "jo", &["list"]);
     ends(&broken, 0, "the policies have faults");
     assert!(said(&broken).contains(&id));
