@@ -259,7 +259,7 @@ async fn with_session(
     let Ways { target, settings, clock, .. } = *ways;
     let mut gathered =
         bound.probe("canary", &["canary.readable"], canary::probe(session, target, clock)).await;
-    let mut sightings = Sightings::default();
+    let mut sightings = Sightings { who: session.account.sids.clone(), ..Sightings::default() };
     let rights = rights::probe(session, settings, clock, ways.access.then_some(&mut sightings));
     gathered.absorb(bound.probe("rights", &rights::NAMES, rights).await);
     let unseen = std::mem::take(&mut gathered.unseen);

@@ -44,6 +44,16 @@ impl Drop for Directory {
     }
 }
 
+/// Bytes of the entries that a search keeps, all pages together; what a domain has in groups and places is a tenth of it.
+const KEPT_BYTES_MAX: usize = 64 << 20;
+
+/// About what an entry takes.
+fn size(entry: &Entry) -> usize {
+    let values = |attribute: &Attribute| attribute.values.iter().map(|value| value.len() + 32).sum::<usize>();
+    let attributes = entry.attributes.iter().map(|a| a.description.len() + values(a) + 64).sum::<usize>();
+    entry.dn.len() + attributes + 64
+}
+
 impl Directory {
     /// Dials, speaks TLS as the endpoint says, and binds.
     pub async fn connect(
@@ -200,10 +210,19 @@ impl Directory {
         Ok(())
     }
 
-    /// Searches and keeps every entry; for small answers.
+    /// Searches and keeps every entry; for small answers. Beyond [`KEPT_BYTES_MAX`] nothing more is kept and the search counts as stopped:
+    /// each page has bounds of its own, and there may be any number of them.
     pub async fn read(&mut self, search: &Search) -> Result<(Vec<Entry>, SearchDone), DirectoryError> {
-        let mut entries = Vec::new();
-        let done = self.search(search, |entry| entries.push(entry)).await?;
+        let (mut entries, mut left) = (Vec::new(), Some(KEPT_BYTES_MAX));
+        let mut done = self
+            .search(search, |entry| {
+                left = left.and_then(|left| left.checked_sub(size(&entry)));
+                if left.is_some() {
+                    entries.push(entry);
+                }
+            })
+            .await?;
+        done.stopped |= left.is_none();
         Ok((entries, done))
     }
 

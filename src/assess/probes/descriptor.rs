@@ -188,6 +188,21 @@ impl Descriptor {
         self.entries.as_ref().is_some_and(|entries| entries.iter().any(hides))
     }
 
+    /// Whether `who` may read every property of the object: a list that allows some hides the others, without any denial.
+    pub fn shows_all(&self, who: &BTreeSet<String>) -> bool {
+        let Some(entries) = &self.entries else { return true };
+        let of_us =
+            |ace: &&Ace| ace.is_here() && ace.mask & mask::READ_PROPERTY != 0 && who.contains(&ace.trustee);
+        for ace in entries.iter().filter(of_us) {
+            match (ace.allows, &ace.object) {
+                (true, None) if !ace.conditional => return true,
+                (true, _) => {}
+                (false, _) => return false,
+            }
+        }
+        false
+    }
+
     /// Whether any bit of `mask` is allowed and not denied before. With `right`, entries about other objects do not count.
     fn lets(&self, who: &BTreeSet<String>, mask: u32, right: Option<&Guid>) -> bool {
         let Some(entries) = &self.entries else { return true };

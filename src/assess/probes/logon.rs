@@ -174,7 +174,21 @@ async fn account(directory: &mut Directory, target: &Target) -> Result<Account, 
         return Err("our own account's groups cannot be read".to_owned());
     }
     sids.extend(groups);
+    sids.extend(everybodys(directory, target).await?);
     Ok(Account { dn: entry.dn.clone(), name, sids })
+}
+
+/// The groups that everybody who logs on is in: `tokenGroups` has none that an account is in only as one of Everyone or Authenticated
+/// Users, such as Pre-Windows 2000 Compatible Access.
+async fn everybodys(directory: &mut Directory, target: &Target) -> Result<Vec<String>, String> {
+    let principal = |sid: &str| {
+        let dn = format!("CN={sid},CN=ForeignSecurityPrincipals,{}", target.base_dn);
+        Filter::equal("member", dn.into_bytes()).into_owned()
+    };
+    let any = Filter::Or(EVERYBODY.iter().map(|sid| principal(sid)).collect()).into_owned();
+    let search = Search::new(&target.base_dn, Scope::Subtree, any, &["objectSid"]);
+    let (entries, _) = directory.read(&search).await.map_err(|error| error.to_string())?;
+    Ok(entries.iter().flat_map(|entry| sids_of(entry, "objectSid")).collect())
 }
 
 fn sids_of(entry: &Entry, attribute: &str) -> Vec<String> {

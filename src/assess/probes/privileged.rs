@@ -149,7 +149,9 @@ async fn graph<'g>(
         if graph.contains_key(&dn) {
             continue;
         }
-        let found = members(session, &dn).await?;
+        let mut found = members(session, &dn).await?;
+        // who was deleted does not log on, and a link to one says nothing
+        found.retain(|member| !member.contains(",cn=deleted objects,"));
         next.extend(found.iter().filter(|member| groups.contains_key(*member)).cloned());
         graph.insert(dn, found);
     }

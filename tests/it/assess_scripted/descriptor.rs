@@ -81,6 +81,20 @@ pub fn owned_by(owner: &str, more: &[Allow]) -> Vec<u8> {
     descriptor(owner, &[&usual, more].concat())
 }
 
+/// What shows everybody its general information and no other property, without a denial.
+pub fn narrow() -> Vec<u8> {
+    const READ_PROPERTY: u32 = 0x10;
+    // 59ba2f42-79a2-11d0-9020-00c04fc2d3cf, General-Information ([MS-ADTS] section 3.1.1.2.3.3)
+    const GENERAL: Guid =
+        [0x42, 0x2f, 0xba, 0x59, 0xa2, 0x79, 0xd0, 0x11, 0x90, 0x20, 0, 0xc0, 0x4f, 0xc2, 0xd3, 0xcf];
+    let owner = sid(512);
+    let shown = allow(AUTHENTICATED, READ_PROPERTY).about(GENERAL);
+    descriptor(
+        &owner,
+        &[allow(&owner, mask::FULL_CONTROL), allow(AUTHENTICATED, READ & !READ_PROPERTY), shown],
+    )
+}
+
 /// What everybody sees, and nobody but Domain Admins may list: what is below it is hidden.
 pub fn dark() -> Vec<u8> {
     const LIST: u32 = 0x4;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use portcullis::baseline::assessment::Verdict;
 
 use super::cases::{AGENT, ANY, Case, fails, is_wrong, publish};
-use super::descriptor::{dark, ruled};
+use super::descriptor::{dark, narrow, ruled};
 use super::directory::{Fault, Trouble};
 use super::domain::account;
 use super::world::World;
@@ -66,6 +66,36 @@ pub const DENIED: &[Case] = &[
     // who knows how many accounts are in it
     leaves_open("evidence-accounts-visible", "may not list what is below `OU=Ward,OU=Staff", 74, |world| {
         world.directory.at("OU=Ward,OU=Staff").set("nTSecurityDescriptor", dark());
+    }),
+    // no entry denies anything: what is not allowed is not shown
+    leaves_open(
+        "evidence-accounts-visible",
+        "every property of privileged `cn=domain admins",
+        ANY,
+        |world| {
+            world.directory.join("CN=nurse-1", "CN=Domain Admins");
+            let group = world.directory.at("CN=Domain Admins");
+            group.hide(&["member"]);
+            group.set("nTSecurityDescriptor", narrow());
+        },
+    ),
+    leaves_open("evidence-accounts-visible", "every property of privileged `cn=adm-1", ANY, |world| {
+        let account = world.directory.at("CN=adm-1");
+        account.hide(&["servicePrincipalName"]);
+        account.set("nTSecurityDescriptor", narrow());
+    }),
+    leaves_open("evidence-accounts-visible", "the public key infrastructure's `cn=agent", ANY, |world| {
+        publish(world, "Agent", &[AGENT], "0");
+        let template = world.directory.at("CN=Agent");
+        template.hide(&["msPKI-Certificate-Name-Flag"]);
+        template.set("nTSecurityDescriptor", narrow());
+    }),
+    leaves_open("evidence-accounts-visible", "of the forest's `CN=Directory Service", ANY, |world| {
+        world.directory.at("CN=Directory Service").set("nTSecurityDescriptor", narrow());
+    }),
+    leaves_open("access-controller-policies", "may not read it", ANY, |world| {
+        let links = "[LDAP://CN={0},CN=Policies,CN=System,DC=scripted,DC=test;0]";
+        world.directory.at("OU=Domain Controllers").set("gPLink", links);
     }),
     leaves_open("machine-account-quota-zero", "may not read it", 0, |world| {
         world.directory.at("DC=scripted,DC=test").hide(&["ms-DS-MachineAccountQuota"]);

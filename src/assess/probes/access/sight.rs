@@ -42,6 +42,10 @@ pub struct Sightings {
     pub missing: Vec<String>,
     /// Members of groups that rule the domain whose entries our account does not see.
     pub unseen: Vec<String>,
+    /// The SIDs of our own account.
+    pub who: BTreeSet<String>,
+    /// Objects of which our account may not read every property, as DNs in lower case.
+    pub narrow: BTreeSet<String>,
     /// Sweeps that ended, so that one that was given up is known to be missing.
     pub ended: u32,
 }
@@ -49,6 +53,11 @@ pub struct Sightings {
 impl Sightings {
     /// Takes note of one entry.
     pub fn take(&mut self, entry: &Entry, area: Area, descriptor: &Result<Option<Descriptor>, String>) {
+        if let Ok(Some(descriptor)) = descriptor
+            && !descriptor.shows_all(&self.who)
+        {
+            self.narrow.insert(entry.dn.to_lowercase());
+        }
         let seen = match descriptor {
             Ok(Some(descriptor)) => match kept(descriptor, area) {
                 Some(seen) => seen,
@@ -64,6 +73,11 @@ impl Sightings {
         }
         let name = entry.text("displayName").unwrap_or_else(|| first_name(&entry.dn)).to_owned();
         self.objects.push(Sight { dn: entry.dn.clone(), name, area, group: is_a(entry, "group"), seen });
+    }
+
+    /// Takes note that what is not shown of the object may be what matters.
+    pub fn veil(&mut self, what: &str, dn: &str) {
+        self.unseen.push(format!("our account may not read every property of {what} `{dn}`"));
     }
 
     /// Takes note that an object that every domain has was not to be seen.

@@ -108,7 +108,7 @@ pub async fn pki(
     let base = format!("CN=Public Key Services,CN=Services,{}", session.contexts.configuration);
     let search = descriptors(&base, Scope::Subtree, Filter::present("objectClass"), settings);
     let mut stored = Stored::new();
-    let mut taken = Sightings::default();
+    let mut taken = Sightings { who: sightings.who.clone(), ..Sightings::default() };
     let outcome = session
         .directory
         .search(&search, |entry| {
@@ -119,6 +119,8 @@ pub async fn pki(
         .await;
     let done = outcome.map_err(|error| error.to_string())?;
     sightings.objects.append(&mut taken.objects);
+    // a template or an authority that shows a part of itself looks harmless
+    taken.narrow.iter().for_each(|dn| sightings.veil("the public key infrastructure's", dn));
     if !sightings.has(Area::Pki) {
         sightings.miss(&base, Area::Pki);
     }
@@ -165,7 +167,23 @@ pub async fn forest(
             sightings.missing.push("the search for descriptors of the forest was stopped".to_owned());
         }
     }
+    service(session, settings, sightings).await?;
     sightings.ended += 1;
+    Ok(())
+}
+
+/// The object whose `dSHeuristics` stands for what is usual where it has none.
+async fn service(
+    session: &mut Session,
+    settings: &Settings,
+    sightings: &mut Sightings,
+) -> Result<(), String> {
+    let base = format!("CN=Directory Service,CN=Windows NT,CN=Services,{}", session.contexts.configuration);
+    let found = session.directory.read(&single(&base, settings)).await.map_err(|error| error.to_string())?;
+    let seen = found.0.first().map(descriptor).transpose()?.flatten();
+    if !seen.is_some_and(|descriptor| descriptor.shows_all(&sightings.who)) {
+        sightings.veil("the forest's", &base);
+    }
     Ok(())
 }
 
@@ -203,10 +221,20 @@ pub async fn privileged(
                     name: first_name(dn).to_owned(),
                     area: Area::Protected,
                     group: false,
-                    seen: Seen::Failed(format!("its search ended with result code {}", done.code)),
+                    seen: match done.code {
+                        0 => Seen::Hidden,
+                        code => Seen::Failed(format!("its search ended with result code {code}")),
+                    },
                 });
             }
         }
     }
+    // a policy that controllers apply and that we do not see is not one that nobody may edit
+    let seen: BTreeSet<String> = sightings.objects.iter().map(|sight| sight.dn.to_lowercase()).collect();
+    let lost: Vec<String> = sightings.linked.iter().filter(|dn| !seen.contains(*dn)).cloned().collect();
+    lost.iter().for_each(|dn| sightings.miss(dn, Area::ControllerPolicy));
+    // whoever shows a part of itself may be a member of more, or log on by more, than is seen
+    let narrow: Vec<&str> = privileged.all().filter(|dn| sightings.narrow.contains(*dn)).collect();
+    narrow.into_iter().for_each(|dn| sightings.veil("privileged", dn));
     Ok(())
 }
