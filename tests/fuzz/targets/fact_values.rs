@@ -38,6 +38,7 @@ fuzz_target!(|input: (i64, Vec<Vec<u8>>)| {
         Decode::Character(7),
         Decode::FunctionalLevel,
     ];
+    let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
     for kind in kinds {
         let attribute = AttributeFact {
             at: Place::nowhere(),
