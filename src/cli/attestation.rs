@@ -11,11 +11,10 @@ use time::{Date, OffsetDateTime, Time, UtcOffset};
 
 use crate::baseline::attestation::{Attestation, DOCUMENT_BYTES_MAX, Registered, fingerprint, last_day};
 use crate::cli::context::Context;
-use crate::cli::exception::date;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::input;
 use crate::cli::member::answer::{by, refused, standing};
-use crate::cli::table::{moment, table};
+use crate::cli::table::{date, moment, table};
 use crate::enrol::attestations;
 use crate::policy::documents::Statement;
 use crate::policy::fault::{Fault, Place};

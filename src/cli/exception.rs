@@ -12,7 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::standing;
 use crate::cli::policy::control;
-use crate::cli::table::moment;
+use crate::cli::table::{date, moment};
 use crate::policy::documents::{Control, Exceptions};
 use crate::policy::set::PolicySet;
 use crate::policy::terms::OdsCode;
@@ -81,12 +81,6 @@ pub struct Said {
     /// Why, for the audit.
     #[arg(long)]
     reason: String,
-}
-
-/// A day.
-pub fn date(text: &str) -> Result<Date, String> {
-    Date::parse(text, time::macros::format_description!("[year]-[month]-[day]"))
-        .map_err(|_| format!("`{text}` is not a day: write YYYY-MM-DD"))
 }
 
 /// Runs the command.

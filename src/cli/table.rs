@@ -1,4 +1,4 @@
-//! Text tables.
+//! Text tables, and days and moments as people read and write them.
 
 use crate::ambient::text::printable;
 
@@ -37,6 +37,12 @@ pub fn moment(at: time::OffsetDateTime) -> String {
 pub fn day(at: time::OffsetDateTime) -> String {
     let format = time::macros::format_description!("[year]-[month]-[day]");
     at.to_offset(time::UtcOffset::UTC).format(format).unwrap_or_else(|_| at.to_string())
+}
+
+/// A day.
+pub fn date(text: &str) -> Result<time::Date, String> {
+    time::Date::parse(text, time::macros::format_description!("[year]-[month]-[day]"))
+        .map_err(|_| format!("`{text}` is not a day: write YYYY-MM-DD"))
 }
 
 #[cfg(test)]
