@@ -2,6 +2,7 @@
 
   domain.py SMB.CONF fill hardened|weak --people N --ip A --service-password P --user-password P --pki DIR
   domain.py SMB.CONF on|off WHAT --pki DIR          (the "directory" lines of member.sh)
+  domain.py SMB.CONF grow PEOPLE                    (a large domain: 6 computers for 10 people, 15 groups for 100)
 
 One process for everything: samba-tool would start a Python for each of some thirty settings.
 """
@@ -268,6 +269,48 @@ def staff(domain, options, hardened):
         domain.add(f"CN={name} Team,{groups}", objectClass="group", sAMAccountName=f"{name} Team", groupType="-2147483646", member=members)
 
 
+def crowd(domain, people_count):
+    """The objects of a large domain, parents first: people, computers, then groups with six memberships for each person."""
+    crowd = domain.ou("Crowd")
+    wards = [domain.ou(f"Ward {n}", crowd) for n in range(people_count // 250 + 1)]
+    machines = [domain.ou(f"Workstations {n}", crowd) for n in range(50)]
+    shares, groups = domain.ou("Shares", crowd), max(people_count * 15 // 100, 1)
+    members = [[] for _ in range(groups)]
+    for number in range(people_count):
+        who = people.person(number, domain.member)
+        dn = f"CN={who['cn']} Crowd,{wards[number % len(wards)]}"
+        for share in range(6):
+            members[(number * 7 + share * 131) % groups].append(dn)
+        yield dn, {
+            "objectClass": "user", "sAMAccountName": f"crowd{number:06d}", "userPrincipalName": f"crowd{number:06d}@{domain.dns}",
+            "userAccountControl": str(NORMAL | SMARTCARD_REQUIRED | (DISABLED if number % 40 == 0 else 0)),
+            "givenName": who["given"], "sn": who["family"], "displayName": who["display"], "mail": f"crowd.{who['mail']}",
+            "proxyAddresses": f"SMTP:crowd.{who['mail']}", "employeeNumber": f"C{number}"}
+    for number in range(people_count * 6 // 10):
+        yield f"CN=WS{number:06d},{machines[number % 50]}", {
+            "objectClass": "computer", "sAMAccountName": f"WS{number:06d}$", "userAccountControl": "4096",
+            "dNSHostName": f"ws{number:06d}.{domain.dns}", "operatingSystem": "Windows 11 Enterprise",
+            "msDS-SupportedEncryptionTypes": "24"}
+    for number in range(groups):
+        name = f"GG-Ward-Share-{number:05d}"
+        yield f"CN={name},{shares}", {
+            "objectClass": "group", "sAMAccountName": name, "groupType": "-2147483646", "member": members[number] or None}
+
+
+def grow(domain, people_count):
+    """Told as it goes; what was committed stays when it is interrupted."""
+    began, batch = time.time(), 5_000
+    domain.db.transaction_start()
+    for count, (dn, attributes) in enumerate(crowd(domain, people_count), 1):
+        domain.add(dn, **attributes)
+        if count % batch == 0:
+            domain.db.transaction_commit()
+            print(f"{count} objects, {time.time() - began:.0f} s", flush=True)
+            domain.db.transaction_start()
+    domain.db.transaction_commit()
+    print(f"{domain.base}: {count} objects more in {time.time() - began:.0f} s")
+
+
 def grant_deleted(domain, on):
     """List and Read on the Deleted Objects container: with it DirSync delivers deletions to an ordinary account."""
     ace = f"(A;CI;RPLC;;;{domain.sid('CN=svc-portcullis,OU=Service Accounts,' + domain.base)})"
@@ -336,10 +379,14 @@ def main():
         changing = verbs.add_parser(name)
         changing.add_argument("what")
         changing.add_argument("--pki", required=True)
+    growing = verbs.add_parser("grow")
+    growing.add_argument("people", type=int)
     options = arguments.parse_args()
     domain = Domain(options.conf)
     if options.verb == "fill":
         fill(domain, options)
+    elif options.verb == "grow":
+        grow(domain, options.people)
     else:
         change(domain, options.verb == "on", options.what, options.pki)
 

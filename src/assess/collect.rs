@@ -22,6 +22,7 @@ use crate::assess::probes::logon::{Session, log_on};
 use crate::assess::probes::revocation::probe as revocation;
 use crate::assess::probes::sasl::probe as sasl;
 use crate::assess::probes::smartcard::probe as smartcard;
+use crate::assess::probes::unseen::Unseen;
 use crate::assess::probes::{
     canary, derived, directory, discovery, encryption, ldap, privileged, rights, siblings, tls,
 };
@@ -274,7 +275,7 @@ async fn searched(
     bound: Bound,
     at: OffsetDateTime,
     sightings: Sightings,
-    unseen: Vec<String>,
+    unseen: Vec<Unseen>,
 ) -> Gathered {
     let Ways { settings, clock, .. } = *ways;
     let mut gathered = Gathered { unseen, ..Gathered::default() };
@@ -290,7 +291,7 @@ async fn searched(
     if let Ok(privileged) = &mut known.privileged {
         privileged.forget_groups();
     }
-    known.unseen = std::mem::take(&mut gathered.unseen);
+    known.heed(std::mem::take(&mut gathered.unseen), &session.contexts);
     match bound.of(directory::probe(session, searches, &known, settings, clock, at)).await {
         Some(found) => gathered.absorb(found),
         None => gathered.absorb(directory::without_connection(searches, &bound.reason("reading"))),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use time::OffsetDateTime;
 
 use crate::ambient::clock::Clock;
+use crate::assess::probes::unseen::Unseen;
 use crate::baseline::facts::{Fact, Facts, Provenance};
 
 /// Facts of one probe, with where they came from.
@@ -13,7 +14,7 @@ pub struct Gathered {
     pub facts: Facts,
     pub provenance: Vec<Provenance>,
     /// What our account may not look at, so that what was read of the domain is not everything.
-    pub unseen: Vec<String>,
+    pub unseen: Vec<Unseen>,
 }
 
 impl Gathered {

@@ -1,12 +1,13 @@
 //! Facts that no single attribute tells: worked out from an entry and from what else is known of the domain and its member.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assess::probes::access::report::Templates;
 use crate::assess::probes::descriptor::sid;
 use crate::assess::probes::logon::{Contexts, Session};
 use crate::assess::probes::privileged::Privileged;
 use crate::assess::probes::seen::Seen;
+use crate::assess::probes::unseen::{Unseen, missing};
 use crate::assess::settings::Settings;
 use crate::assess::target::{Target, realm_of};
 use crate::baseline::certificate::key_sha256;
@@ -37,8 +38,11 @@ pub struct Surroundings {
     pub published: Names,
     /// Who may enrol by which template.
     pub templates: Result<Templates, String>,
-    /// What of the domain our account may not look at.
-    pub unseen: Vec<String>,
+    /// What our account may not look at.
+    unseen: Vec<Unseen>,
+    /// Why values of an object may be hidden, by its DN in lower case.
+    veils: BTreeMap<String, String>,
+    configuration: String,
     /// The domain's DNS name, in lower case.
     domain: String,
     mail_domains: BTreeSet<String>,
@@ -59,12 +63,36 @@ impl Surroundings {
             published: unasked(),
             templates: Err(UNASKED.to_owned()),
             unseen: Vec::new(),
+            veils: BTreeMap::new(),
+            configuration: String::new(),
             domain: realm_of(&contexts.domain).unwrap_or_default().to_lowercase(),
             mail_domains: target.mail_domains.clone(),
             upn_suffixes: target.upn_suffixes.clone(),
             card_issuers: target.card_issuers.clone(),
             anchors: target.anchors.certificates().iter().filter_map(|der| key_sha256(der)).collect(),
         }
+    }
+
+    /// Takes note of what our account may not look at: what a hidden value could say is not known either.
+    pub fn heed(&mut self, unseen: Vec<Unseen>, contexts: &Contexts) {
+        let veils = unseen.iter().filter(|unseen| unseen.is_of_values());
+        self.veils = veils.map(|unseen| (unseen.dn.to_lowercase(), unseen.reason.clone())).collect();
+        self.unseen = unseen;
+        self.configuration.clone_from(&contexts.configuration);
+        if let Some(reason) = self.missing(&enrolment_services(contexts), Scope::One) {
+            self.published = Err(reason);
+        }
+    }
+
+    /// Why a search does not bring everything; none when nothing keeps it from that.
+    pub fn missing(&self, base: &str, scope: Scope) -> Option<String> {
+        missing(&self.unseen, &self.configuration, base, scope)
+    }
+
+    /// Why values of the object of this DN may be hidden; none when they are not.
+    pub fn veil(&self, dn: &str) -> Option<&String> {
+        // nearly every domain hides nothing
+        if self.veils.is_empty() { None } else { self.veils.get(&dn.to_lowercase()) }
     }
 
     /// The fact of this name for `entry`.
@@ -187,12 +215,13 @@ pub async fn controllers(session: &mut Session, settings: &Settings) -> Names {
     Ok(entries.iter().flat_map(of_entry).collect())
 }
 
+fn enrolment_services(contexts: &Contexts) -> String {
+    format!("CN=Enrollment Services,CN=Public Key Services,CN=Services,{}", contexts.configuration)
+}
+
 /// The templates that enterprise CAs issue by.
 pub async fn published(session: &mut Session, settings: &Settings) -> Names {
-    let base = format!(
-        "CN=Enrollment Services,CN=Public Key Services,CN=Services,{}",
-        session.contexts.configuration
-    );
+    let base = enrolment_services(&session.contexts);
     let filter = "(objectClass=pKIEnrollmentService)";
     let entries = read(session, &base, Scope::One, filter, &["certificateTemplates"], settings).await?;
     Ok(entries.iter().flat_map(|e| texts(e, "certificateTemplates")).map(|n| n.to_lowercase()).collect())

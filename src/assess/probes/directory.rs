@@ -87,12 +87,9 @@ async fn run(
         true => proven(session, &search.base, completeness(&done, overflow), settings).await,
         false => completeness(&done, overflow),
     };
-    let complete = match surroundings.unseen.first() {
-        Some(reason) if complete == Fact::boolean(true) && is_of_domain(planned) => {
-            let more = surroundings.unseen.len() - 1;
-            Fact::Failed(if more == 0 { reason.clone() } else { format!("{reason}, and {more} more") })
-        }
-        _ => complete,
+    let complete = match complete == Fact::boolean(true) {
+        true => surroundings.missing(&search.base, search.scope).map_or(complete, Fact::Failed),
+        false => complete,
     };
     for (read, mut records) in planned.reads.iter().zip(found) {
         gathered.provenance.push(Provenance {
@@ -108,18 +105,13 @@ async fn run(
                 let collection = Collection { records, complete: complete.clone() };
                 gathered.facts.collections.insert(read.name.clone(), collection);
             }
-            Shape::Record => single(read, records, &done, gathered),
+            Shape::Record => single(read, records, &done, &complete, gathered),
         }
     }
 }
 
-/// Whether a search is for objects that may be anywhere in the domain.
-fn is_of_domain(planned: &PlannedSearch) -> bool {
-    planned.base.eq_ignore_ascii_case("{domain}") && planned.scope != SearchScope::Base
-}
-
 /// A declared record: the one entry there should be.
-fn single(read: &Read, records: Records, done: &SearchDone, gathered: &mut Gathered) {
+fn single(read: &Read, records: Records, done: &SearchDone, complete: &Fact, gathered: &mut Gathered) {
     let missing = match (records.len(), done.code) {
         (1, _) => {
             if let Some(record) = records.get(0) {
@@ -128,8 +120,9 @@ fn single(read: &Read, records: Records, done: &SearchDone, gathered: &mut Gathe
             }
             return;
         }
-        // no such object, and nothing found: there is none
-        (0, 0 | 32) => Fact::Absent,
+        // no such object, and nothing found: there is none, where nothing is kept from us
+        (0, 0 | 32) if *complete == Fact::boolean(true) => Fact::Absent,
+        (0, 0 | 32) => complete.clone(),
         (0, 50) => Fact::Hidden,
         (0, code) => Fact::Failed(format!("the search ended with result code {code}")),
         (more, _) => Fact::Failed(format!("{more} entries where one was meant")),
@@ -163,10 +156,14 @@ fn facts<'a>(
     at: OffsetDateTime,
 ) -> Vec<(&'a str, Fact)> {
     let seen = Seen::of(entry);
+    // where values may be hidden, none is not "none" (nor what is usual where there is none)
+    let veil = surroundings.veil(&entry.dn);
     let declared = wanted.attributes.iter().map(|(name, canonical, attribute)| {
-        let fact = match seen.is_cut(canonical) {
-            true => too_many(&attribute.from),
-            false => decode(attribute, &seen.values(canonical).collect::<Vec<_>>(), at),
+        let values: Vec<_> = seen.values(canonical).collect();
+        let fact = match veil {
+            _ if seen.is_cut(canonical) => too_many(&attribute.from),
+            Some(veil) if values.is_empty() => Fact::Failed(veil.clone()),
+            _ => decode(attribute, &values, at),
         };
         (*name, fact)
     });
@@ -178,10 +175,14 @@ fn facts<'a>(
         facts.push(("name", Fact::text(name.unwrap_or(&entry.dn))));
     }
     for name in wanted.read.computed.iter().filter(|name| !matches!(name.as_str(), "dn" | "name")) {
-        let cut = needs(&wanted.read.name, name)
-            .iter()
-            .find(|attribute| seen.has_ranges && seen.is_cut(&canonical_name(attribute)));
-        let fact = cut.map_or_else(|| surroundings.derive(name, &seen), |attribute| too_many(attribute));
+        let needed = || needs(&wanted.read.name, name).iter();
+        let cut = needed().find(|attribute| seen.has_ranges && seen.is_cut(&canonical_name(attribute)));
+        let absent = |attribute: &&str| seen.values(&canonical_name(attribute)).next().is_none();
+        let fact = match (cut, veil) {
+            (Some(attribute), _) => too_many(attribute),
+            (None, Some(veil)) if needed().any(|attribute| absent(&attribute)) => Fact::Failed(veil.clone()),
+            (None, _) => surroundings.derive(name, &seen),
+        };
         facts.push((name, fact));
     }
     facts

@@ -24,3 +24,4 @@ pub mod siblings;
 pub mod smartcard;
 pub mod tls;
 pub mod trace;
+pub mod unseen;

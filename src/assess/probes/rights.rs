@@ -12,6 +12,7 @@ use crate::assess::probes::descriptor::{
     Descriptor, GET_CHANGES, GET_CHANGES_ALL, GET_CHANGES_FILTERED, Guid,
 };
 use crate::assess::probes::logon::Session;
+use crate::assess::probes::unseen::{Reach, Unseen};
 use crate::assess::settings::Settings;
 use crate::baseline::facts::{Fact, Provenance};
 use crate::baseline::value::Value;
@@ -38,10 +39,7 @@ struct Found {
     laps: bool,
     /// Descriptors that did not come.
     hidden: u64,
-    /// Places of which our account may not list what is below.
-    closed: Vec<String>,
-    /// Objects at which something is kept from our account.
-    veiled: Vec<String>,
+    unseen: Vec<Unseen>,
     domain: Option<Descriptor>,
 }
 
@@ -55,11 +53,8 @@ pub async fn probe(
     let mut gathered = Gathered::default();
     let watch = Stopwatch::start(clock);
     match look(session, settings, sightings).await {
-        Ok((found, entries)) => {
-            let unseen = |place: &String| format!("our account may not list what is below `{place}`");
-            gathered.unseen.extend(found.closed.iter().map(unseen));
-            let veiled = |object: &String| format!("our account is denied reading something at `{object}`");
-            gathered.unseen.extend(found.veiled.iter().map(veiled));
+        Ok((mut found, entries)) => {
+            gathered.unseen.append(&mut found.unseen);
             record(&mut gathered, found, &session.account.sids);
             gathered.provenance.push(Provenance {
                 entries,
@@ -116,10 +111,13 @@ async fn look(
                 found.writes.insert(entry.dn.clone());
             }
             if is_place(&entry) && !descriptor.lets_list(&who) {
-                found.closed.push(entry.dn.clone());
+                let reason = format!("our account may not list what is below `{}`", entry.dn);
+                found.unseen.push(Unseen::new(&entry.dn, Reach::Below, reason));
             }
             if descriptor.denies_sight(&who) {
-                found.veiled.push(entry.dn.clone());
+                let reason = format!("our account is denied reading something at `{}`", entry.dn);
+                // an entry of a list may be for what is below, too
+                found.unseen.push(Unseen::new(&entry.dn, Reach::Both, reason));
             }
             found.laps |= laps.iter().any(|attribute| descriptor.lets_control(&who, attribute));
             if entry.dn.eq_ignore_ascii_case(&contexts.domain) {

@@ -84,14 +84,39 @@ pub const DENIED: &[Case] = &[
         account.hide(&["servicePrincipalName"]);
         account.set("nTSecurityDescriptor", narrow());
     }),
-    leaves_open("evidence-accounts-visible", "the public key infrastructure's `cn=agent", ANY, |world| {
+    leaves_open("templates-no-agents", "the public key infrastructure's `cn=agent", ANY, |world| {
         publish(world, "Agent", &[AGENT], "0");
         let template = world.directory.at("CN=Agent");
         template.hide(&["msPKI-Certificate-Name-Flag"]);
         template.set("nTSecurityDescriptor", narrow());
     }),
-    leaves_open("evidence-accounts-visible", "of the forest's `CN=Directory Service", ANY, |world| {
-        world.directory.at("CN=Directory Service").set("nTSecurityDescriptor", narrow());
+    leaves_open("ldap-dsheuristics-anonymous", "of the forest's `CN=Directory Service", ANY, |world| {
+        let service = world.directory.at("CN=Directory Service");
+        service.hide(&["dSHeuristics"]);
+        service.set("nTSecurityDescriptor", narrow());
+    }),
+    // which templates it issues by
+    leaves_open("templates-no-agents", "the public key infrastructure's `cn=ca1", ANY, |world| {
+        publish(world, "Agent", &[AGENT], "0");
+        let service = world.directory.at("CN=CA1,CN=Enrollment Services");
+        service.hide(&["certificateTemplates"]);
+        service.set("nTSecurityDescriptor", narrow());
+    }),
+    leaves_open(
+        "templates-authorities-strong",
+        "the public key infrastructure's `cn=ntauthcertificates",
+        ANY,
+        |world| {
+            let store = world.directory.at("CN=NTAuthCertificates");
+            store.hide(&["cACertificate"]);
+            store.set("nTSecurityDescriptor", narrow());
+        },
+    ),
+    // no link is seen where links may be hidden
+    leaves_open("access-controller-policies", "may not read it", ANY, |world| {
+        let unit = world.directory.at("OU=Domain Controllers");
+        unit.hide(&["gPLink"]);
+        unit.set("nTSecurityDescriptor", narrow());
     }),
     leaves_open("access-controller-policies", "may not read it", ANY, |world| {
         let links = "[LDAP://CN={0},CN=Policies,CN=System,DC=scripted,DC=test;0]";

@@ -11,8 +11,10 @@ use crate::assess::probes::access::sweep;
 use crate::assess::probes::authorities;
 use crate::assess::probes::logon::Session;
 use crate::assess::probes::privileged::Privileged;
+use crate::assess::probes::unseen::missing;
 use crate::assess::settings::Settings;
 use crate::baseline::facts::{Collection, Fact, Provenance};
+use crate::directory::request::Scope;
 
 /// What access comes to: facts, and what is worked out for certificate templates or why it could not be.
 pub type Found = (Gathered, Result<Templates, String>);
@@ -28,7 +30,7 @@ pub async fn probe(
 ) -> Found {
     let watch = Stopwatch::start(clock);
     let stored = sweep::pki(session, settings, &mut sightings).await;
-    let certificates = authorities::certificates(&stored, at);
+    let mut certificates = authorities::certificates(&stored, at);
     let outcome = match (privileged, stored) {
         (Err(reason), _) => Err(reason.clone()),
         (_, Err(reason)) => Err(reason),
@@ -40,8 +42,14 @@ pub async fn probe(
         Ok((gathered, templates)) => (gathered, Ok(templates)),
         Err(reason) => (report::failed(&reason), Err(reason)),
     };
-    gathered.unseen.append(&mut sightings.unseen);
+    let configuration = &session.contexts.configuration;
+    if let Some(reason) =
+        missing(&sightings.unseen, configuration, &sweep::pki_base(&session.contexts), Scope::Subtree)
+    {
+        certificates.complete = Fact::Failed(reason);
+    }
     gathered.facts.collections.insert(authorities::COLLECTION.to_owned(), certificates);
+    gathered.unseen.append(&mut sightings.unseen);
     for name in report::COLLECTIONS.into_iter().chain([authorities::COLLECTION]) {
         let collection = gathered.facts.collections.get(name);
         let entries = collection.map_or(0, |collection| collection.records.len());

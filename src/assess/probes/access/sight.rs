@@ -6,6 +6,7 @@ use crate::assess::probes::access::area::{Area, is_a};
 use crate::assess::probes::access::principal::{is_everybody, is_master};
 use crate::assess::probes::access::right::{Holding, holdings};
 use crate::assess::probes::descriptor::Descriptor;
+use crate::assess::probes::unseen::{Reach, Unseen};
 use crate::ldap::entry::Entry;
 
 /// One object whose list of access matters.
@@ -40,8 +41,8 @@ pub struct Sightings {
     pub linked: BTreeSet<String>,
     /// Why something may be missing; empty when everything was read.
     pub missing: Vec<String>,
-    /// Members of groups that rule the domain whose entries our account does not see.
-    pub unseen: Vec<String>,
+    /// What our account is not shown of objects that matter.
+    pub unseen: Vec<Unseen>,
     /// The SIDs of our own account.
     pub who: BTreeSet<String>,
     /// Objects of which our account may not read every property, as DNs in lower case.
@@ -77,7 +78,8 @@ impl Sightings {
 
     /// Takes note that what is not shown of the object may be what matters.
     pub fn veil(&mut self, what: &str, dn: &str) {
-        self.unseen.push(format!("our account may not read every property of {what} `{dn}`"));
+        let reason = format!("our account may not read every property of {what} `{dn}`");
+        self.unseen.push(Unseen::new(dn, Reach::Itself, reason));
     }
 
     /// Takes note that an object that every domain has was not to be seen.

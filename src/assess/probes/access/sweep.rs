@@ -8,6 +8,7 @@ use crate::assess::probes::access::sight::{Seen, Sight, Sightings, first_name};
 use crate::assess::probes::descriptor::Descriptor;
 use crate::assess::probes::logon::{Contexts, Session};
 use crate::assess::probes::privileged::Privileged;
+use crate::assess::probes::unseen::{Reach, Unseen};
 use crate::assess::settings::Settings;
 use crate::directory::request::{RawControl, Scope, Search, SearchDone};
 use crate::ldap::entry::Entry;
@@ -99,13 +100,18 @@ pub fn incomplete(sightings: &Sightings) -> Option<String> {
     }
 }
 
+/// Where the forest keeps its public key infrastructure.
+pub fn pki_base(contexts: &Contexts) -> String {
+    format!("CN=Public Key Services,CN=Services,{}", contexts.configuration)
+}
+
 /// The public key infrastructure of the forest.
 pub async fn pki(
     session: &mut Session,
     settings: &Settings,
     sightings: &mut Sightings,
 ) -> Result<Stored, String> {
-    let base = format!("CN=Public Key Services,CN=Services,{}", session.contexts.configuration);
+    let base = pki_base(&session.contexts);
     let search = descriptors(&base, Scope::Subtree, Filter::present("objectClass"), settings);
     let mut stored = Stored::new();
     let mut taken = Sightings { who: sightings.who.clone(), ..Sightings::default() };
@@ -213,9 +219,8 @@ pub async fn privileged(
         match entries.first() {
             Some(entry) => sightings.take(entry, Area::Protected, &descriptor(entry)),
             None => {
-                sightings
-                    .unseen
-                    .push("our account does not see a member of a group that rules the domain".to_owned());
+                let reason = "our account does not see a member of a group that rules the domain";
+                sightings.unseen.push(Unseen::new(dn, Reach::Itself, reason.to_owned()));
                 sightings.objects.push(Sight {
                     dn: dn.to_owned(),
                     name: first_name(dn).to_owned(),
@@ -233,6 +238,15 @@ pub async fn privileged(
     let seen: BTreeSet<String> = sightings.objects.iter().map(|sight| sight.dn.to_lowercase()).collect();
     let lost: Vec<String> = sightings.linked.iter().filter(|dn| !seen.contains(*dn)).cloned().collect();
     lost.iter().for_each(|dn| sightings.miss(dn, Area::ControllerPolicy));
+    // and where `gPLink` may be hidden, none is no proof that nothing is linked
+    let linking = |sight: &&Sight| matches!(sight.area, Area::Domain | Area::ControllersUnit | Area::Sites);
+    let dark = |sight: &&Sight| sightings.narrow.contains(&sight.dn.to_lowercase());
+    let dark: Vec<String> =
+        sightings.objects.iter().filter(linking).filter(dark).map(|sight| sight.dn.clone()).collect();
+    for dn in &dark {
+        sightings.veil("the place of policies", dn);
+        sightings.miss(dn, Area::ControllerPolicy);
+    }
     // whoever shows a part of itself may be a member of more, or log on by more, than is seen
     let narrow: Vec<&str> = privileged.all().filter(|dn| sightings.narrow.contains(*dn)).collect();
     narrow.into_iter().for_each(|dn| sightings.veil("privileged", dn));
