@@ -34,6 +34,7 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::input;
 use crate::cli::lists::ListOptions;
 use crate::cli::progress::told;
+use crate::cli::registered::RegisteredOptions;
 use crate::directory::endpoint::Endpoint;
 use crate::enrol::run::{self, By};
 use crate::policy::set::PolicySet;
@@ -121,6 +122,8 @@ pub struct Check {
     #[arg(long = "attestation", value_name = "FILE", requires = "member")]
     attestations: Vec<PathBuf>,
     #[command(flatten)]
+    registered: RegisteredOptions,
+    #[command(flatten)]
     lists: ListOptions,
     /// Keep the evidence document in this file.
     #[arg(long, value_name = "FILE")]
@@ -169,6 +172,8 @@ struct Judged {
     rules: Rules,
     /// None where no store says where the gates stand.
     gates: Option<Gates>,
+    /// Options of `check` that were not given.
+    unregistered: Vec<&'static str>,
 }
 
 /// `portcullis member check`: the same as `portcullis assess MEMBER`.
@@ -218,6 +223,7 @@ fn judged(
         before: before.into_iter().collect(),
         rules: Rules::of(&compiled),
         gates: None,
+        unregistered: Vec::new(),
     })
 }
 
@@ -268,6 +274,7 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
         Target::new(command.member.clone(), vec![endpoint], &base, &command.bind_dn, password, &anchors)
             .map_err(failure)?;
     target.card = card(&command);
+    command.registered.apply(&mut target)?;
     target.stated = stated(&command, &set)?;
     let profile = command.profile.as_deref();
     let compiled = compile(&set, profile, &command.member).map_err(failure)?;
@@ -284,7 +291,8 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
     let reading = Reading::default();
     let before = command.before.as_deref().map(|path| older(&evidence, path, &reading, context));
     let (now, evidence) = (context.clock.now(), (evidence, Source::Measured));
-    let judged = judged(set, profile, evidence, before.transpose()?, now)?;
+    let mut judged = judged(set, profile, evidence, before.transpose()?, now)?;
+    judged.unregistered = command.registered.not_given();
     show(&judged, &command.output, context)
 }
 
@@ -366,7 +374,8 @@ fn measure(member: &OdsCode, context: &Context) -> Result<Judged, Failure> {
     let granted = store.exceptions(Some(member)).map_err(Failure::could_not)?;
     let rules = Rules::of(&compiled);
     let source = Source::Measured;
-    Ok(Judged { set, evidence, source, granted, assessment, before, rules, gates: Some(gates) })
+    let (gates, unregistered) = (Some(gates), Vec::new());
+    Ok(Judged { set, evidence, source, granted, assessment, before, rules, gates, unregistered })
 }
 
 /// Where the member's gates stand, and since when what denies them does.
@@ -385,7 +394,9 @@ fn show(judged: &Judged, output: &Output, context: &Context) -> Result<Answer, F
     if let Some(obstacle) = obstacle.as_ref().filter(|_| output.csv || context.json) {
         context.note(format!("{}: {}", words::OBSTACLE, printable(obstacle)));
     }
-    let page = Page::new(assessment, source, obstacle, &judged.before, &judged.rules, judged.gates.as_ref());
+    let mut page =
+        Page::new(assessment, source, obstacle, &judged.before, &judged.rules, judged.gates.as_ref());
+    page.unregistered.clone_from(&judged.unregistered);
     if let Some(path) = &output.html {
         write(path, html::render(&page).as_bytes())?;
     }

@@ -21,6 +21,7 @@ pub mod live;
 pub mod member;
 pub mod policy;
 pub mod progress;
+pub mod registered;
 pub mod release;
 pub mod report;
 pub mod serve;

@@ -75,5 +75,10 @@ fn a_program_hears_nothing_but_the_answer() {
     let done = Command::new(&words[0]).args(&words[1..]).output().unwrap();
     assert_eq!(done.status.code(), Some(2), "nothing could be told");
     assert_eq!(String::from_utf8_lossy(&done.stderr), "");
-    assert!(String::from_utf8_lossy(&done.stdout).contains("tls-versions"));
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(said.contains("tls-versions"));
+    assert!(
+        said.contains("--mail-domain"),
+        "a report says what it could not judge without a registration: {said}"
+    );
 }

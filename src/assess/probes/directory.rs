@@ -180,7 +180,7 @@ fn facts<'a>(
         let absent = |attribute: &&str| seen.values(&canonical_name(attribute)).next().is_none();
         let fact = match (cut, veil) {
             (Some(attribute), _) => too_many(attribute),
-            (None, Some(veil)) if needed().any(|attribute| absent(&attribute)) => Fact::Failed(veil.clone()),
+            (None, Some(veil)) if needed().any(absent) => Fact::Failed(veil.clone()),
             (None, _) => surroundings.derive(name, &seen),
         };
         facts.push((name, fact));

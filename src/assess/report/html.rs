@@ -64,6 +64,7 @@ fn summary(page: &Page<'_>) -> Markup {
             (assessment.score) " of 1000."
         }
         p { "Evidence: " (words::source(&page.source)) "." }
+        @if !page.unregistered.is_empty() { p { "Measured " (words::unregistered(&page.unregistered)) "." } }
         table {
             tr { th { "Grant" } th { "Would open" } th { "What denies it" } }
             @for (grant, verdict) in &assessment.grants {
@@ -185,7 +186,11 @@ fn passed(assessment: &Assessment) -> Markup {
             @for finding in assessment.findings.iter().filter(|f| matches!(f.verdict, Verdict::Pass | Verdict::NotApplicable)) {
                 tr {
                     td { (printable(&finding.title)) }
-                    td { (finding.verdict) @if !finding.stated.is_empty() { ", " (words::STATED) } }
+                    td {
+                        (finding.verdict)
+                        @if finding.verdict == Verdict::Pass { @if let Some(judged) = words::judged(finding) { ", " (judged) } }
+                        @if !finding.stated.is_empty() { ", " (words::STATED) }
+                    }
                 }
             }
         }

@@ -23,7 +23,7 @@ pub enum Source {
     Unchecked,
 }
 
-/// One assessment with what follows from it. As JSON it is the assessment with six more fields.
+/// One assessment with what follows from it. As JSON it is the assessment with seven more fields.
 #[derive(Debug, Clone, Serialize)]
 pub struct Page<'a> {
     #[serde(flatten)]
@@ -31,6 +31,8 @@ pub struct Page<'a> {
     pub source: Source,
     /// Why the directory could not be read at all, and what to do; none when it could.
     pub obstacle: Option<String>,
+    /// What a registration would tell and nobody told, as options of `check`.
+    pub unregistered: Vec<&'static str>,
     /// What to do first, so that the gates open.
     pub first: Vec<Step>,
     /// When a finding closes a gate.
@@ -56,6 +58,7 @@ impl<'a> Page<'a> {
             assessment,
             source,
             obstacle,
+            unregistered: Vec::new(),
             first: first(assessment),
             closings: closings(assessment, rules, gates),
             trend: before.first().map(|before| trend(before, assessment)),

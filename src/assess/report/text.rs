@@ -70,6 +70,9 @@ fn head(out: &mut String, page: &Page<'_>, colour: bool) -> std::fmt::Result {
         moment(assessment.collected_at)
     )?;
     writeln!(out, "{}", words::source(&page.source))?;
+    if !page.unregistered.is_empty() {
+        writeln!(out, "{}", words::unregistered(&page.unregistered))?;
+    }
     for (grant, verdict) in &assessment.grants {
         let (word, code) = if verdict.would_open { ("would open", GREEN) } else { ("would not open", RED) };
         writeln!(out, "  {:<7} {}", grant.as_str(), paint(word, code, colour))?;
@@ -91,7 +94,14 @@ fn head(out: &mut String, page: &Page<'_>, colour: bool) -> std::fmt::Result {
         assessment.count(Verdict::Unknown),
         assessment.count(Verdict::Excepted),
         assessment.count(Verdict::NotApplicable)
-    )
+    )?;
+    let idle = assessment.findings.iter().filter(|f| f.verdict == Verdict::Pass && f.judged == 0).count();
+    match idle {
+        0 => Ok(()),
+        _ => {
+            writeln!(out, "{idle} of the passes found nothing to judge; the HTML report and --json say which")
+        }
+    }
 }
 
 /// What to do first, so that the gates open.

@@ -9,6 +9,9 @@ use crate::assess::report::count::open;
 use crate::baseline::assessment::{Assessment, Finding, Verdict};
 use crate::policy::terms::{Grant, Severity, Stage};
 
+/// Objects of which half may go without a word.
+const SEVERAL: u64 = 10;
+
 /// What became different.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Trend {
@@ -28,8 +31,17 @@ pub struct Trend {
     pub no_longer_denied: Vec<Grant>,
     /// Controls that decide now and did not before: their day came, or the policies changed.
     pub newly_enforced: Vec<String>,
+    /// Controls that are over far fewer objects than before: what became fewer may have been hidden, and then a pass says less.
+    pub shrunk: Vec<Shrunk>,
     /// Every control that fails or is unknown now, or did before: by movement, heaviest first.
     pub changes: Vec<Change>,
+}
+
+/// Controls that were over so many objects and are over so many now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shrunk {
+    pub judged: Pair<u64>,
+    pub controls: Vec<String>,
 }
 
 /// The assessment before.
@@ -167,6 +179,7 @@ pub fn trend(before: &Assessment, now: &Assessment) -> Trend {
         newly_denied: denied_only(now, before),
         no_longer_denied: denied_only(before, now),
         newly_enforced: enforced(&was, now),
+        shrunk: shrunk(&was, now),
         changes,
     }
 }
@@ -182,6 +195,19 @@ fn enforced(was: &BTreeMap<&str, &Finding>, now: &Assessment) -> Vec<String> {
     let before = |control: &str| was.get(control).is_some_and(decides);
     let new = now.findings.iter().filter(|f| decides(f) && !before(&f.control));
     new.map(|f| f.control.clone()).collect()
+}
+
+/// Less than half of what were several.
+fn shrunk(was: &BTreeMap<&str, &Finding>, now: &Assessment) -> Vec<Shrunk> {
+    let mut found: BTreeMap<(u64, u64), Vec<String>> = BTreeMap::new();
+    for finding in now.findings.iter().filter(|f| f.verdict != Verdict::NotApplicable) {
+        let before = was.get(finding.control.as_str()).map_or(0, |was| was.judged);
+        if before >= SEVERAL && finding.judged < before / 2 {
+            found.entry((before, finding.judged)).or_default().push(finding.control.clone());
+        }
+    }
+    let shrunk = |((before, now), controls)| Shrunk { judged: Pair { before, now }, controls };
+    found.into_iter().rev().map(shrunk).collect()
 }
 
 fn change(was: Option<&Finding>, is: Option<&Finding>) -> Option<Change> {

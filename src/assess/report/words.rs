@@ -6,7 +6,7 @@ use crate::assess::report::closings::{Because, Closing};
 use crate::assess::report::first::{Opens, Step, Todo};
 use crate::assess::report::history::moment;
 use crate::assess::report::page::{Page, Source};
-use crate::assess::report::trend::{Change, Trend};
+use crate::assess::report::trend::{Change, Pair, Trend};
 use crate::baseline::assessment::{Assessment, Denial, ExceptionNote, Finding, Stated};
 use crate::baseline::attestation::{SOON, last_day};
 use crate::policy::terms::Grant;
@@ -74,6 +74,24 @@ pub fn opens(opens: &[Opens]) -> String {
     let sure = of(true).map(|grants| format!("then nothing denies {grants}"));
     let unsure = of(false).map(|grants| format!("then nothing denies {grants}, if what is read then holds"));
     sure.into_iter().chain(unsure).collect::<Vec<_>>().join("; ")
+}
+
+/// What was not judged because nobody said what the organisation registers.
+pub fn unregistered(options: &[&str]) -> String {
+    format!(
+        "without {} controls over what an organisation registers judge nothing, and may fail once it has registered",
+        options.join(", ")
+    )
+}
+
+/// Over how many objects a control was judged; none where that says nothing.
+pub fn judged(finding: &Finding) -> Option<String> {
+    match finding.judged {
+        0 => Some("nothing to judge".to_owned()),
+        // or a control that is over no objects
+        1 => None,
+        many => Some(objects(many)),
+    }
 }
 
 /// What is said of everything that rests on an attestation.
@@ -163,6 +181,12 @@ pub fn compared(trend: &Trend, revision: &str) -> Vec<String> {
         if !mine.is_empty() {
             out.push(format!("{what}: {}", grants(mine)));
         }
+    }
+    for shrunk in &trend.shrunk {
+        let Pair { before, now } = shrunk.judged;
+        let (first, more) = (shrunk.controls.first().map_or("", String::as_str), shrunk.controls.len() - 1);
+        let others = if more == 0 { String::new() } else { format!(" and {more} more") };
+        out.push(format!("MUCH LESS WAS JUDGED: {first}{others} over {} now, {before} before", objects(now)));
     }
     if !trend.newly_enforced.is_empty() {
         out.push(format!("decides now and did not before: {}", trend.newly_enforced.join(", ")));

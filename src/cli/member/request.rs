@@ -229,7 +229,8 @@ fn people(people: PeopleArguments) -> Result<People, Failure> {
     Ok(People { card_mapping: people.card_mapping, card_issuers, passwords })
 }
 
-fn card_issuer(path: &Path) -> Result<CardIssuer, Failure> {
+/// The authority whose certificate is in a PEM file.
+pub fn card_issuer(path: &Path) -> Result<CardIssuer, Failure> {
     let certificates = certificates(path, &read(path)?)?;
     let not_read = || Failure::refused(format_args!("{} holds no readable certificate", path.display()));
     let der = certificates.first().ok_or_else(not_read)?;

@@ -21,7 +21,8 @@ use portcullis::store::port::Store;
 use portcullis::store::record::EvidenceRecord;
 use portcullis::store::sqlite::store::SqliteStore;
 
-use crate::{measure, meter, start};
+use crate::measure::{self, Place};
+use crate::{meter, start};
 
 /// Organisations and the people of each: trusts of three sizes, and practices. 6 computers for 10 people, 15 groups for 100.
 const MEMBERS: [(usize, usize); 4] = [(200, 1_600), (265, 500), (100, 220), (1_000, 25)];
@@ -74,7 +75,7 @@ fn load() -> PolicySet {
 fn recorded(people: usize, folder: &Path, set: &PolicySet) -> Evidence {
     let running = start(people, folder);
     let clock = Clock::system();
-    let member = measure::member("RXA".parse().unwrap(), running.port, folder, &clock);
+    let member = measure::member("RXA".parse().unwrap(), &Place::generated(running.port), folder, &clock);
     let compiled = compile(set, None, &member.ods).unwrap();
     let settings = Settings { plain_port: 1, probe_seconds: 1, ..Settings::default() };
     let target = Target::of(&member).unwrap();
@@ -86,7 +87,7 @@ fn recorded(people: usize, folder: &Path, set: &PolicySet) -> Evidence {
 fn keep(store: &dyn Store, code: &str, evidence: Evidence, signer: &Signer, folder: &Path) {
     let clock = Clock::system();
     let by = By { actor: "bench", reason: "measured", now: clock.now() };
-    let mut member = measure::member(code.parse().unwrap(), 1, folder, &clock);
+    let mut member = measure::member(code.parse().unwrap(), &Place::generated(1), folder, &clock);
     // no two members have the same
     let domain = format!("{}.bench.test", code.to_lowercase());
     member.mail_domains = [domain.clone()].into();

@@ -13,9 +13,11 @@
 
 mod domain;
 mod impact;
+mod lab;
 mod measure;
 #[path = "../meter.rs"]
 mod meter;
+mod peer;
 mod served;
 mod server;
 
@@ -25,21 +27,25 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Arc;
-use std::time::Instant;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::domain::Domain;
-use crate::measure::Measured;
+use crate::measure::{Measured, Place};
+use crate::peer::{LARGE, asked, ldapsearch};
 
 const HELP: &str = "\
 usage: cargo bench --bench assess -- [--people N] [--rounds R]
+       cargo bench --bench assess -- --lab FILE [--rounds R]
        cargo bench --bench assess -- --impact
 
   --people N   people of the largest domain (default 100000); it has 6 computers for 10 people and 15 groups for 100
   --rounds R   how often the largest one is assessed and asked by ldapsearch (default 3); the median is shown
+
+  --lab FILE   assess RXA of a running lab instead, a real Samba, by turns with ldapsearch; FILE is what `deploy/lab/lab env` prints.
+               Make it large before with `deploy/lab/lab grow RXA 8000`
 
   --impact     record 1,565 members with half a million people, and show what `policy impact` takes over them
 
@@ -49,15 +55,18 @@ Needs ldapsearch (Debian: ldap-utils).";
 const MEBIBYTES: f64 = 60.0;
 /// Time that it may take, in times of ldapsearch.
 const TIMES: f64 = 2.0;
-/// A search that brings fewer is not asked again by ldapsearch: starting a process for it would cost more than the search.
-const LARGE: usize = 1_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["--serve", people, folder] => serve(people.parse().unwrap(), Path::new(folder)),
-        ["--measure", port, folder] => measure::run(port.parse().unwrap(), Path::new(folder)),
+        ["--measure", host, port, base, bind_dn, folder] => {
+            let (host, base, bind_dn) = ((*host).to_owned(), (*base).to_owned(), (*bind_dn).to_owned());
+            measure::run(&Place { host, port: port.parse().unwrap(), base, bind_dn }, Path::new(folder));
+        }
+        ["--lab", file] => lab::compare(Path::new(file), 3),
+        ["--lab", file, "--rounds", rounds] => lab::compare(Path::new(file), rounds.parse().unwrap()),
         ["--impact"] => {
             let folder = tempfile::tempdir().unwrap();
             certificates(folder.path());
@@ -155,7 +164,7 @@ fn compare(people: usize, rounds: usize) {
         // the directory finds out once what each search finds
         let times = if share == 1 { rounds } else { 1 };
         let found: Result<Vec<Measured>, String> =
-            (0..=times).map(|_| assess(&running, folder.path())).skip(1).collect();
+            (0..=times).map(|_| assess(&Place::generated(running.port), folder.path())).skip(1).collect();
         let found = match found {
             Ok(found) => found,
             Err(error) => return eprintln!("the assessment failed: {error}"),
@@ -178,7 +187,8 @@ fn compare(people: usize, rounds: usize) {
 
 fn against_ldapsearch(running: &Running, folder: &Path, found: &[Measured], rounds: usize) {
     let searches = asked(folder);
-    let alone: Vec<(f64, f64)> = (0..rounds).map(|_| ldapsearch(running.port, folder, &searches)).collect();
+    let place = Place::generated(running.port);
+    let alone: Vec<(f64, f64)> = (0..rounds).map(|_| ldapsearch(&place, folder, &searches)).collect();
     let entries: usize = searches.iter().map(|s| s.entries).sum();
     let (wall, cpu) = (median(&alone, |a| a.0), median(&alone, |a| a.1));
     println!(
@@ -201,61 +211,18 @@ fn median<T>(all: &[T], of: impl Fn(&T) -> f64) -> f64 {
     values[values.len() / 2]
 }
 
-fn assess(running: &Running, folder: &Path) -> Result<Measured, String> {
+/// One assessment in a process of its own.
+fn assess(place: &Place, folder: &Path) -> Result<Measured, String> {
     let _ = fs::remove_dir_all(folder.join("data"));
     // only the last assessment's searches are of interest
-    let log = File::options().write(true).open(folder.join("asked")).unwrap();
-    log.set_len(0).unwrap();
-    let port = running.port.to_string();
-    let out = itself(&["--measure", &port, &folder.display().to_string()]).output().unwrap();
+    if let Ok(log) = File::options().write(true).open(folder.join("asked")) {
+        log.set_len(0).unwrap();
+    }
+    let (port, folder) = (place.port.to_string(), folder.display().to_string());
+    let out =
+        itself(&["--measure", &place.host, &port, &place.base, &place.bind_dn, &folder]).output().unwrap();
     let text = String::from_utf8_lossy(&out.stdout);
     Measured::parse(&text).ok_or_else(|| format!("{text}{}", String::from_utf8_lossy(&out.stderr)))
-}
-
-/// A search as the directory wrote it down.
-struct Asked {
-    entries: usize,
-    base: String,
-    scope: &'static str,
-    filter: String,
-    attributes: Vec<String>,
-    descriptors: bool,
-}
-
-fn asked(folder: &Path) -> Vec<Asked> {
-    let text = fs::read_to_string(folder.join("asked")).unwrap();
-    let line = |line: &str| {
-        let fields: Vec<&str> = line.split('\t').collect();
-        Some(Asked {
-            entries: fields.first()?.parse().ok()?,
-            base: (*fields.get(1)?).to_owned(),
-            scope: ["base", "one", "sub"].get(fields.get(2)?.parse::<usize>().ok()?)?,
-            filter: (*fields.get(3)?).to_owned(),
-            attributes: fields.get(4)?.split(' ').map(str::to_owned).collect(),
-            descriptors: *fields.get(5)? == "true",
-        })
-    };
-    text.lines().filter_map(line).filter(|asked| asked.entries >= LARGE).collect()
-}
-
-/// Seconds and CPU seconds of ldapsearch asking all of them, one after the other.
-fn ldapsearch(port: u16, folder: &Path, searches: &[Asked]) -> (f64, f64) {
-    let (began, before) = (Instant::now(), meter::children_cpu_seconds());
-    for asked in searches {
-        let mut command = Command::new("ldapsearch");
-        command.env("LDAPTLS_CACERT", folder.join("ca.pem"));
-        command.args(["-x", "-LLL", "-o", "ldif-wrap=no", "-H", &format!("ldaps://127.0.0.1:{port}")]);
-        command.args(["-D", "svc-portcullis@bench.test", "-y"]).arg(folder.join("password"));
-        command.args(["-b", &asked.base, "-s", asked.scope, "-E", "pr=500/noprompt"]);
-        if asked.descriptors {
-            // owner, group and DACL
-            command.args(["-E", "!1.2.840.113556.1.4.801=::MAMCAQc="]);
-        }
-        command.arg(&asked.filter).args(&asked.attributes).stdout(Stdio::null());
-        let status = command.status().expect("ldapsearch: is the package ldap-utils installed?");
-        assert!(status.success(), "ldapsearch: {status}");
-    }
-    (began.elapsed().as_secs_f64(), meter::children_cpu_seconds() - before)
 }
 
 fn certificates(folder: &Path) {

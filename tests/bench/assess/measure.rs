@@ -44,8 +44,29 @@ impl Measured {
     }
 }
 
-/// Assesses the directory at `port` and prints what it came to.
-pub fn run(port: u16, folder: &Path) {
+/// A directory under measurement; its password and anchors are in the folder.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub host: String,
+    pub port: u16,
+    pub base: String,
+    pub bind_dn: String,
+}
+
+impl Place {
+    /// The generated domain.
+    pub fn generated(port: u16) -> Place {
+        Place {
+            host: "127.0.0.1".to_owned(),
+            port,
+            base: BASE.to_owned(),
+            bind_dn: "svc-portcullis@bench.test".to_owned(),
+        }
+    }
+}
+
+/// Assesses a directory and prints what it came to.
+pub fn run(place: &Place, folder: &Path) {
     let policies = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/policies/national"));
     let set = Arc::new(PolicySet::load(&policies).expect("the national baseline loads"));
     let ods: OdsCode = "RXA".parse().unwrap();
@@ -54,7 +75,7 @@ pub fn run(port: u16, folder: &Path) {
         Arc::new(SqliteStore::open(&folder.join("data"), &Default::default()).unwrap());
     let clock = Clock::system();
     let by = By { actor: "bench", reason: "measured", now: clock.now() };
-    run::request(store.as_ref(), member(ods.clone(), port, folder, &clock), &by).unwrap();
+    run::request(store.as_ref(), member(ods.clone(), place, folder, &clock), &by).unwrap();
     let assessor = Assessor {
         store: Arc::clone(&store),
         policies: Arc::new(move || Some(Arc::clone(&set))),
@@ -93,17 +114,17 @@ pub fn run(port: u16, folder: &Path) {
     );
 }
 
-/// A member whose directory is at `port`.
-pub fn member(ods: OdsCode, port: u16, folder: &Path, clock: &Clock) -> Member {
+/// The member whose directory is there.
+pub fn member(ods: OdsCode, place: &Place, folder: &Path, clock: &Clock) -> Member {
     Member {
         ods,
         name: "Bench".to_owned(),
         state: Membership::Requested,
         profile: None,
         connection: Connection {
-            controllers: vec![Controller { host: "127.0.0.1".into(), port, tls_name: None }],
-            base_dn: BASE.to_owned(),
-            bind_dn: "svc-portcullis@bench.test".to_owned(),
+            controllers: vec![Controller { host: place.host.clone(), port: place.port, tls_name: None }],
+            base_dn: place.base.clone(),
+            bind_dn: place.bind_dn.clone(),
             password: SecretReference::File(folder.join("password")),
             anchors: std::fs::read_to_string(folder.join("ca.pem")).unwrap(),
             kdcs: vec!["127.0.0.1:1".to_owned()],

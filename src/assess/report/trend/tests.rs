@@ -29,6 +29,22 @@ fn what_moved_is_told_by_where_it_went() {
 }
 
 #[test]
+fn far_fewer_objects_are_told() {
+    let many: Vec<String> = (0..20).map(|n| format!("p{n}")).collect();
+    let of = |count: usize| {
+        let some: Vec<(&str, bool)> = many.iter().take(count).map(|name| (name.as_str(), true)).collect();
+        assess(&people(&some), &[])
+    };
+    let found = trend(&of(20), &of(9)).shrunk;
+    let judged = Pair { before: 20, now: 9 };
+    let controls = vec!["cards".to_owned(), "young".to_owned()];
+    assert_eq!(found, [Shrunk { judged, controls }]);
+    assert_eq!(trend(&of(20), &of(10)).shrunk, []);
+    assert_eq!(trend(&of(9), &of(0)).shrunk, [], "few may go");
+    assert_eq!(trend(&of(9), &of(20)).shrunk, []);
+}
+
+#[test]
 fn as_many_others_are_not_the_same() {
     let before = assess(&people(&[("a", false), ("b", true)]), &[]);
     let now = assess(&people(&[("a", true), ("b", false)]), &[]);
