@@ -28,7 +28,7 @@ fn the_national_baseline_has_no_fault() {
 }
 
 #[test]
-fn every_control_has_a_passing_and_a_failing_case_and_all_hold() {
+fn every_control_has_a_passing_a_failing_and_an_unknown_case_and_all_hold() {
     let trial = trial::run(&national()).unwrap();
     let failures: Vec<String> = trial
         .outcomes
@@ -37,6 +37,8 @@ fn every_control_has_a_passing_and_a_failing_case_and_all_hold() {
         .collect();
     assert_eq!(failures, Vec::<String>::new());
     assert_eq!((trial.without_pass, trial.without_fail), (Vec::new(), Vec::new()));
+    let blind = trial.coverage.iter().filter(|cases| cases.unknown == 0);
+    assert_eq!(blind.map(|cases| cases.control.as_str()).collect::<Vec<_>>(), Vec::<&str>::new());
 }
 
 #[test]
