@@ -7,6 +7,7 @@ use time::{Date, OffsetDateTime};
 
 use crate::app::metrics::OfExceptions;
 use crate::assess::exceptions::{self, Listed, Standing};
+use crate::baseline::attestation::SOON;
 use crate::policy::set::PolicySet;
 use crate::store::error::StoreError;
 use crate::store::port::Store;
@@ -43,14 +44,15 @@ impl Exceptions {
     pub fn show(&self, metrics: &OfExceptions, set: Option<&PolicySet>, now: OffsetDateTime) {
         let mut counts: BTreeMap<String, [i64; 3]> = BTreeMap::new();
         let mut ends: BTreeMap<(String, String), f64> = BTreeMap::new();
-        for one in self.all(set, now) {
+        let all = self.all(set, now);
+        for one in &all {
             let [in_force, ending, requested] = counts.entry(one.member.to_string()).or_default();
             *in_force += i64::from(one.standing.holds());
-            *ending += i64::from(one.standing == Standing::EndsSoon);
+            *ending += i64::from(ends_soon(one, &all, now));
             *requested += i64::from(one.standing == Standing::Requested);
             if one.standing.holds() {
-                let left = (one.until - now).as_seconds_f64();
-                let next = ends.entry((one.member.to_string(), one.control)).or_insert(left);
+                let left = (exceptions::lasts(one, &all) - now).as_seconds_f64();
+                let next = ends.entry((one.member.to_string(), one.control.clone())).or_insert(left);
                 *next = next.min(left);
             }
         }
@@ -75,6 +77,11 @@ impl Exceptions {
     }
 }
 
+/// Whether what it sets aside decides again within 30 days: nothing that was approved follows it.
+fn ends_soon(one: &Listed, all: &[Listed], now: OffsetDateTime) -> bool {
+    one.standing == Standing::EndsSoon && exceptions::lasts(one, all) - now <= SOON
+}
+
 /// What was told in the log.
 #[derive(Debug, Default)]
 pub struct Reminders {
@@ -88,7 +95,7 @@ impl Reminders {
     /// Warns once a day of each that ends within 30 days, and when one ended.
     pub fn look(&mut self, all: &[Listed], now: OffsetDateTime) {
         for one in all {
-            if one.standing == Standing::EndsSoon && self.warned.get(&one.id) != Some(&now.date()) {
+            if ends_soon(one, all, now) && self.warned.get(&one.id) != Some(&now.date()) {
                 self.warned.insert(one.id.clone(), now.date());
                 tracing::warn!(
                     member = %one.member, control = one.control, exception = one.id, last_day = one.last_day,

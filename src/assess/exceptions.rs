@@ -127,6 +127,28 @@ pub struct Wanted<'a> {
     pub until: OffsetDateTime,
 }
 
+/// When what an exception sets aside decides again: its end, or that of what was approved to follow it without a gap.
+pub fn lasts(one: &Listed, all: &[Listed]) -> OffsetDateTime {
+    let covers = |other: &Listed| {
+        let whole = other.objects.is_empty();
+        let has = |object: &String| other.objects.iter().any(|o| o.to_lowercase() == object.to_lowercase());
+        whole || (!one.objects.is_empty() && one.objects.iter().all(has))
+    };
+    let mut until = one.until;
+    // each adds a time that is later, so that this ends
+    while let Some(next) = all.iter().find(|other| {
+        (other.standing.holds() || other.standing == Standing::Later)
+            && other.member == one.member
+            && other.control == one.control
+            && other.from <= until
+            && until < other.until
+            && covers(other)
+    }) {
+        until = next.until;
+    }
+    until
+}
+
 /// `ends in 12 days`; `ends within a day` on the last.
 pub fn ends_in(left: Duration) -> String {
     match left.whole_days() {

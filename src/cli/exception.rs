@@ -64,7 +64,11 @@ pub struct Request {
     /// What is done instead.
     #[arg(long)]
     pub compensating_control: String,
-    /// The last day that it holds, as YYYY-MM-DD: from tomorrow on, and at most a year away.
+    /// The first day that it holds, as YYYY-MM-DD, at most 90 days away: so that it follows one that ends. Without it, it holds from its
+    /// approval on.
+    #[arg(long, value_parser = date, value_name = "DAY")]
+    pub from: Option<Date>,
+    /// The last day that it holds, as YYYY-MM-DD: from tomorrow on, and at most a year from its first.
     #[arg(long, value_parser = date)]
     pub until: Date,
     /// The name or DN of a record that is set aside, as the report names it; may be given several times. Without it the whole
@@ -129,18 +133,17 @@ fn approve(said: &Said, context: &Context) -> Result<Answer, Failure> {
     // the policies may have changed since it was asked for
     let set = context.policies()?;
     allowed(&set, &record.control, &record.objects)?;
-    let until = record.ends_at;
-    if until > now + EXCEPTION_LONGEST {
+    let begins = record.granted_at.max(now);
+    if record.ends_at > begins + EXCEPTION_LONGEST {
         return Err(Failure::refused(
-            "an exception ends within a year of its approval: ask anew, with an earlier day",
+            "an exception ends within a year of its first day: ask anew, with an earlier last day",
         ));
     }
-    let wanted = Wanted { until, ..wanted(&record, now) };
-    in_the_way(&set, &wanted, Some(id), context)?;
+    in_the_way(&set, &wanted(&record, begins), Some(id), context)?;
     let approved = ExceptionRecord {
         approver: approver.to_owned(),
         approval_reason: Some(said.reason.clone()),
-        granted_at: now,
+        granted_at: begins,
         ..record.clone()
     };
     keep(context, &approved, Some(&record), "exception.approve", &said.reason)
@@ -274,8 +277,9 @@ fn in_the_way(
              {id} --reason ...)"
         ),
         (false, _) => format!(
-            "exception {id} for {member} and `{control}` is in force until {last_day}: end it first (portcullis exception expire {id} \
-             --reason ...)"
+            "exception {id} for {member} and `{control}` holds from {} until {last_day}: ask for one that follows it with --from, or end it \
+             first (portcullis exception expire {id} --reason ...)",
+            other.from.date()
         ),
     }))
 }
@@ -307,6 +311,7 @@ fn keep(
         "objects": exception.objects,
         "requested_by": exception.requested_by,
         "approver": exception.approver,
+        "from": moment(listed.from),
         "last_day": listed.last_day,
         "reason": reason,
     });
@@ -333,6 +338,12 @@ fn done(one: &Listed) -> String {
             "exception {id} for {what} until {last_day} is requested and sets nothing aside yet\nanother officer approves it: portcullis \
              exception approve {id} --reason ..."
         ),
+        Standing::Later => {
+            format!(
+                "exception {id} for {what} is approved: it holds from {} until {last_day}",
+                one.from.date()
+            )
+        }
         Standing::Refused => format!("the request {id} for {what} is refused"),
         Standing::Withdrawn => format!("exception {id} for {what} is ended"),
         _ => format!("exception {id} for {what} is in force until {last_day}"),

@@ -61,7 +61,7 @@ pub struct ExceptionRecord {
     pub approver: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approval_reason: Option<String>,
-    /// From when on it holds, in UTC: its approval. Of a request, when it was made.
+    /// From when on it holds, in UTC: its approval, or a day after it. Of a request, when it was made, or the day that it asks for.
     #[serde(with = "time::serde::rfc3339")]
     pub granted_at: OffsetDateTime,
     /// When it ends by itself, in UTC; mandatory.

@@ -190,12 +190,49 @@ fn a_second_exception_for_the_same_is_refused() {
     assert_eq!(verdict(&stage, "cards"), "fail");
     ends(&approve(&stage, "sam", &other), 0, "is in force");
     assert_eq!(verdict(&stage, "cards"), "excepted");
-    ends(&request(&stage, "cards", &day(3), &[]), 1, "end it first (portcullis exception expire");
+    ends(&request(&stage, "cards", &day(3), &[]), 1, "first (portcullis exception expire");
     let done = request(&stage, "cards", &day(3), &["--object", "mabel.okoko"]);
     ends(&done, 3, "no record of the latest evidence has the name or DN `mabel.okoko`");
     let all = listed(&stage, &["RXA"]);
     assert_eq!(all.iter().filter(|one| one["objects"][0] == "mabel.okoro").count(), 1);
     assert_eq!(all[0]["objects"].as_array().unwrap().len(), 1, "each once");
+}
+
+#[test]
+fn one_may_follow_another() {
+    let stage = weak("");
+    ends(&request(&stage, "cards", &day(30), &[]), 0, "sets nothing aside yet");
+    let first = listed(&stage, &["RXA"])[0]["id"].as_str().unwrap().to_owned();
+    ends(&approve(&stage, "sam", &first), 0, "is in force");
+    let ends_on = listed(&stage, &["RXA"])[0]["last_day"].as_str().unwrap().to_owned();
+    ends(
+        &request(&stage, "cards", &day(60), &["--from", &ends_on]),
+        1,
+        "ask for one that follows it with --from",
+    );
+    ends(&request(&stage, "cards", &day(60), &["--from", &day(91)]), 1, "--from is a day from");
+    ends(&request(&stage, "cards", &day(60), &["--from", &day(-1)]), 1, "--from is a day from");
+    ends(
+        &request(&stage, "cards", &day(30), &["--from", &day(31)]),
+        1,
+        &format!("--until is a day from {}", day(31)),
+    );
+    ends(&request(&stage, "cards", &day(400), &["--from", &day(31)]), 1, &format!(" to {}", day(31 + 365)));
+    ends(&request(&stage, "cards", &day(60), &["--from", &day(31)]), 0, "sets nothing aside yet");
+    let of = |standing: &str| {
+        let all = listed(&stage, &["RXA"]);
+        let mine: Vec<&Value> = all.iter().filter(|one| one["standing"] == standing).collect();
+        assert_eq!(mine.len(), 1, "{all:?}");
+        mine[0].clone()
+    };
+    let next = of("requested")["id"].as_str().unwrap().to_owned();
+    ends(&approve(&stage, "sam", &next), 0, &format!("it holds from {} until {}", day(31), day(60)));
+    assert!(of("later")["from"].as_str().unwrap().starts_with(&day(31)));
+    assert_eq!(verdict(&stage, "cards"), "excepted");
+    // the one that follows sets nothing aside before its day
+    let done = run(&stage, "sam", &["expire", &first, "--reason", "mended"]);
+    ends(&done, 0, "is ended");
+    assert_eq!(verdict(&stage, "cards"), "fail");
 }
 
 /// An exception as policy files write it.

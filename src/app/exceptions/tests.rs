@@ -34,9 +34,10 @@ fn metrics_follow_the_time() {
     let (registry, exceptions) = (Registry::new(), Exceptions::default());
     let metrics = Metrics::register(&registry).unwrap();
     let waits = ExceptionRecord { approver: String::new(), ..record("x4", "names", Duration::days(50)) };
+    let of = |object: &str, record| ExceptionRecord { objects: vec![object.to_owned()], ..record };
     let all = [
-        record("x1", "cards", Duration::days(40)),
-        record("x2", "cards", Duration::days(20)),
+        of("porter", record("x1", "cards", Duration::days(40))),
+        of("nurse", record("x2", "cards", Duration::days(20))),
         record("x3", "tls", Duration::days(90)),
         waits,
     ];
@@ -61,6 +62,23 @@ fn metrics_follow_the_time() {
     assert_eq!(shown(100), "s_ending{} 0\ns_in_force{} 0\ns_requested{} 0");
     exceptions.records.lock().unwrap().clear();
     assert_eq!(shown(100), "s_ending{} 0\ns_in_force{} 0\ns_requested{} 0");
+}
+
+#[test]
+fn what_another_follows_does_not_end_soon() {
+    let first = record("x1", "cards", Duration::days(2));
+    let next = ExceptionRecord { granted_at: first.ends_at, ..record("x2", "cards", Duration::days(40)) };
+    let told = |next: &ExceptionRecord| {
+        let all = exceptions::all(None, &[first.clone(), next.clone()], NOW);
+        (ends_soon(&all[0], &all, NOW), exceptions::lasts(&all[0], &all) - NOW)
+    };
+    assert_eq!(told(&next), (false, Duration::days(40)));
+    let late = ExceptionRecord { granted_at: first.ends_at + Duration::SECOND, ..next.clone() };
+    let asked = ExceptionRecord { approver: String::new(), ..next.clone() };
+    let other = ExceptionRecord { objects: vec!["porter".to_owned()], ..next };
+    for next in [late, asked, other] {
+        assert_eq!(told(&next), (true, Duration::days(2)), "{next:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use time::{Duration, Time};
+use time::{Date, Duration, OffsetDateTime, Time};
 
 use crate::ambient::chance;
 use crate::assess::judge::compile;
@@ -18,6 +18,8 @@ use crate::store::audit::hex;
 use crate::store::member::Member;
 use crate::store::record::{EXCEPTION_LONGEST, ExceptionRecord};
 
+/// How far away the first day may be: long enough to follow one whose end is told of.
+const AHEAD: Duration = Duration::days(90);
 /// More records than this are no exception any more.
 const OBJECTS_MAX: usize = 200;
 /// The longest DN that is taken.
@@ -36,17 +38,7 @@ pub fn run(request: Request, context: &Context) -> Result<Answer, Failure> {
         ("--compensating-control", &request.compensating_control),
     ])?;
     let now = context.clock.now();
-    // the whole of the last day
-    let ends_at = request.until.next_day().map(|day| day.with_time(Time::MIDNIGHT).assume_utc());
-    let ends_at = ends_at.filter(|at| request.until > now.date() && *at <= now + EXCEPTION_LONGEST);
-    let ends_at = ends_at.ok_or_else(|| {
-        let (first, last) = (now + Duration::DAY, now + EXCEPTION_LONGEST - Duration::DAY);
-        let days = (first.date(), last.date());
-        Failure::refused(format_args!(
-            "an exception always ends: --until is a day from {} to {}",
-            days.0, days.1
-        ))
-    })?;
+    let (begins, ends_at) = span(request.from, request.until, now)?;
     let exception = ExceptionRecord {
         id: hex(&chance::bytes::<6>().map_err(Failure::could_not)?),
         member: request.member,
@@ -59,19 +51,46 @@ pub fn run(request: Request, context: &Context) -> Result<Answer, Failure> {
         requested_at: Some(now),
         approver: String::new(),
         approval_reason: None,
-        granted_at: now,
+        granted_at: begins,
         ends_at,
         withdrawn_at: None,
         withdrawn_by: None,
         withdrawal_reason: None,
     };
-    in_the_way(&set, &wanted(&exception, now), None, context)?;
+    in_the_way(&set, &wanted(&exception, begins), None, context)?;
     let done = keep(context, &exception, None, "exception.request", &exception.reason)?;
     let unknown = nowhere(&exception, &member, &set, context)?;
     for object in &unknown {
         context.note(format!("no record of the latest evidence has the name or DN `{object}`: is it spelled as the report has it?"));
     }
     Ok(if unknown.is_empty() { done } else { Answer::DoneInVain })
+}
+
+/// From when until when it is to hold, the whole of the last day.
+fn span(
+    from: Option<Date>,
+    until: Date,
+    now: OffsetDateTime,
+) -> Result<(OffsetDateTime, OffsetDateTime), Failure> {
+    let begins = match from {
+        Some(day) if day > (now + AHEAD).date() || day < now.date() => {
+            let (first, last) = (now.date(), (now + AHEAD).date());
+            return Err(Failure::refused(format_args!("--from is a day from {first} to {last}")));
+        }
+        Some(day) => day.with_time(Time::MIDNIGHT).assume_utc().max(now),
+        None => now,
+    };
+    let ends_at = until.next_day().map(|day| day.with_time(Time::MIDNIGHT).assume_utc());
+    let first = begins.date().max(now.date().next_day().unwrap_or(Date::MAX));
+    match ends_at.filter(|at| until >= first && *at <= begins + EXCEPTION_LONGEST) {
+        Some(ends_at) => Ok((begins, ends_at)),
+        None => {
+            let last = (begins + EXCEPTION_LONGEST - Duration::DAY).date();
+            Err(Failure::refused(format_args!(
+                "an exception always ends: --until is a day from {first} to {last}"
+            )))
+        }
+    }
 }
 
 /// Whether a control can be set aside for some of its records.
