@@ -19,6 +19,7 @@ pub mod input;
 pub mod lists;
 pub mod live;
 pub mod member;
+pub mod output;
 pub mod policy;
 pub mod progress;
 pub mod registered;

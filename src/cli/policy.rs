@@ -21,9 +21,11 @@ use crate::baseline::editor;
 use crate::baseline::trial;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
+use crate::cli::output::replace;
 use crate::policy::documents::{Control, Exceptions, Requirement};
 use crate::policy::fault::Fault;
 use crate::policy::folder::{is_bundle, read_folder};
+use crate::policy::format::tidy;
 use crate::policy::render::render;
 use crate::policy::schema::schema;
 use crate::policy::set::PolicySet;
@@ -91,7 +93,8 @@ pub enum Command {
     Active,
     /// List every set that was activated, newest first.
     History,
-    /// Take white space at line ends away and end files with one line end.
+    /// Bring policy files into shape: two spaces, one blank line, double quotes, white space at line ends gone, long lists on lines of their
+    /// own. Comments and order stay; a file that would not say the same any more is left as it is, and told.
     Fmt {
         path: Option<PathBuf>,
         /// Change nothing; answer no when a file would change.
@@ -432,25 +435,27 @@ fn format(folder: &Path, only_check: bool, context: &Context) -> Result<Answer, 
         context.print_coloured(&json!({ "faults": faults }), |_| render(&faults, context.is_terminal()))?;
         return Ok(Answer::No);
     }
-    let mut changed = Vec::new();
+    let (mut changed, mut faults) = (Vec::new(), Vec::new());
     for source in sources {
-        let lines: Vec<&str> = source.text.lines().map(str::trim_end).collect();
-        let tidy = format!("{}\n", lines.join("\n").trim_end());
-        if tidy == source.text {
-            continue;
-        }
+        let tidy = match tidy(&source) {
+            Ok(tidy) if tidy == source.text => continue,
+            Ok(tidy) => tidy,
+            Err(found) => {
+                faults.extend(found);
+                continue;
+            }
+        };
         changed.push(source.name.to_string());
         if !only_check {
             let path = if folder.is_file() { folder.to_owned() } else { folder.join(&*source.name) };
-            std::fs::write(&path, tidy).map_err(|error| {
-                Failure::could_not(format!("{} cannot be written: {error}", path.display()))
-            })?;
+            replace(&path, |out| out.write_all(tidy.as_bytes()))?;
         }
     }
-    let answer = if only_check && !changed.is_empty() { Answer::No } else { Answer::Yes };
-    context.print(&json!({ "changed": changed }), |_| match changed.as_slice() {
-        [] => "nothing to tidy".to_owned(),
-        names => names.join("\n"),
+    let done = faults.is_empty() && (changed.is_empty() || !only_check);
+    let answer = if done { Answer::Yes } else { Answer::No };
+    context.print_coloured(&json!({ "changed": changed, "faults": faults }), |_| {
+        let files = if changed.is_empty() { "nothing to tidy".to_owned() } else { changed.join("\n") };
+        if faults.is_empty() { files } else { format!("{files}\n{}", render(&faults, context.is_terminal())) }
     })?;
     Ok(answer)
 }

@@ -1,7 +1,5 @@
 //! `portcullis report`: reports over all members.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -15,6 +13,7 @@ use crate::assess::report::oscal::pseudonym::{Pseudonyms, SALT};
 use crate::baseline::assessment::Assessment;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
+use crate::cli::output::replace;
 use crate::cli::table::table;
 use crate::policy::terms::Grant;
 use crate::secret::signing::Signer;
@@ -101,22 +100,10 @@ fn again(store: &dyn Store, id: &str) -> Result<Assessment, String> {
     read(&record.ok_or_else(|| format!("assessment {id} is no longer kept; run the report again"))?)
 }
 
-/// Under another name first: half a document is none.
 fn write(path: &Path, document: &impl Serialize) -> Result<(), Failure> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let written = File::create(&part).and_then(|file| {
-        let mut out = BufWriter::new(file);
-        document.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Harmless))?;
-        out.write_all(b"\n")?;
-        out.flush()?;
-        std::fs::rename(&part, path)
-    });
-    written.map_err(|error| {
-        // what is left of it is of no use to anybody
-        let _ = std::fs::remove_file(&part);
-        Failure::could_not(format!("cannot write {}: {error}", path.display()))
+    replace(path, |out| {
+        document.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Harmless))?;
+        out.write_all(b"\n")
     })
 }
 

@@ -6,6 +6,7 @@ pub mod documents;
 pub mod fault;
 pub mod fields;
 pub mod folder;
+pub mod format;
 pub mod people;
 pub mod read;
 pub mod render;

@@ -53,6 +53,7 @@ mod ldap_strategies;
 mod one_meaning;
 mod policy_activation;
 mod policy_faults;
+mod policy_format;
 mod policy_guide;
 mod policy_national;
 mod policy_schema;
