@@ -67,10 +67,14 @@ impl Reader {
     /// A map that may have the keys of `allowed` and no others.
     pub fn fields<'n>(&mut self, node: &'n Node, what: &'static str, allowed: &[&str]) -> Fields<'n> {
         let entries = self.map(node, what);
-        for (key, _) in entries {
+        for (key, value) in entries {
             if !allowed.contains(&key.value.as_str()) {
                 let fault = Fault::new(&key.at, format!("{what} has no key `{}`", key.value));
                 self.fault(fault.nearest(&key.value, allowed.iter().copied()));
+            } else if value.content == Content::Null {
+                // whoever comments the last line of a list out did not mean to remove the key
+                let fault = Fault::new(&key.at, format!("`{}` has no value", key.value));
+                self.fault(fault.hint("write one, or remove the key"));
             }
         }
         Fields { node, entries, what }
@@ -79,8 +83,9 @@ impl Reader {
     /// The value of a key that must be there.
     pub fn required<'n>(&mut self, fields: &Fields<'n>, key: &str) -> Option<&'n Node> {
         let found = fields.get(key);
-        // that it is no map at all was told already
-        if found.is_none() && matches!(fields.node.content, Content::Map(_)) {
+        // that it is no map at all, or has no value, was told already
+        let is_there = fields.entries.iter().any(|(k, _)| k.value == key);
+        if found.is_none() && !is_there && matches!(fields.node.content, Content::Map(_)) {
             let message = format!("{} needs the key `{key}`", fields.what);
             self.fault(Fault::new(&fields.node.at, message).hint(format!("add `{key}:`")));
         }

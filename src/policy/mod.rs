@@ -1,6 +1,7 @@
 #![doc = include_str!("README.md")]
 
 pub mod bundle;
+pub mod coherence;
 pub mod diff;
 pub mod documents;
 pub mod fault;

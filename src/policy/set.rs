@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
 
+use crate::policy::coherence;
 use crate::policy::documents::{
     Baseline, Control, Exception, Exceptions, FactsDeclaration, PolicyTest, Profile, Release, Statement,
     SyncScope,
@@ -86,6 +87,8 @@ impl PolicySet {
         }
         set.resolve_includes(&mut reader);
         set.check_references(&mut reader);
+        let PolicySet { baselines, controls, profiles, exceptions, .. } = &set;
+        coherence::check(&mut reader, baselines, controls, profiles, exceptions);
         let faults = set.illustrated(reader.faults);
         (set, faults)
     }
@@ -204,6 +207,17 @@ impl PolicySet {
                         baseline.controls.push(control.id.clone());
                     }
                 }
+            }
+            let nothing = baseline.controls.is_empty() && !baseline.include.is_empty();
+            if nothing && baseline.stage > Stage::Draft && reader.faults.is_empty() {
+                let message =
+                    format!("the baseline `{}` has no control: it would open every gate", baseline.id);
+                let fault = Fault::absent(&baseline.at, message);
+                reader.fault(
+                    fault.hint(
+                        "write controls into the files that it includes, or leave it at `stage: draft`",
+                    ),
+                );
             }
         }
     }

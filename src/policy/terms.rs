@@ -123,6 +123,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// Every severity, from light to heavy.
+    pub const ALL: [Severity; 4] = [Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
+
     /// The severity as documents, labels and messages write it.
     pub const fn as_str(self) -> &'static str {
         match self {

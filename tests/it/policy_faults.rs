@@ -283,3 +283,32 @@ fn a_policy_file_is_one_in_whatever_case() {
     assert_eq!(names, ["a.YAML", "b.Yml", "c.yaml"]);
     assert!(faults.is_empty(), "{faults:?}");
 }
+
+#[test]
+fn a_control_that_no_baseline_includes_is_a_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let control = |id: &str, more: &str| {
+        format!(
+            "kind: Controls\ncontrols:\n  - id: {id}\n    title: T\n    severity: high\n{more}    require: {{ tls.chain_valid: true }}\n    \
+             why: because\n    fix: mend it\n"
+        )
+    };
+    write(
+        "baseline.yaml",
+        "kind: Baseline\nid: b\ntitle: T\nowner: o\nrevision: 1.0.0\nstage: enforce\ninclude: [controls*.yaml]\ngrants:\n  \
+         lookup: { deny_on: critical }\n  sync: { deny_on: critical }\nevidence_valid_for: 24h\n",
+    );
+    write("controls.yaml", &control("a", ""));
+    assert_eq!(all_faults(folder.path()).1, []);
+    write("other.yaml", &control("c", "    stage: draft\n"));
+    assert_eq!(all_faults(folder.path()).1, [], "a draft is nobody's");
+    for name in ["other.yaml", "controls.yml", "CONTROLS.YAML"] {
+        write("other.yaml", &control("c", "    stage: draft\n"));
+        write(name, &control("left", ""));
+        let faults: Vec<String> = all_faults(folder.path()).1.iter().map(ToString::to_string).collect();
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].starts_with(&format!("{name}:3:9: no baseline includes `left`")), "{faults:?}");
+        fs::remove_file(folder.path().join(name)).unwrap();
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use crate::policy::documents::{
     Baseline, Control, Exception, Exceptions, Grade, GradeStep, GrantRule, OnUnknown, Profile, Requirement,
@@ -89,6 +89,12 @@ pub fn baseline(reader: &mut Reader, node: &Node) -> Baseline {
         );
     }
     let include = reader.texts(&fields, "include");
+    if let Some(node) =
+        fields.get("include").filter(|n| matches!(&n.content, Content::List(l) if l.is_empty()))
+    {
+        let fault = Fault::new(&node.at, "`include` names no file");
+        reader.fault(fault.hint("name the files of its controls, for example `include: [controls/*.yaml]`"));
+    }
     let evidence_valid_for = reader.required(&fields, "evidence_valid_for").and_then(|n| {
         reader.duration_within(n, "evidence_valid_for", EVIDENCE_VALID_FOR.0, EVIDENCE_VALID_FOR.1)
     });
@@ -147,6 +153,12 @@ fn grant_rule(reader: &mut Reader, node: &Node) -> GrantRule {
                 reader.twice(item, "deny_on");
             }
         }
+        let lowest = deny_on.first().copied();
+        let above = |severity: &Severity| lowest.is_some_and(|lowest| *severity > lowest);
+        for missing in Severity::ALL.into_iter().filter(above).filter(|one| !deny_on.contains(one)) {
+            let message = format!("`deny_on` leaves out {missing}, which is graver than what it names");
+            reader.fault(Fault::new(&list.at, message).hint(format!("add `{missing}`")));
+        }
     }
     let words = [("deny", OnUnknown::Deny), ("fail", OnUnknown::Fail)];
     let unknown = fields.get("unknown").and_then(|n| reader.word(n, &words, "way to treat what is unknown"));
@@ -190,15 +202,17 @@ fn control(reader: &mut Reader, node: &Node) -> Control {
         }
     }
     let filter = fields.get("where").map(|n| clause(reader, n));
+    let stage = fields.get("stage").and_then(|n| reader.stage(n));
+    let (enforce_from, enforce_unknown_from) = days(reader, &fields, stage);
     Control {
         at: fields.get("id").map_or_else(|| node.at.clone(), |n| n.at.clone()),
         id,
         title: reader.required_text(&fields, "title"),
         theme: theme(&node.at),
         severity: severity.unwrap_or(Severity::Critical),
-        stage: fields.get("stage").and_then(|n| reader.stage(n)),
-        enforce_from: fields.get("enforce_from").and_then(|n| reader.date(n)),
-        enforce_unknown_from: fields.get("enforce_unknown_from").and_then(|n| reader.date(n)),
+        stage,
+        enforce_from,
+        enforce_unknown_from,
         level: u8::try_from(reader.count(&fields, "level", 1, 5, 3)).unwrap_or(3),
         when: fields.get("when").map(|n| clause(reader, n)),
         for_each,
@@ -214,6 +228,29 @@ fn control(reader: &mut Reader, node: &Node) -> Control {
         fix: reader.required_text(&fields, "fix"),
         references: reader.references(&fields),
     }
+}
+
+/// `enforce_from` and `enforce_unknown_from`: a day that says nothing was meant to say something.
+fn days(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    stage: Option<Stage>,
+) -> (Option<OffsetDateTime>, Option<OffsetDateTime>) {
+    let (from_node, unknown_node) = (fields.get("enforce_from"), fields.get("enforce_unknown_from"));
+    let from = from_node.and_then(|n| reader.date(n));
+    let unknown_from = unknown_node.and_then(|n| reader.date(n));
+    if let Some(node) = from_node.filter(|_| stage != Some(Stage::Warn)) {
+        let message = "`enforce_from` does nothing without `stage: warn`, which tells members until that day";
+        reader.fault(Fault::new(&node.at, message).hint("add `stage: warn`, or remove the day"));
+    }
+    if let (Some(from), Some(unknown), Some(node)) = (from, unknown_from, unknown_node)
+        && unknown <= from
+    {
+        let message =
+            "`enforce_unknown_from` is not after `enforce_from`: before that day nothing is enforced";
+        reader.fault(Fault::new(&node.at, message).hint("choose a later day, or remove it"));
+    }
+    (from, unknown_from)
 }
 
 /// The name of the file without folder and ending.
@@ -327,7 +364,7 @@ pub fn exception(reader: &mut Reader, node: &Node) -> Option<Exception> {
     let from = reader.required(&fields, "from").and_then(|n| reader.date(n));
     let until_node = reader.required(&fields, "until");
     let until = until_node.and_then(|n| reader.end_of_day(n));
-    let objects = reader.texts(&fields, "objects").into_iter().map(|o| o.value).collect();
+    let objects = objects(reader, &fields);
     let owner = reader.required_text(&fields, "owner");
     let reason = reader.required_text(&fields, "reason");
     let compensating_control = reader.required_text(&fields, "compensating_control");
@@ -353,4 +390,22 @@ pub fn exception(reader: &mut Reader, node: &Node) -> Option<Exception> {
         from,
         until,
     })
+}
+
+/// What an exception is limited to. A key without a name would set the whole control aside.
+fn objects(reader: &mut Reader, fields: &Fields<'_>) -> Vec<String> {
+    let objects = reader.texts(fields, "objects");
+    if let Some(node) =
+        fields.get("objects").filter(|n| matches!(&n.content, Content::List(l) if l.is_empty()))
+    {
+        let fault = Fault::new(&node.at, "`objects` names nothing");
+        reader.fault(
+            fault.hint("name records by name or DN, or leave `objects` out to set the whole control aside"),
+        );
+    }
+    for object in objects.iter().filter(|one| matches!(one.value.trim(), "" | "*")) {
+        let fault = Fault::new(&object.at, format!("`{}` is the name of no record", object.value));
+        reader.fault(fault.hint("name each record by its name or DN: no pattern is understood here"));
+    }
+    objects.into_iter().map(|object| object.value).collect()
 }

@@ -40,6 +40,12 @@ pub fn test(reader: &mut Reader, node: &Node) -> PolicyTest {
         for (key, value) in reader.map(node, "`expect`") {
             if key.value == "grants" {
                 grants = expected_grants(reader, value);
+                if grants.is_empty() && reader.map(value, "`grants`").is_empty() {
+                    let fault = Fault::new(&value.at, "`grants` expects nothing");
+                    reader.fault(
+                        fault.hint("say of a gate that it is open or closed: `grants: { lookup: open }`"),
+                    );
+                }
             } else if let Some(expected) = expected(reader, value) {
                 verdicts.push((key.clone(), expected));
             }
