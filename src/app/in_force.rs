@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::app::core::Policy;
+use crate::assess::judge::baseline_id;
 use crate::baseline::compile;
 use crate::config::settings::Config;
 use crate::policy::bundle::{BYTES_MAX, Bundle};
@@ -59,6 +60,15 @@ pub struct Taken {
 }
 
 impl Taken {
+    /// Why the set would do nothing: as a part of one it has no fault, and in force it would hold nobody against anything.
+    pub fn idle(&self) -> Option<Fault> {
+        let start = Place::start_of(&self.origin.to_string());
+        let fault =
+            || Fault::new(&start, "no baseline is past its draft: nobody would be held against anything");
+        let hint = "set `stage: audit`, `warn` or `enforce` in the baseline";
+        baseline_id(&self.set).is_none().then(|| fault().hint(hint))
+    }
+
     /// The set, ready to be in force.
     ///
     /// # Errors
@@ -66,6 +76,9 @@ impl Taken {
     pub fn policy(self) -> Result<Policy, Vec<Fault>> {
         if !self.faults.is_empty() {
             return Err(self.faults);
+        }
+        if let Some(idle) = self.idle() {
+            return Err(vec![idle]);
         }
         let agreements = Agreements::compile(self.set.releases.values())?;
         Ok(Policy {

@@ -117,9 +117,18 @@ pub fn run(arguments: Arguments) -> Result<Answer, Failure> {
     }
 }
 
+/// The longest name of an actor.
+const ACTOR_CHARS_MAX: usize = 200;
+
 /// Who is asking. The gateway's own name is nobody else's: what is recorded under it, a running gateway takes for its own doing.
 fn actor(given: Option<String>, command: &Command) -> Result<String, Failure> {
     let actor = given.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "unknown".to_owned());
+    let plain = |c: char| c.is_alphanumeric() || c == ' ' || c.is_ascii_graphic();
+    if actor.chars().count() > ACTOR_CHARS_MAX || !actor.chars().all(plain) {
+        return Err(Failure::could_not(format!(
+            "an actor is a name of letters, digits and signs that can be seen, {ACTOR_CHARS_MAX} at most: correct --actor or PORTCULLIS_ACTOR"
+        )));
+    }
     // the gateway itself may run as a user of any name
     if !matches!(command, Command::Serve) && actor.trim().eq_ignore_ascii_case(ACTOR) {
         return Err(Failure::refused(format!(

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::policy::documents::{Guard, Guards};
-use crate::store::record::Approval;
+use crate::store::record::{Approval, person};
 use crate::sync::step::{Action, Plan};
 
 /// What guards look at beside the plan.
@@ -168,7 +168,7 @@ fn is_approved(
         .filter(|one| {
             one.plan == held.hash && one.member == held.member && one.at <= now && now < one.ends_at
         })
-        .map(|one| one.officer)
+        .map(|one| person(&one.officer))
         .collect();
     u32::try_from(given.len()).unwrap_or(u32::MAX) >= officers
 }

@@ -199,6 +199,20 @@ fn a_second_exception_for_the_same_is_refused() {
 }
 
 #[test]
+fn no_spelling_makes_two_of_one() {
+    let stage = weak("");
+    let id = requested(&stage, "cards", &[]);
+    // another alphabet's letter, full width, a sign, blanks
+    for actor in ["j\u{43e}", "\u{ff4a}\u{ff4f}", "Jo.", " j o ", "JO"] {
+        ends(&approve(&stage, actor, &id), 1, "another officer approves it");
+    }
+    for actor in ["j\u{200b}o", "jo\u{ad}", "\u{202e}jo", "j\no", "jo\u{1b}[2J"] {
+        ends(&approve(&stage, actor, &id), 2, "signs that can be seen");
+    }
+    ends(&approve(&stage, "Zo\u{eb} O'Brien-Smith", &id), 0, "is in force");
+}
+
+#[test]
 fn one_may_follow_another() {
     let stage = weak("");
     ends(&request(&stage, "cards", &day(30), &[]), 0, "sets nothing aside yet");

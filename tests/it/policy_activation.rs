@@ -142,14 +142,30 @@ fn signatures_are_held_against_the_officers_of_the_configuration() {
     let (code, told) = verify(&set);
     assert!(code == 1 && told.contains("too few: 1 of 2") && told.contains(&hash_of(&set)), "{told}");
     // nobody signs for another, and a stranger signs in vain
-    sign(&stage, &set, "Ada", "Ben");
-    sign(&stage, &set, "Cyd", "Dee");
+    for (key, officer, why) in [
+        ("Ada", "Ben", "this is the key of Ada, not of Ben"),
+        ("Cyd", "Dee", "Dee is no officer of this configuration"),
+    ] {
+        let (code, told) = sign(&stage, &set, key, officer);
+        assert!(code == 1 && told.contains(why), "{told}");
+    }
+    // where no configuration says who is who
+    let elsewhere = Stage::new("");
+    for (key, officer) in [("Ada", "Ben"), ("Cyd", "Dee")] {
+        let key = stage.path(&format!("{key}.key"));
+        let signed = ["policy", "sign", &set, "--key", argument(&key), "--officer", officer];
+        assert_eq!(run(&elsewhere, &signed).0, 0);
+    }
     let (code, told) = verify(&set);
     assert!(code == 1 && told.contains("Ben is not who signed it: that is the key of Ada"), "{told}");
     assert!(told.contains("Dee is no officer of this configuration"), "{told}");
     let (code, told) = activate(&stage, &set);
     assert!(code == 1 && told.contains("1 of 2 required signatures hold"), "{told}");
-    sign(&stage, &set, "Ben", "Ben");
+    let (code, told) = sign(&stage, &set, "Ben", "Ben");
+    assert!(code == 1 && told.contains("Ben signed with another key than this one"), "{told}");
+    let key = stage.path("Ben.key");
+    let again = ["policy", "sign", &set, "--key", argument(&key), "--officer", "Ben", "--replace"];
+    assert_eq!(run(&stage, &again).0, 0);
     let (code, told) = verify(&set);
     assert!(code == 0 && told.contains("enough: 2 of 2"), "{told}");
     let all = json(&portcullis(&stage, &["policy", "verify", &set, "--json"]));
@@ -308,4 +324,49 @@ fn a_gateway_that_requires_signatures_keeps_the_last_good_set() {
     assert!(strict.ready().0.contains("503") && strict.log().contains("2 of 3 required"), "{}", strict.log());
     let (code, told) = run(&stage, &["policy", "rollback", &hash_of(&set)[..12], "--reason", "r"]);
     assert!(code == 1 && told.contains("2 of 3 required signatures hold"), "{told}");
+}
+
+#[test]
+fn who_signed_is_kept() {
+    let stage = officers(2);
+    let set = bundle(&stage, "1.0.0");
+    sign(&stage, &set, "Ada", "Ada");
+    sign(&stage, &set, "Ben", "Ben");
+    assert_eq!(activate(&stage, &set).0, 0);
+    // the same set, signed by others
+    let again = stage.path("again.json");
+    let folder = stage.path("policies");
+    run(&stage, &["policy", "bundle", argument(&folder), "--out", argument(&again)]);
+    sign(&stage, argument(&again), "Ben", "Ben");
+    sign(&stage, argument(&again), "Cyd", "Cyd");
+    assert_eq!(activate(&stage, argument(&again)).0, 0);
+    let active = json(&portcullis(&stage, &["policy", "active", "--json"]));
+    assert_eq!(active["signatures"]["hold"], 3, "{active}");
+    let history = json(&portcullis(&stage, &["policy", "history", "--json"]));
+    let signed: Vec<String> =
+        history.as_array().unwrap().iter().map(|change| change["signed_by"].to_string()).collect();
+    assert_eq!(signed, ["[\"Ben\",\"Cyd\"]", "[\"Ada\",\"Ben\"]"]);
+    let audit = text(&portcullis(&stage, &["audit", "list", "--json"]).stdout);
+    assert!(audit.contains("signed_by"), "{audit}");
+    // one that was left behind comes back with a word
+    let newer = bundle(&stage, "1.0.1");
+    sign(&stage, &newer, "Ada", "Ada");
+    sign(&stage, &newer, "Ben", "Ben");
+    assert_eq!(activate(&stage, &newer).0, 0);
+    let (code, told) = activate(&stage, &set);
+    assert!(code == 0 && told.contains("was put in force before"), "{told}");
+}
+
+#[test]
+fn what_holds_nobody_against_anything_is_not_put_in_force() {
+    let stage = Stage::new("");
+    let gateway = Gateway::start(&stage);
+    soon("the set is in force", 5, || gateway.value("portcullis_policy_good") == Some(1.0));
+    let draft = BASELINE.replace("stage: enforce", "stage: draft");
+    assert_ne!(draft, BASELINE);
+    stage.write("policies/baseline.yaml", &draft);
+    let (code, told) = activate(&stage, argument(&stage.path("policies")));
+    assert!(code == 1 && told.contains("no baseline is past its draft"), "{told}");
+    soon("it is refused", 5, || gateway.value("portcullis_policy_good") == Some(0.0));
+    assert!(gateway.ready().0.contains("200"), "the last good set stays");
 }

@@ -321,6 +321,7 @@ fn ask(house: &House, whole_tree: bool, stop: &AtomicBool) -> (BTreeSet<Of>, u32
 /// Puts a set in force as another process does, and waits until the gateway took it.
 fn activate(house: &House, store: &SqliteStore, n: u64, bundle: &Bundle) {
     let change = PolicyChange {
+        signed_by: Vec::new(),
         step: PolicyStep::Activate,
         hash: Some(bundle.hash().to_owned()),
         at: Clock::system().now(),

@@ -105,6 +105,7 @@ const LIST: &[(&str, Check)] = &[
 
 fn policy_sets(store: &dyn Store) {
     let change = |step, hash: Option<&str>| PolicyChange {
+        signed_by: vec!["Ada".to_owned()],
         step,
         hash: hash.map(str::to_owned),
         at: NOW,

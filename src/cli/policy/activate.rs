@@ -13,7 +13,9 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::policy::bundle::{Counts, packed, standings};
 use crate::cli::policy::{folder, proven, sound};
 use crate::cli::table::{moment, table};
+use crate::policy::bundle::add;
 use crate::policy::render::render;
+use crate::policy::signature::{Standing, Verified};
 use crate::store::error::StoreError;
 use crate::store::packed::Packed;
 use crate::store::record::{PolicyChange, PolicyStep};
@@ -60,13 +62,30 @@ pub fn activate(arguments: &Activate, context: &Context) -> Result<Answer, Failu
         Ok(taken) => taken,
         Err(answer) => return Ok(answer),
     };
+    does_something(&taken)?;
     let counts = Counts::of(&taken);
     let verified = taken.verified.clone();
-    let bundle = packed(taken)?.encode().map_err(Failure::refused)?;
-    let kept = Packed::of(&bundle).map_err(Failure::could_not)?;
-    let changes = context.store()?.policy_changes().map_err(Failure::could_not)?;
-    let change = change(PolicyStep::Activate, Some(&counts.hash), &arguments.reason, context);
+    let store = context.store()?.as_ref();
+    let mut bundle = packed(taken)?;
+    // who signed the same set before stays who signed it
+    for kept in in_force::bundle(store, &counts.hash).map(|kept| kept.signatures).unwrap_or_default() {
+        if !bundle.signatures.iter().any(|other| other.officer == kept.officer) {
+            add(&mut bundle.signatures, kept);
+        }
+    }
+    let kept = Packed::of(&bundle.encode().map_err(Failure::refused)?).map_err(Failure::could_not)?;
+    let changes = store.policy_changes().map_err(Failure::could_not)?;
+    let change =
+        change(PolicyStep::Activate, Some(&counts.hash), &arguments.reason, Some(&verified), context);
     record(&changes, &change, Some(&kept), context)?;
+    if let Some(earlier) =
+        changes.iter().rev().skip(1).find(|earlier| earlier.hash.as_ref() == Some(&counts.hash))
+    {
+        context.note(format!(
+            "this set was put in force before, on {}: others came after it, so make sure that it is the one you mean",
+            moment(earlier.at)
+        ));
+    }
     let answer = json!({ "change": change, "set": counts, "signatures": verified });
     context.print(&answer, |_| {
         format!("activated {}\n{}\n{}\n{TAKEN}", counts.hash, counts.text(), standings(&verified))
@@ -88,13 +107,15 @@ pub fn rollback(arguments: &Rollback, context: &Context) -> Result<Answer, Failu
             Failure::refused("no set was activated before: `portcullis policy history` lists them")
         })?,
     };
-    let change = change(PolicyStep::Rollback, Some(hash), &arguments.reason, context);
+    let mut change = change(PolicyStep::Rollback, Some(hash), &arguments.reason, None, context);
     let required = context.config()?.policy_signatures.as_ref();
     let taken = in_force::activated(change.clone(), store, required);
     let taken = match sound(taken, context)? {
         Ok(taken) => taken,
         Err(answer) => return Ok(answer),
     };
+    does_something(&taken)?;
+    change.signed_by = signers(&taken.verified);
     record(&changes, &change, None, context)?;
     let counts = Counts::of(&taken);
     let answer = json!({ "change": change, "set": counts, "signatures": taken.verified });
@@ -118,7 +139,8 @@ pub fn deactivate(arguments: &Deactivate, context: &Context) -> Result<Answer, F
         Ok(taken) => taken,
         Err(answer) => return Ok(answer),
     };
-    let change = change(PolicyStep::Deactivate, None, &arguments.reason, context);
+    does_something(&taken)?;
+    let change = change(PolicyStep::Deactivate, None, &arguments.reason, None, context);
     record(&changes, &change, None, context)?;
     let counts = Counts::of(&taken);
     context.print(&json!({ "change": change, "from": taken.origin, "set": counts }), |_| {
@@ -195,17 +217,34 @@ pub fn history(context: &Context) -> Result<Answer, Failure> {
                 step.to_owned(),
                 hash.to_owned(),
                 line.change.actor.clone(),
+                line.change.signed_by.join(", "),
                 line.change.reason.clone(),
             ]
         };
-        let rows: Vec<[String; 6]> = lines.iter().map(row).collect();
-        table(["", "when", "what", "set", "by", "why"], &rows)
+        let rows: Vec<[String; 7]> = lines.iter().map(row).collect();
+        table(["", "when", "what", "set", "by", "signed by", "why"], &rows)
     })?;
     Ok(Answer::Yes)
 }
 
-fn change(step: PolicyStep, hash: Option<&str>, reason: &str, context: &Context) -> PolicyChange {
+/// Whose signatures lie with the set.
+fn signers(verified: &Verified) -> Vec<String> {
+    let name = |one: &Standing| match verified.required {
+        Some(_) => one.officer.clone(),
+        None => format!("{} (not checked)", one.officer),
+    };
+    verified.signatures.iter().filter(|one| one.holds || verified.required.is_none()).map(name).collect()
+}
+
+fn change(
+    step: PolicyStep,
+    hash: Option<&str>,
+    reason: &str,
+    verified: Option<&Verified>,
+    context: &Context,
+) -> PolicyChange {
     PolicyChange {
+        signed_by: verified.map(signers).unwrap_or_default(),
         step,
         hash: hash.map(str::to_owned),
         at: context.clock.now(),
@@ -226,13 +265,24 @@ fn record(
         PolicyStep::Deactivate => "policy.deactivate",
     };
     let was = before.last().and_then(|change| change.hash.as_deref());
-    let detail = json!({ "hash": change.hash, "before": was, "reason": change.reason });
+    let detail =
+        json!({ "hash": change.hash, "before": was, "reason": change.reason, "signed_by": change.signed_by });
     let audit = context.audit(action, None, detail);
     let after = u64::try_from(before.len()).unwrap_or(u64::MAX);
     context.store()?.change_policy(after, change, set, &audit).map_err(|error| match error {
         StoreError::Conflict(_) => Failure::refused(error),
         error => Failure::could_not(error),
     })
+}
+
+/// What holds nobody against anything is not put in force.
+fn does_something(taken: &Taken) -> Result<(), Failure> {
+    match taken.idle() {
+        Some(fault) => {
+            Err(Failure::refused(format!("{}; {}", fault.message, fault.hint.unwrap_or_default())))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A change of what everybody is judged by has a reason.
@@ -292,6 +342,7 @@ mod tests {
         let at = datetime!(2026-11-24 12:00 UTC);
         let told = |steps: &[(PolicyStep, &str)]| {
             let one = |(step, hash): &(PolicyStep, &str)| PolicyChange {
+                signed_by: Vec::new(),
                 step: *step,
                 hash: (*step != Deactivate).then(|| (*hash).to_owned()),
                 at,
@@ -325,6 +376,7 @@ mod tests {
     #[test]
     fn a_set_is_named_by_enough_of_its_hash() {
         let change = |hash: &str| PolicyChange {
+            signed_by: Vec::new(),
             step: PolicyStep::Activate,
             hash: Some(hash.to_owned()),
             at: datetime!(2026-11-24 12:00 UTC),

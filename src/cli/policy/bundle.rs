@@ -57,6 +57,9 @@ pub struct Sign {
     /// The officer's name, as the gateway's configuration has it.
     #[arg(long)]
     officer: String,
+    /// Replace a signature under this name that was made with another key, for example one that was lost.
+    #[arg(long)]
+    replace: bool,
 }
 
 /// Hold a set's signatures against the officers of the configuration. The answer is no when there are too few, and could not tell when the
@@ -149,7 +152,7 @@ pub fn key(arguments: &Key, context: &Context) -> Result<Answer, Failure> {
 
 /// Signs a set.
 pub fn sign(arguments: Sign, context: &Context) -> Result<Answer, Failure> {
-    let Sign { path, key, officer } = arguments;
+    let Sign { path, key, officer, replace: other_key } = arguments;
     bundle::check_officer(&officer).map_err(Failure::refused)?;
     let path = folder(Some(path), context)?;
     if !path.is_dir() && !is_bundle(&path) {
@@ -157,6 +160,7 @@ pub fn sign(arguments: Sign, context: &Context) -> Result<Answer, Failure> {
         return Err(Failure::refused(format!("{path} is a single file: sign its folder, or a bundle of it")));
     }
     let signer = Signer::load(&key).map_err(Failure::could_not)?;
+    is_registered(&officer, &signer, context)?;
     let taken = in_force::at(path.clone(), None);
     // what signatures are there must be readable, or they would be lost
     let found = crate::policy::folder::read(&path).signatures;
@@ -174,6 +178,14 @@ pub fn sign(arguments: Sign, context: &Context) -> Result<Answer, Failure> {
         signature: signature::hex(&signer.sign(&signed_bytes(&counts.hash))),
     };
     let mut bundle = packed(taken)?;
+    let theirs =
+        bundle.signatures.iter().find(|one| one.officer == officer).filter(|one| !is_by(one, &signer));
+    if let Some(theirs) = theirs.filter(|_| !other_key) {
+        return Err(Failure::refused(format!(
+            "{} signed with another key than this one: sign under your own name, or replace that signature with --replace",
+            printable(&theirs.officer)
+        )));
+    }
     bundle::add(&mut bundle.signatures, signature);
     let (file, bytes) = match is_bundle(&path) {
         true => (path.clone(), bundle.encode()),
@@ -195,6 +207,31 @@ pub fn sign(arguments: Sign, context: &Context) -> Result<Answer, Failure> {
         )
     })?;
     Ok(Answer::Yes)
+}
+
+/// Whether a signature was made with this very key.
+fn is_by(one: &Signature, signer: &Signer) -> bool {
+    let bytes = signature::unhex(&one.signature).unwrap_or_default();
+    signature::verify(signer.public_key(), &signed_bytes(&one.hash), &bytes)
+}
+
+/// Holds the officer and the key against the configuration, where this machine has one that asks for signatures.
+fn is_registered(officer: &str, signer: &Signer, context: &Context) -> Result<(), Failure> {
+    let Ok(config) = context.config() else { return Ok(()) };
+    let Some(required) = &config.policy_signatures else { return Ok(()) };
+    let by_key = required.officers.iter().find(|one| one.key == signer.public_key());
+    match required.officers.iter().find(|one| one.name == officer) {
+        Some(one) if one.key == signer.public_key() => Ok(()),
+        Some(_) => Err(Failure::refused(match by_key {
+            Some(other) => {
+                format!("this is the key of {}, not of {officer} (`policy_signatures`)", other.name)
+            }
+            None => format!("{officer} has another key in the configuration (`policy_signatures`)"),
+        })),
+        None => Err(Failure::refused(format!(
+            "{officer} is no officer of this configuration (`policy_signatures`)"
+        ))),
+    }
 }
 
 /// Says what a set's signatures come to.
@@ -238,7 +275,7 @@ pub fn standings(verified: &Verified) -> String {
         let (officer, why) = (printable(&one.officer), one.why.as_deref().map(printable));
         match why {
             None => out.push_str(&format!("  holds    {officer}\n")),
-            Some(why) => out.push_str(&format!("  does not {officer}: {officer} {why}\n")),
+            Some(why) => out.push_str(&format!("  fails    {officer} {why}\n")),
         }
     }
     match verified.required {
