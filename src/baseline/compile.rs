@@ -306,6 +306,9 @@ fn compiled_control(
         CompiledRequirement::Holds(predicate) => Some(predicate),
         _ => None,
     };
+    if let CompiledRequirement::Count(tests) = &require {
+        typing.faults.extend(contradiction::of_count(tests));
+    }
     typing.faults.extend(contradiction::faults(when.as_ref(), filter.as_ref(), held));
     let mut stated = BTreeSet::new();
     let predicates = when.iter().chain(&filter).chain(held);

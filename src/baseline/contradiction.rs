@@ -46,6 +46,7 @@ fn walk(predicate: &Predicate, faults: &mut Vec<Fault>) {
             faults.push(Fault::new(&test.at, message).hint(format!("the other stands at {}", other.at)));
         }
     }
+    denied(predicate, &together, faults);
     // below `any` and `not` each part is a group of its own
     match predicate {
         Predicate::All(parts) => parts.iter().for_each(|part| apart(part, faults)),
@@ -55,7 +56,10 @@ fn walk(predicate: &Predicate, faults: &mut Vec<Fault>) {
 
 fn apart(predicate: &Predicate, faults: &mut Vec<Fault>) {
     match predicate {
-        Predicate::Any(parts) => parts.iter().for_each(|part| walk(part, faults)),
+        Predicate::Any(parts) => {
+            everything(parts, faults);
+            parts.iter().for_each(|part| walk(part, faults));
+        }
         Predicate::Not(inner) => walk(inner, faults),
         Predicate::All(parts) => parts.iter().for_each(|part| apart(part, faults)),
         Predicate::Test(_) => {}
@@ -69,6 +73,87 @@ fn joined(predicate: &Predicate) -> Vec<&Test> {
         Predicate::Test(test) => vec![test],
         Predicate::Any(_) | Predicate::Not(_) => Vec::new(),
     }
+}
+
+/// What else must hold beside tests: the opposite of one of them, or alternatives that they leave no room for.
+fn denied(predicate: &Predicate, together: &[&Test], faults: &mut Vec<Fault>) {
+    match predicate {
+        Predicate::All(parts) => parts.iter().for_each(|part| denied(part, together, faults)),
+        Predicate::Not(inner) => {
+            if let Predicate::Test(test) = inner.as_ref()
+                && let Some(other) = together.iter().find(|other| alike(other, test))
+            {
+                let message = format!("`{}` cannot be {} and not be it", test.fact, test.check.text());
+                faults.push(Fault::new(&test.at, message).hint(format!("the other stands at {}", other.at)));
+            }
+        }
+        Predicate::Any(parts) => {
+            let barred = |part: &Predicate| {
+                let ruled_out = |test: &&Test| {
+                    together.iter().any(|other| other.fact == test.fact && exclude(other, test))
+                };
+                joined(part).iter().any(ruled_out)
+            };
+            if let Some(first) = parts.first().and_then(|part| joined(part).first().copied())
+                && parts.iter().all(barred)
+            {
+                let message = "none of these can hold beside what else must hold";
+                faults.push(
+                    Fault::new(&first.at, message).hint("remove the alternatives, or what rules them out"),
+                );
+            }
+        }
+        Predicate::Test(_) => {}
+    }
+}
+
+/// Alternatives of which one always holds.
+fn everything(parts: &[Predicate], faults: &mut Vec<Fault>) {
+    for (at, part) in parts.iter().enumerate() {
+        for other in parts.iter().take(at) {
+            let Some(test) = opposite(part, other).or_else(|| opposite(other, part)) else { continue };
+            let message =
+                format!("one of these always holds: `{}` is {}, or it is not", test.fact, test.check.text());
+            faults.push(Fault::new(&test.at, message).hint("say what is really asked for"));
+        }
+    }
+}
+
+/// The test of which the other is the opposite.
+fn opposite<'p>(one: &'p Predicate, other: &Predicate) -> Option<&'p Test> {
+    let Predicate::Test(test) = one else { return None };
+    let is_opposite = match other {
+        Predicate::Not(inner) => matches!(inner.as_ref(), Predicate::Test(inner) if alike(inner, test)),
+        Predicate::Test(other) if other.fact == test.fact => match (&test.check, &other.check) {
+            (Check::Is(Value::Boolean(one)), Check::Is(Value::Boolean(other))) => one != other,
+            (Check::Is(one), Check::IsNot(other)) => same(one, other),
+            (Check::Present, Check::Absent) => true,
+            _ => false,
+        },
+        _ => false,
+    };
+    is_opposite.then_some(test)
+}
+
+fn alike(one: &Test, other: &Test) -> bool {
+    one.fact == other.fact && one.check.text() == other.check.text()
+}
+
+/// What is wrong with tests on a number of records.
+pub fn of_count(tests: &[Test]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (at, test) in tests.iter().enumerate() {
+        if matches!(&test.check, Check::AtLeast(Value::Integer(0))) {
+            let fault = Fault::new(&test.at, "every number of records is at least 0: the test says nothing");
+            faults.push(fault.hint("write the number that there must be, or remove it"));
+        }
+        if let Some(other) = tests.iter().take(at).find(|other| exclude(other, test)) {
+            let message =
+                format!("no number of records meets both: {}, and {}", other.check.text(), test.check.text());
+            faults.push(Fault::new(&test.at, message).hint(format!("the other stands at {}", other.at)));
+        }
+    }
+    faults
 }
 
 /// A test of `require` held against what `where` picks.

@@ -99,6 +99,12 @@ impl<'a> Typing<'a> {
             }
             _ => fault.nearest(&name.value, self.catalogue.records.keys().map(String::as_str)),
         };
+        let fault = match fault.hint {
+            None => {
+                fault.hint("`portcullis policy facts` lists every fact with its type and where it comes from")
+            }
+            Some(_) => fault,
+        };
         self.faults.push(fault);
         None
     }
@@ -121,10 +127,28 @@ impl<'a> Typing<'a> {
                     check,
                     at: test.operator.at.clone(),
                 }),
-                Err(fault) => self.faults.push(fault.named(fact)),
+                Err(fault) => {
+                    let fault = self.at_parameter(&test.operand, fault.named(fact));
+                    self.faults.push(fault);
+                }
             }
         }
         out
+    }
+
+    /// What is wrong with the value of a parameter is told where that value stands: in the baseline, or in the profile that has another.
+    fn at_parameter(&self, operand: &Node, mut fault: Fault) -> Fault {
+        let named = match &operand.content {
+            Content::Scalar { text, plain: true } => text.strip_prefix('$'),
+            _ => None,
+        };
+        if let Some((name, value)) = named.and_then(|name| Some((name, self.parameters.get(name)?)))
+            && fault.place == operand.at
+        {
+            fault.place = value.at.clone();
+            fault.message = format!("{}, which `${name}` asks for at {}", fault.message, operand.at);
+        }
+        fault
     }
 
     /// The node that an operand stands for.
