@@ -246,7 +246,9 @@ fn compile(set: &PolicySet, baseline: &Baseline, profile: Option<&Profile>) -> (
     for (name, node) in &baseline.parameters {
         if !typing.used_parameters.contains(name) {
             let message = format!("no control uses the parameter `{name}`");
-            typing.faults.push(Fault::absent(&node.at, message).hint("use it as `$name` or remove it"));
+            typing.faults.push(Fault::absent(&node.at, message).hint(
+                "use it as `$name` in a test of `require`, `where`, `when`, `count` or `grade`, or remove it",
+            ));
         }
     }
     let (used, faults) = (typing.used_facts, typing.faults);

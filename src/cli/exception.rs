@@ -293,6 +293,11 @@ fn says_something(texts: &[(&str, &str)]) -> Result<(), Failure> {
                 "{name} must say something, in {LONGEST} characters at most"
             )));
         }
+        if text.chars().any(|c| c.is_control() && c != '\n') {
+            return Err(Failure::refused(format_args!(
+                "{name} has characters that cannot be seen: write it anew"
+            )));
+        }
     }
     Ok(())
 }

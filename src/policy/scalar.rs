@@ -59,7 +59,10 @@ pub fn percent(text: &str) -> Result<u32, String> {
 pub fn date(text: &str) -> Result<OffsetDateTime, String> {
     Date::parse(text, format_description!("[year]-[month]-[day]"))
         .map(|date| date.with_time(Time::MIDNIGHT).assume_utc())
-        .map_err(|_| format!("`{text}` is not a date such as `2027-03-31`"))
+        .map_err(|_| match text.len() == 10 && text.split('-').all(|part| part.parse::<u32>().is_ok()) {
+            true => format!("there is no day `{text}`"),
+            false => format!("`{text}` is not a date such as `2027-03-31`"),
+        })
 }
 
 /// An instant: a date, or a date with time and offset as in RFC 3339; in UTC.

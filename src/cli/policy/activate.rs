@@ -287,9 +287,12 @@ fn does_something(taken: &Taken) -> Result<(), Failure> {
 
 /// A change of what everybody is judged by has a reason.
 fn given(reason: &str) -> Result<(), Failure> {
-    match reason.trim().is_empty() {
-        true => Err(Failure::refused("say why: --reason must not be empty")),
-        false => Ok(()),
+    match reason {
+        empty if empty.trim().is_empty() => Err(Failure::refused("say why: --reason must not be empty")),
+        text if text.chars().any(|c| c.is_control() && c != '\n') => {
+            Err(Failure::refused("--reason has characters that cannot be seen: write it anew"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -292,6 +292,11 @@ fn tolerance(reader: &mut Reader, node: &Node) -> Option<Tolerance> {
     if text.ends_with('%') {
         return reader.share(bound, "at_most", TOLERATED_MAX).map(Tolerance::Share);
     }
+    if text.starts_with('$') {
+        let fault = Fault::new(&bound.at, "`tolerate` takes no parameter");
+        reader.fault(fault.hint("write the count or the percentage itself; a profile cannot have another"));
+        return None;
+    }
     let count = text.parse().map_err(|_| format!("`{text}` is neither a count nor a percentage"));
     reader.keep(&bound.at, count, "write a count such as `3` or a share such as `2%`").map(Tolerance::Count)
 }
