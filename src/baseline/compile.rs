@@ -293,11 +293,7 @@ fn compiled_control(
     let require = match &control.require {
         Requirement::Holds(clause) => CompiledRequirement::Holds(typing.predicate(clause, collection)),
         Requirement::Count(tests) => {
-            let known =
-                Known { kind: Type::Integer, origin: Origin::Computed, title: "number of records".into() };
-            let fact = format!("{}.count", collection.unwrap_or_default());
-            no_negative_count(typing, tests);
-            CompiledRequirement::Count(typing.tests(tests, &fact, None, &known))
+            CompiledRequirement::Count(counted(typing, tests, collection.unwrap_or_default()))
         }
         Requirement::Distinct(name) => distinct(typing, name, collection),
     };
@@ -308,9 +304,6 @@ fn compiled_control(
         CompiledRequirement::Holds(predicate) => Some(predicate),
         _ => None,
     };
-    if let CompiledRequirement::Count(tests) = &require {
-        typing.faults.extend(contradiction::of_count(tests));
-    }
     typing.faults.extend(contradiction::faults(when.as_ref(), filter.as_ref(), held));
     let mut stated = BTreeSet::new();
     let predicates = when.iter().chain(&filter).chain(held);
@@ -354,6 +347,15 @@ fn distinct(typing: &mut Typing<'_>, name: &Placed<String>, collection: Option<&
             CompiledRequirement::Holds(Predicate::All(Vec::new()))
         }
     }
+}
+
+/// Tests on the number of records of a collection.
+fn counted(typing: &mut Typing<'_>, tests: &[documents::Test], collection: &str) -> Vec<Test> {
+    let known = Known { kind: Type::Integer, origin: Origin::Computed, title: "number of records".into() };
+    no_negative_count(typing, tests);
+    let tests = typing.tests(tests, &format!("{collection}.count"), None, &known);
+    typing.faults.extend(contradiction::of_count(&tests));
+    tests
 }
 
 /// A count below zero is never met, or always.

@@ -238,15 +238,15 @@ fn older(
     let path = path.display();
     if before.member != evidence.member {
         let (of, not) = (&before.member, &evidence.member);
-        return Err(Failure::refused(format!("{path} is evidence of {of}, not of {not}")));
+        return Err(Failure::could_not(format!("{path} is evidence of {of}, not of {not}")));
     }
     if before.collected_at > evidence.collected_at {
-        return Err(Failure::refused(format!("{path} is newer than what it is to be compared with")));
+        return Err(Failure::could_not(format!("{path} is newer than what it is to be compared with")));
     }
     match same_domain(evidence, &before) {
         Same::Yes => {}
         Same::No(now, then) => {
-            return Err(Failure::refused(format!(
+            return Err(Failure::could_not(format!(
                 "{path} is evidence of the domain {then}, not of {now}: compare evidence of one domain"
             )));
         }
@@ -275,6 +275,8 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
             .map_err(failure)?;
     target.card = card(&command);
     command.registered.apply(&mut target)?;
+    // what can be told now is not told after a whole pass
+    target.password.read().map_err(Failure::could_not)?;
     target.stated = stated(&command, &set)?;
     let profile = command.profile.as_deref();
     let compiled = compile(&set, profile, &command.member).map_err(failure)?;
@@ -293,6 +295,9 @@ pub fn check(command: Check, context: &Context) -> Result<Answer, Failure> {
     let (now, evidence) = (context.clock.now(), (evidence, Source::Measured));
     let mut judged = judged(set, profile, evidence, before.transpose()?, now)?;
     judged.unregistered = command.registered.not_given();
+    if command.card_principal.is_none() {
+        judged.unregistered.push("--card-principal with --card-identity");
+    }
     show(&judged, &command.output, context)
 }
 

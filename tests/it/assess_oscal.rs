@@ -19,7 +19,6 @@ const EXCEPTION: &str = "\
 kind: Exception
 control: cards
 member: RXA
-objects: []
 owner: head.of.it@rxa.example
 reason: The card office is closed.
 compensating_control: Looked at daily.

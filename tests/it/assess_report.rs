@@ -251,7 +251,7 @@ fn evidence_is_compared_with_older_evidence_under_one_policy() {
     assert_eq!((&cards["offenders_appeared"], &cards["offenders_gone"]), (&2.into(), &1.into()));
 
     let wrong = against(&stage, &old, &["--before", argument(&new)]);
-    assert_eq!(wrong.status.code(), Some(1));
+    assert_eq!(wrong.status.code(), Some(2));
     assert!(text(&wrong.stderr).contains("is newer than"), "{}", text(&wrong.stderr));
     let other = file(&stage, "other.json", &evidence("RXB", THEN, &WEAK));
     let wrong = against(&stage, &new, &["--before", argument(&other)]);

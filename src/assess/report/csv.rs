@@ -1,25 +1,34 @@
-//! Every offender of every failing control, one a line (RFC 4180).
+//! Every offender of every failing control, one a line (RFC 4180); a control that fails or cannot be told without naming anybody has a line
+//! of its own, with what was found first.
 
 use crate::ambient::text::printable;
-use crate::baseline::assessment::Assessment;
+use crate::baseline::assessment::{Assessment, Verdict};
 
 /// With a header line; lines end with CRLF.
 pub fn render(assessment: &Assessment) -> String {
     let mut out = String::from("member,control,severity,verdict,name,dn,found,excepted\r\n");
     for finding in &assessment.findings {
-        for offender in &finding.offenders {
+        let mut line = |name: &str, dn: &str, found: &str, excepted: bool| {
             let fields = [
                 assessment.member.as_str(),
                 &finding.control,
                 finding.severity.as_str(),
                 finding.verdict.as_str(),
-                &offender.name,
-                &offender.dn,
-                &offender.found,
-                if offender.excepted { "yes" } else { "no" },
+                name,
+                dn,
+                found,
+                if excepted { "yes" } else { "no" },
             ];
             out.push_str(&fields.map(field).join(","));
             out.push_str("\r\n");
+        };
+        for offender in &finding.offenders {
+            line(&offender.name, &offender.dn, &offender.found, offender.excepted);
+        }
+        let told = matches!(finding.verdict, Verdict::Fail | Verdict::Unknown | Verdict::Excepted);
+        if told && finding.offenders.is_empty() {
+            let found = finding.explanation.first().map(|first| format!("{} {}", first.fact, first.found));
+            line("", "", &found.unwrap_or_default(), finding.verdict == Verdict::Excepted);
         }
     }
     out

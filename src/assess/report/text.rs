@@ -9,7 +9,7 @@ use crate::assess::report::page::Page;
 use crate::assess::report::trend::{Movement, Trend};
 use crate::assess::report::words;
 use crate::baseline::assessment::{Assessment, Finding, Verdict};
-use crate::policy::terms::Stage;
+use crate::policy::terms::{Severity, Stage};
 
 /// Offenders shown of each finding; the rest is counted.
 const OFFENDERS: usize = 10;
@@ -95,12 +95,15 @@ fn head(out: &mut String, page: &Page<'_>, colour: bool) -> std::fmt::Result {
         assessment.count(Verdict::Excepted),
         assessment.count(Verdict::NotApplicable)
     )?;
-    let idle = assessment.findings.iter().filter(|f| f.verdict == Verdict::Pass && f.judged == 0).count();
-    match idle {
+    let idle: Vec<&Finding> =
+        assessment.findings.iter().filter(|f| f.verdict == Verdict::Pass && f.judged == 0).collect();
+    let critical = idle.iter().filter(|f| f.severity == Severity::Critical).count();
+    match idle.len() {
         0 => Ok(()),
-        _ => {
-            writeln!(out, "{idle} of the passes found nothing to judge; the HTML report and --json say which")
-        }
+        idle => writeln!(
+            out,
+            "{idle} of the passes ({critical} of them critical) found nothing to judge; the HTML report and --json say which"
+        ),
     }
 }
 

@@ -79,7 +79,7 @@ pub fn opens(opens: &[Opens]) -> String {
 /// What was not judged because nobody said what the organisation registers.
 pub fn unregistered(options: &[&str]) -> String {
     format!(
-        "without {} controls over what an organisation registers judge nothing, and may fail once it has registered",
+        "without {} some controls judge nothing or cannot be told here, and may fail once the organisation has registered",
         options.join(", ")
     )
 }
