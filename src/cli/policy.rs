@@ -53,13 +53,34 @@ A running gateway takes it within seconds; what was in force before can be put b
     portcullis policy activate change.json --reason \"TLS 1.3 from today\"
     portcullis policy rollback --reason \"two trusts lost their gates\"";
 
+/// What exit codes mean, command by command: scripts go by them.
+mod codes {
+    pub const CHECK: &str = "Exit code 0: no fault; 1: faults; 2: it could not be read, or wrong usage.";
+    pub const TEST: &str = "Exit code 0: every test holds; 1: one does not, or the set has faults; 2: it could not be read, or wrong usage.";
+    pub const IMPACT: &str = "\
+Exit code 0: no member would lose a grant; 1: one would, at once or when a grace ends, or the new set has faults; 2: it cannot be told: a
+member could not be judged, or there is no evidence that counts; or wrong usage.";
+    pub const DIFF: &str = "Exit code 0: nothing differs; 1: something does; 2: a set has faults or could not be read, or wrong usage.";
+    pub const EXPLAIN: &str = "\
+Exit code 0: it passes, does not apply or is set aside; 1: it fails, or there is no such member, control or record; 2: it could not be told,
+or there is no evidence, or wrong usage.";
+    pub const ACTIVATE: &str = "\
+Exit code 0: it is activated; 1: refused, because it has faults, a test does not hold or too few have signed; 2: it could not be done, or
+wrong usage.";
+    pub const VERIFY: &str = "\
+Exit code 0: enough signatures hold; 1: too few, or the set has faults; 2: the configuration asks for none, or it could not be read, or wrong
+usage.";
+}
+
 /// Policies.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Report every fault of every file, with file, line, column and what to do.
+    #[command(after_help = codes::CHECK)]
     Check {
         path: Option<PathBuf>,
     },
+    #[command(after_help = codes::TEST)]
     Test(test::Arguments),
     /// List the controls.
     List {
@@ -78,13 +99,18 @@ pub enum Command {
     Schema {
         path: Option<PathBuf>,
     },
+    #[command(after_help = codes::DIFF)]
     Diff(diff::Arguments),
+    #[command(after_help = codes::EXPLAIN)]
     Explain(explain::Arguments),
+    #[command(after_help = codes::IMPACT)]
     Impact(impact::Arguments),
     Bundle(bundle::Arguments),
     Key(bundle::Key),
     Sign(bundle::Sign),
+    #[command(after_help = codes::VERIFY)]
     Verify(bundle::Verify),
+    #[command(after_help = codes::ACTIVATE)]
     Activate(activate::Activate),
     Rollback(activate::Rollback),
     Deactivate(activate::Deactivate),
