@@ -164,6 +164,34 @@ fn difference_is_by_control_and_value() {
 }
 
 #[test]
+fn difference_shows_what_can_hardly_be_seen_and_what_a_baseline_judges_no_more() {
+    let stage = stage("");
+    let policies = stage.path("policies");
+    let blank = changed(&stage, "why: Older ones can be broken.", "why: \"Older  ones can be broken.\"");
+    let done = portcullis(&stage, &["policy", "diff", argument(&policies), argument(&blank)]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(text(&done.stdout).contains("\"Older  ones can be broken.\""), "{}", text(&done.stdout));
+
+    // the same control, in a file that no pattern matches
+    let moved = changed(&stage, "include: [controls.yaml]", "include: [controls.yaml, more/*.yaml]");
+    fs::create_dir(moved.join("more")).unwrap();
+    let extra = "kind: Controls\ncontrols:\n  - { id: extra, title: E, severity: low, require: { tls.chain_valid: true }, why: w, fix: f }\n";
+    fs::write(moved.join("more/extra.yaml"), extra).unwrap();
+    let gone = stage.path("gone");
+    fs::create_dir_all(gone.join("more/elsewhere")).unwrap();
+    for name in ["baseline.yaml", "controls.yaml"] {
+        fs::copy(moved.join(name), gone.join(name)).unwrap();
+    }
+    fs::write(gone.join("more/elsewhere/extra.yaml"), extra).unwrap();
+    fs::write(gone.join("more/other.yaml"), extra.replace("extra", "other")).unwrap();
+    let done = portcullis(&stage, &["policy", "diff", argument(&moved), argument(&gone)]);
+    let told = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(1), "{told}");
+    assert!(told.contains("  now judges other\n  does not judge extra any more\n"), "{told}");
+    assert!(!told.contains("Control extra"), "{told}");
+}
+
+#[test]
 fn a_verdict_is_taken_apart() {
     let stage = three();
     let explain = |arguments: &[&str]| {
