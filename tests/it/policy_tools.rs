@@ -192,6 +192,123 @@ fn difference_shows_what_can_hardly_be_seen_and_what_a_baseline_judges_no_more()
 }
 
 #[test]
+fn a_control_is_shown_with_what_it_requires_and_from_when_it_decides() {
+    let more = "\
+---
+kind: Controls
+controls:
+  - id: carriers
+    title: Some have a card
+    severity: low
+    stage: warn
+    enforce_from: 2099-04-01
+    for_each: users
+    where: { any: [{ card: true }, { name: { one_of: [\"a, b\"] } }] }
+    count: { at_least: $carriers_min }
+    why: w
+    fix: f
+---
+kind: Profile
+id: practice
+extends: national
+for: { role: RO76 }
+parameters: { carriers_min: 1 }
+controls: { cards: { severity: critical } }
+";
+    let stage = stage("");
+    let written = fs::read_to_string(stage.path("policies/baseline.yaml")).unwrap();
+    stage.write(
+        "policies/baseline.yaml",
+        &written.replace("parameters: {}", "parameters: { carriers_min: 3 }"),
+    );
+    let controls = fs::read_to_string(stage.path("policies/controls.yaml")).unwrap();
+    stage.write("policies/controls.yaml", &format!("{controls}{more}"));
+    let policies = stage.path("policies");
+    let said = |arguments: &[&str]| {
+        let done = portcullis(&stage, &[&["policy"], arguments, &[argument(&policies)]].concat());
+        assert_eq!(done.status.code(), Some(0), "{}{}", text(&done.stdout), text(&done.stderr));
+        text(&done.stdout)
+    };
+    let told = said(&["show", "carriers"]);
+    for line in [
+        "stage     warn, enforced from 2099-04-01 (national)\n",
+        "for_each  users\n",
+        "where     { any: [{ card: true }, { name: { one_of: [\"a, b\"] } }] }\n",
+        "count     { at_least: $carriers_min }\n",
+        "$carriers_min is 3 (national), 1 (profile practice)\n",
+    ] {
+        assert!(told.contains(line), "{line}{told}");
+    }
+    let told = said(&["show", "cards"]);
+    assert!(told.contains("profile   critical (profile practice)\n"), "{told}");
+    assert!(told.contains("require   { card: true }\n"), "{told}");
+    let shown: Value = serde_json::from_str(&said(&["show", "carriers", "--json"])).unwrap();
+    assert_eq!(shown["written"]["count"], serde_json::json!({ "at_least": "$carriers_min" }));
+    assert_eq!(shown["written"]["where"]["any"][0], serde_json::json!({ "card": true }));
+    assert_eq!(shown["parameters"]["carriers_min"]["profile practice"], "1");
+    assert_eq!(shown["baselines"]["national"]["enforce_from"], "2099-04-01T00:00:00Z");
+    let told = said(&["list"]);
+    assert!(
+        told.contains(
+            "carriers                               low      warn     2099-04-01 Some have a card\n"
+        ),
+        "{told}"
+    );
+    assert!(
+        told.contains(
+            "cards                                  high     enforce  -          Everybody has a card\n"
+        ),
+        "{told}"
+    );
+    let listed: Value = serde_json::from_str(&said(&["list", "--json"])).unwrap();
+    let later = listed.as_array().unwrap().iter().find(|line| line["control"] == "carriers").unwrap();
+    assert_eq!((&later["stage"], &later["enforce_from"]), (&"warn".into(), &"2099-04-01T00:00:00Z".into()));
+}
+
+#[test]
+fn the_help_says_what_exit_codes_mean() {
+    let stage = stage("");
+    for command in ["check", "test", "impact", "diff", "explain", "activate", "verify"] {
+        let done = portcullis(&stage, &["policy", command, "--help"]);
+        let told = text(&done.stdout);
+        assert!(told.contains("Exit code 0: ") && told.contains("; 2: "), "{command}: {told}");
+    }
+}
+
+#[test]
+fn a_count_and_a_verdict_that_could_not_be_told_are_explained() {
+    let stage = three();
+    let more = "  - { id: carriers, title: T, severity: high, for_each: users, where: { card: true }, count: { at_least: 2 }, why: w, fix: f }\n  \
+                - { id: people, title: T, severity: high, for_each: users, where: { card: true }, count: { at_least: 1 }, why: w, fix: f }\n";
+    let controls = fs::read_to_string(stage.path("policies/controls.yaml")).unwrap();
+    stage.write("policies/controls.yaml", &format!("{controls}{more}"));
+    let explain = |control: &str| {
+        let done = portcullis(&stage, &["policy", "explain", "--member", "RXA", control]);
+        (done.status.code(), text(&done.stdout))
+    };
+    let (code, told) = explain("carriers");
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("records  1 of users counted\n"), "{told}");
+    assert!(told.contains("no  users.count: 1; asked: at least 2  [controls.yaml:"), "{told}");
+    assert!(!told.contains("what fails"), "{told}");
+    let (code, told) = explain("people");
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("yes users.count: 1; asked: at least 1  [controls.yaml:"), "{told}");
+
+    let mut hidden =
+        evidence("RXE", AT, &Found { versions: &["tls1.2"], name: Fact::boolean(true), without: &[] });
+    let users = hidden.facts.collections.get_mut("users").unwrap();
+    let record = users.records.iter().next().unwrap().to_record();
+    let unseen = record.clone().into_iter().chain([("card".to_owned(), Fact::Hidden)]).collect();
+    users.records = [record, unseen].into_iter().collect();
+    keep(&stage, hidden);
+    let done = portcullis(&stage, &["policy", "explain", "--member", "RXE", "cards"]);
+    let told = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(2), "{told}");
+    assert!(told.contains("records  2 of users judged, 0 fail, 1 could not be told, 0 borne"), "{told}");
+}
+
+#[test]
 fn a_verdict_is_taken_apart() {
     let stage = three();
     let explain = |arguments: &[&str]| {
@@ -208,6 +325,10 @@ fn a_verdict_is_taken_apart() {
     let (code, told) = explain(&["cards"]);
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("records  3 of users judged, 2 fail, 0 borne"), "{told}");
+    assert!(
+        told.contains("it denies sync after a grace of 14d where the gate is open, else at once"),
+        "{told}"
+    );
     assert!(told.contains("the record mabel.okoro"), "{told}");
     let (code, told) = explain(&["cards", "--object", "WITH.CARD"]);
     assert_eq!(code, Some(1), "{told}");
