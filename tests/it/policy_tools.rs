@@ -4,26 +4,42 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Output;
 
+use portcullis::ambient::clock::Clock;
 use portcullis::baseline::facts::Fact;
+use portcullis::enrol::lifecycle::Step;
+use portcullis::enrol::run::{self, By};
+use portcullis::store::sqlite::store::SqliteStore;
 use serde_json::Value;
+use time::Duration;
 use time::macros::datetime;
 
 use crate::app_stage::{Stage, argument};
-use crate::assess_report::{Found, WEAK, evidence, keep, portcullis, stage, text};
+use crate::assess_report::{Found, WEAK, evidence, federate, keep, portcullis, stage, text};
+use crate::store_conformance::ods;
 
 const AT: time::OffsetDateTime = datetime!(2026-11-20 08:00 UTC);
 
-/// RXA is weak, RXB has one person without a card, RXC meets everything; RXD has never been measured.
+const fn strong<'a>(without: &'a [&'a str]) -> Found<'a> {
+    const YES: Fact = Fact::Known(portcullis::baseline::value::Value::Boolean(true));
+    Found { versions: &["tls1.2", "tls1.3"], name: YES, without }
+}
+
+/// RXA is weak, RXB has one person without a card, RXC meets everything, and all three federate; RXD has never been measured.
 fn three() -> Stage {
     let stage = stage("");
-    keep(&stage, evidence("RXA", AT, &WEAK));
-    let strong = |without| Found { versions: &["tls1.2", "tls1.3"], name: Fact::boolean(true), without };
-    keep(&stage, evidence("RXB", AT, &strong(&["mabel.okoro"])));
-    keep(&stage, evidence("RXC", AT, &strong(&[])));
-    let config = stage.config();
-    let store = portcullis::store::sqlite::store::SqliteStore::open(&config.data_dir, &config.store).unwrap();
+    let at = Clock::system().now() - Duration::minutes(5);
+    keep(&stage, evidence("RXA", at, &WEAK));
+    keep(&stage, evidence("RXB", at, &strong(&["mabel.okoro"])));
+    keep(&stage, evidence("RXC", at, &strong(&[])));
+    let store = store(&stage);
+    ["RXA", "RXB", "RXC"].iter().for_each(|code| federate(&store, code));
     crate::assess_report::enrol(&stage, &store, "RXD");
     stage
+}
+
+fn store(stage: &Stage) -> SqliteStore {
+    let config = stage.config();
+    SqliteStore::open(&config.data_dir, &config.store).unwrap()
 }
 
 /// A copy of the policies with `from` written as `to` in its controls.
@@ -94,6 +110,79 @@ fn impact_names_the_single_control_that_keeps_most_gates_shut() {
         .collect();
     // RXA lacks only the version for lookups; RXB only the card for sync
     assert_eq!(fixes, [("tls-versions", "lookup", 1), ("cards", "sync", 1)]);
+}
+
+#[test]
+fn impact_names_the_controls_that_deny_only_now() {
+    let stage = three();
+    let new = stage.path("policies");
+    let old = changed(&stage, "severity: high, ", "severity: high, stage: warn, ");
+    let arguments = ["policy", "impact", argument(&new), "--old", argument(&old)];
+    let told = text(&portcullis(&stage, &arguments).stdout);
+    // RXB lacks a card, and its gate bears that for a while; RXA was shut for lookups already, and fails both
+    assert!(told.contains("sync    2     2     -              1 (2)                        -"), "{told}");
+    let control = "cards    high, warn -> enforce  -                    -              2 (5)       -";
+    assert!(told.contains(control), "{told}");
+    assert!(told.contains("RXB     2       sync after 14d  -      -            cards "), "{told}");
+    let done = portcullis(&stage, &[&arguments[..], &["--json"]].concat());
+    assert_eq!(done.status.code(), Some(1));
+    let impact = json(&done);
+    let member = impact["members"].as_array().unwrap().iter().find(|m| m["member"] == "RXB").unwrap();
+    assert_eq!(
+        (&member["newly_failing"], &member["newly_denying"], &member["loses"]),
+        (&serde_json::json!([]), &serde_json::json!(["cards"]), &serde_json::json!([]))
+    );
+    assert_eq!(member["loses_later"][0]["seconds"], 14 * 86_400);
+    // and back: what denied it is named as well
+    let done = portcullis(&stage, &["policy", "impact", argument(&old), "--old", argument(&new), "--json"]);
+    let impact = json(&done);
+    let cards = impact["controls"].as_array().unwrap().iter().find(|c| c["control"] == "cards").unwrap();
+    assert_eq!(cards["denies_no_longer"]["members"], 2, "{impact:#}");
+}
+
+#[test]
+fn impact_counts_no_gate_that_is_shut_anyway() {
+    let stage = three();
+    let store = store(&stage);
+    // RXC's evidence is of last week, RXE is suspended, RXF waits to be approved
+    let at = Clock::system().now() - Duration::minutes(5);
+    ["RXE", "RXF"].iter().for_each(|code| drop(keep(&stage, evidence(code, at, &strong(&[])))));
+    let by = By { actor: "officer", reason: "because", now: Clock::system().now() };
+    federate(&store, "RXE");
+    run::take(&store, &ods("RXE"), Step::Suspend, &by).unwrap();
+    keep(&stage, evidence("RXG", AT, &strong(&[])));
+    federate(&store, "RXG");
+    let new = changed(&stage, "tls.versions: { at_least: tls1.2 }", "tls.versions: { at_least: tls1.3 }");
+    let arguments = ["policy", "impact", argument(&new)];
+    let told = text(&portcullis(&stage, &arguments).stdout);
+    assert!(told.contains("6 members with 9 people judged by both sets"), "{told}");
+    assert!(told.contains("their state opens no gate (2): RXE (suspended), RXF (checked)\n"), "{told}");
+    assert!(told.contains("their evidence is too old: assess them first (1): RXG (evidence "), "{told}");
+    assert!(told.contains("lookup  2     0     2 (3)          -"), "{told}");
+    assert!(told.contains("RXG     1       -             -      tls-versions  tls-versions"), "{told}");
+    let impact = json(&portcullis(&stage, &[&arguments[..], &["--json"]].concat()));
+    let idle: Vec<&str> =
+        impact["idle"].as_array().unwrap().iter().map(|one| one["member"].as_str().unwrap()).collect();
+    assert_eq!(idle, ["RXE", "RXF", "RXG"]);
+    assert_eq!(impact["idle"][2]["now"]["stale"]["counts_for"], 3600);
+    // old evidence alone tells nothing of any gate; that a state opens none is certain
+    let only = |member: &str| {
+        let policies = stage.path("policies");
+        portcullis(&stage, &["policy", "impact", argument(&policies), "--member", member]).status.code()
+    };
+    assert_eq!((only("RXG"), only("RXE"), only("RXC")), (Some(2), Some(0), Some(0)));
+}
+
+#[test]
+fn impact_says_what_is_announced() {
+    let stage = three();
+    let policies = stage.path("policies");
+    let done = portcullis(&stage, &["policy", "impact", argument(&policies)]);
+    let told = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(0), "{told}");
+    assert!(told.contains("later    critical  2027-04-01  3 (6)          -"), "{told}");
+    let done = portcullis(&stage, &["policy", "impact", argument(&policies), "--at", "2027-04-01", "--json"]);
+    assert_eq!(json(&done)["announced"], serde_json::json!([]));
 }
 
 #[test]
