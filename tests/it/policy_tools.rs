@@ -8,6 +8,9 @@ use portcullis::ambient::clock::Clock;
 use portcullis::baseline::facts::Fact;
 use portcullis::enrol::lifecycle::Step;
 use portcullis::enrol::run::{self, By};
+use portcullis::policy::terms::Grant;
+use portcullis::store::port::Store;
+use portcullis::store::record::GateRecord;
 use portcullis::store::sqlite::store::SqliteStore;
 use serde_json::Value;
 use time::Duration;
@@ -15,7 +18,7 @@ use time::macros::datetime;
 
 use crate::app_stage::{Stage, argument};
 use crate::assess_report::{Found, WEAK, evidence, federate, keep, portcullis, stage, text};
-use crate::store_conformance::ods;
+use crate::store_conformance::{audit, gate_by, ods};
 
 const AT: time::OffsetDateTime = datetime!(2026-11-20 08:00 UTC);
 
@@ -138,6 +141,43 @@ fn impact_names_the_controls_that_deny_only_now() {
     let impact = json(&done);
     let cards = impact["controls"].as_array().unwrap().iter().find(|c| c["control"] == "cards").unwrap();
     assert_eq!(cards["denies_no_longer"]["members"], 2, "{impact:#}");
+}
+
+#[test]
+fn a_grace_is_counted_from_when_the_control_first_denied() {
+    let stage = three();
+    let store = store(&stage);
+    let open = |member: &str| GateRecord { member: ods(member), grant: Grant::Sync, ..gate_by("") };
+    for member in ["RXA", "RXB"] {
+        store.record_gate(&open(member), &audit("gate.open")).unwrap();
+    }
+    let days = |days: i64| (Clock::system().now() - Duration::days(days)).unix_timestamp();
+    let since = |days_ago: i64| serde_json::json!({ "cards": days(days_ago) }).to_string();
+    store.set_note(&ods("RXB"), "gate.denied_since", since(10).as_bytes()).unwrap();
+    let explain = |member: &str| {
+        let done = portcullis(&stage, &["policy", "explain", "--member", member, "cards"]);
+        text(&done.stdout)
+    };
+    let until = (Clock::system().now() + Duration::days(4)).date();
+    let wanted = format!("it denies sync from {until}, when its grace of 14d ends");
+    assert!(explain("RXB").contains(&wanted), "{wanted}: {}", explain("RXB"));
+    // the gate is held: it passes now, and is not lost by what changes nothing
+    let policies = stage.path("policies");
+    let impact = json(&portcullis(&stage, &["policy", "impact", argument(&policies), "--json"]));
+    assert_eq!(impact["grants"][1]["open"], serde_json::json!({ "before": 2, "now": 2 }));
+    assert_eq!(impact["members"], serde_json::json!([]));
+    // nor by a shorter grace that still runs; one that is over ends it at once
+    for (grace, lost, later) in [("13d", 0, 1), ("9d", 1, 0)] {
+        let new = changed(&stage, "grace: { high: 14d }", &format!("grace: {{ high: {grace} }}"));
+        let impact = json(&portcullis(&stage, &["policy", "impact", argument(&new), "--json"]));
+        let sync = &impact["grants"][1];
+        let members = |what: &str| sync[what]["members"].as_u64().unwrap();
+        assert_eq!((members("lost"), members("lost_later")), (lost, later), "{grace}: {impact:#}");
+    }
+    // looked at from the day on which it is over
+    let day = (Clock::system().now() + Duration::days(6)).date().to_string();
+    let ahead = json(&portcullis(&stage, &["policy", "impact", argument(&policies), "--at", &day, "--json"]));
+    assert_eq!(ahead["grants"][1]["lost"]["members"], 1, "{ahead:#}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `portcullis policy impact`: what a policy set would change for every member, before it is in force.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -7,6 +8,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use time::{Date, OffsetDateTime, Time};
 
+use crate::app::gates::denied_since;
 use crate::assess::collect::collect;
 use crate::assess::impact::{
     Announced, ControlImpact, Fix, GrantImpact, IdleMember, Impact, MemberImpact, Touched,
@@ -18,7 +20,6 @@ use crate::assess::standing::{Idle, Known, about};
 use crate::assess::target::Target;
 use crate::assess::trial::{Candidate, Trial};
 use crate::baseline::facts::Evidence;
-use crate::cli::assess::gates;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::policy::{look, sound};
@@ -138,19 +139,18 @@ fn candidates(wanted: &[OdsCode], context: &Context) -> Result<Vec<Candidate>, F
     }
     let granted = store.exceptions(None).map_err(Failure::could_not)?;
     let of = |member: &Member| granted.iter().filter(|e| e.member == member.ods).cloned().collect();
+    let mut states: BTreeMap<OdsCode, BTreeMap<Grant, GateState>> = BTreeMap::new();
+    for gate in store.gates().map_err(Failure::could_not)? {
+        // until when one is held is counted from since when its control denies
+        let state = if gate.state == "closed" { GateState::Closed } else { GateState::Open };
+        states.entry(gate.member).or_default().insert(gate.grant, state);
+    }
     let candidate = |member: Member| {
-        let known = known(store.as_ref(), &member.ods)?;
+        let since = denied_since(store.as_ref(), &member.ods).map_err(Failure::could_not)?;
+        let known = Known { states: states.remove(&member.ods).unwrap_or_default(), denied_since: since };
         Ok(Candidate { granted: of(&member), gates: known, member })
     };
     all.into_iter().map(candidate).collect()
-}
-
-/// Where the member's gates stand.
-fn known(store: &dyn Store, ods: &OdsCode) -> Result<Known, Failure> {
-    let gates = gates(store, ods).map_err(Failure::could_not)?;
-    let state = |passes: bool| if passes { GateState::Open } else { GateState::Closed };
-    let states = gates.passes.into_iter().map(|(grant, passes)| (grant, state(passes)));
-    Ok(Known { states: states.collect(), denied_since: gates.denied_since })
 }
 
 fn latest(store: &dyn Store, ods: &OdsCode) -> Result<Option<Evidence>, String> {
