@@ -266,17 +266,19 @@ const ANNOUNCED_COLUMNS: [&str; 6] =
 
 /// Members none of whose gates is open, and why.
 fn idle_text(idle: &[IdleMember]) -> String {
-    let is_state = |one: &IdleMember| matches!(reason(one), Some(Idle::State(_)));
-    let is_stale = |one: &IdleMember| one.before.is_some() && !is_state(one);
-    let is_new = |one: &IdleMember| one.before.is_none() && !is_state(one);
-    let groups: [(&str, &dyn Fn(&IdleMember) -> bool); 3] = [
-        ("not counted below, because their state opens no gate", &is_state),
-        ("not counted below, because their evidence is too old: assess them first", &is_stale),
-        ("closed because by the new set their evidence is too old", &is_new),
+    const GROUPS: [&str; 3] = [
+        "not counted below, because their state opens no gate",
+        "not counted below, because their evidence is too old: assess them first",
+        "closed because by the new set their evidence is too old",
     ];
+    let group = |one: &IdleMember| match (reason(one), one.before) {
+        (Some(Idle::State(_)), _) => 0,
+        (_, Some(_)) => 1,
+        (_, None) => 2,
+    };
     let mut out = String::new();
-    for (what, is_mine) in groups {
-        let mine: Vec<&IdleMember> = idle.iter().filter(|one| is_mine(one)).collect();
+    for (number, what) in GROUPS.into_iter().enumerate() {
+        let mine: Vec<&IdleMember> = idle.iter().filter(|one| group(one) == number).collect();
         if mine.is_empty() {
             continue;
         }
