@@ -130,6 +130,17 @@ impl<'a> Baselines<'a> {
         self.baseline
     }
 
+    /// The day from which a control that is announced decides, for a member with this profile.
+    pub fn enforced_from(
+        &self,
+        profile: Option<&str>,
+        member: &OdsCode,
+        control: &str,
+    ) -> Option<OffsetDateTime> {
+        let (_, compiled) = self.for_profile(profile, member).ok()?;
+        compiled.controls.iter().find(|c| c.id == control)?.enforce_from
+    }
+
     /// As [`judge`], naming the first `most` offenders.
     ///
     /// # Errors

@@ -18,4 +18,6 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod settings;
+pub mod standing;
 pub mod target;
+pub mod trial;

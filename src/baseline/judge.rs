@@ -28,6 +28,10 @@ pub struct Judgement {
     pub set_aside: u64,
     /// Records that were judged; 1 without `for_each`.
     pub judged: u64,
+    /// Records of which it cannot be told whether they are picked or hold.
+    pub untold: u64,
+    /// Each test on the number of records with what was found, those that hold, too; empty where nothing is counted.
+    pub counted: Vec<Miss>,
     /// Raised by the grade.
     pub severity: Severity,
 }
@@ -42,6 +46,8 @@ impl Judgement {
             failing: 0,
             set_aside: 0,
             judged: 0,
+            untold: 0,
+            counted: Vec::new(),
             severity: control.severity,
         }
     }
@@ -144,6 +150,8 @@ struct Tally {
     offenders: Vec<Offending>,
     misses: Vec<Miss>,
     unknown_misses: Vec<Miss>,
+    /// Each test on the number of records.
+    counted: Vec<Miss>,
     worst: Option<Severity>,
 }
 
@@ -189,6 +197,8 @@ fn several(
         failing: tally.failing,
         set_aside: tally.set_aside,
         judged: tally.picked + tally.maybe_picked,
+        untold: tally.unknown,
+        counted: tally.counted,
         severity,
     }
 }
@@ -352,17 +362,19 @@ fn counted(tests: &[Test], tally: &mut Tally, complete: bool) -> Truth {
     } else {
         i64::MAX
     };
-    let mut whole = Truth::True;
+    let (mut whole, mut too_many) = (Truth::True, false);
     tally.misses.clear();
     // why it is not known whether a record counts
     let why = std::mem::take(&mut tally.unknown_misses);
     for test in tests {
         let truth = between(&test.check, low, high);
         whole = whole.and(truth);
+        too_many |= truth == Truth::False && most(&test.check).is_some_and(|most| low > most);
         let mut miss = test.miss(&Fact::integer(low), false, truth);
         if high != low {
             miss.found = format!("at least {low}");
         }
+        tally.counted.push(miss.clone());
         match truth {
             Truth::True => {}
             Truth::False => tally.misses.push(miss),
@@ -372,11 +384,25 @@ fn counted(tests: &[Test], tally: &mut Tally, complete: bool) -> Truth {
     if !tally.unknown_misses.is_empty() {
         tally.unknown_misses.extend(why);
     }
-    if whole == Truth::True {
+    // where there are too few, or it cannot be told, nobody offends by being there
+    if !too_many {
         (tally.failing, tally.set_aside) = (0, 0);
         tally.offenders.clear();
     }
     whole
+}
+
+/// The greatest number that a test bears; none: more never hurt.
+fn most(check: &Check) -> Option<i64> {
+    let number = |value: &Value| match value {
+        Value::Integer(n) => Some(*n),
+        _ => None,
+    };
+    match check {
+        Check::AtMost(value) | Check::Is(value) | Check::Between(_, value) => number(value),
+        Check::OneOf(values) => values.iter().filter_map(number).max(),
+        _ => None,
+    }
 }
 
 fn between(check: &Check, low: i64, high: i64) -> Truth {

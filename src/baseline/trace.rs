@@ -5,7 +5,8 @@ use time::OffsetDateTime;
 
 use crate::baseline::compile::{CompiledControl, CompiledRequirement};
 use crate::baseline::facts::Facts;
-use crate::baseline::predicate::{Lookup, OfMember, OfRecord, Predicate};
+use crate::baseline::judge::{Naming, judge};
+use crate::baseline::predicate::{Lookup, Miss, OfMember, OfRecord, Predicate};
 use crate::baseline::records::RecordRef;
 use crate::baseline::truth::Truth;
 use crate::policy::fault::Place;
@@ -41,8 +42,10 @@ pub struct Trace {
     pub object: Option<(String, String)>,
     /// Whether the record is picked; empty: every record is.
     pub filter: Vec<Step>,
-    /// Empty where records are counted or compared with each other.
+    /// Of the record; where records are counted, of their number; empty where they are compared with each other.
     pub require: Vec<Step>,
+    /// Records of which it cannot be told whether they are picked or hold.
+    pub untold: u64,
 }
 
 /// Which record to take apart.
@@ -62,7 +65,9 @@ pub fn trace(
     which: Which<'_>,
 ) -> Option<Trace> {
     let member = OfMember(facts);
-    let mut trace = Trace::default();
+    let judged = judge(control, facts, now, &Naming { set_aside: &|_, _| false, most: 0 });
+    let require = judged.counted.into_iter().map(counted).collect();
+    let mut trace = Trace { untold: judged.untold, require, ..Trace::default() };
     if let Some(when) = &control.when {
         walk(when, &member, now, 0, &mut trace.when);
     }
@@ -95,6 +100,18 @@ pub fn trace(
         walk(require, &lookup, now, 0, &mut trace.require);
     }
     Some(trace)
+}
+
+/// A test on the number of records.
+fn counted(test: Miss) -> Step {
+    Step {
+        depth: 0,
+        truth: test.truth,
+        what: test.fact,
+        found: Some(test.found),
+        required: Some(test.required),
+        place: Some(test.place),
+    }
 }
 
 /// How telling a record is, the least first; none: it is not picked.
@@ -166,4 +183,77 @@ fn walk(
         step.truth = truth;
     }
     truth
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::compile::Compiled;
+    use crate::baseline::facts::{Collection, Fact, Record};
+    use crate::policy::set::PolicySet;
+    use crate::policy::source::Source;
+
+    const POLICY: &str = r#"
+kind: Baseline
+id: x
+title: X
+owner: o
+revision: 1
+stage: enforce
+include: [x.yaml]
+grants: { lookup: { deny_on: critical }, sync: { deny_on: critical } }
+evidence_valid_for: 24h
+---
+kind: Facts
+facts:
+  - name: users
+    read: { base: "{domain}", scope: subtree }
+    attributes: { enabled: { from: userAccountControl, type: no_flag, flag: 0x2 } }
+---
+kind: Controls
+controls:
+  - { id: some, title: T, severity: low, for_each: users, where: { enabled: true }, count: { at_least: 2 }, why: w, fix: f }
+  - { id: few, title: T, severity: low, for_each: users, where: { enabled: true }, count: { at_most: 1 }, why: w, fix: f }
+"#;
+
+    /// Truth, what was found, who offends and how many could not be told, of a control over these users.
+    fn counted(control: &str, enabled: &[Fact]) -> (Truth, String, Vec<String>, u64) {
+        let (set, faults) = PolicySet::from_sources(&[Source::inline("x.yaml", POLICY)]);
+        assert_eq!(faults, []);
+        let compiled = Compiled::compile(&set, "x", None).unwrap();
+        let control = compiled.controls.iter().find(|c| c.id == control).unwrap();
+        let user = |(n, enabled): (usize, &Fact)| {
+            Record::from([
+                ("name".to_owned(), Fact::text(format!("u{n}"))),
+                ("enabled".to_owned(), enabled.clone()),
+            ])
+        };
+        let records = enabled.iter().enumerate().map(user).collect();
+        let mut facts = Facts::default();
+        let users = Collection { records, complete: Fact::boolean(true) };
+        facts.collections.insert("users".to_owned(), users);
+        let naming = Naming { set_aside: &|_, _| false, most: 10 };
+        let judged = judge(control, &facts, OffsetDateTime::UNIX_EPOCH, &naming);
+        let names: Vec<String> = judged.offenders.into_iter().map(|o| o.name).collect();
+        assert_eq!(judged.failing, u64::try_from(names.len()).unwrap());
+        let trace = trace(control, &facts, OffsetDateTime::UNIX_EPOCH, Which::Telling).unwrap();
+        let [step] = trace.require.as_slice() else { panic!("{trace:?}") };
+        assert_eq!((step.what.as_str(), Some(step.truth)), ("users.count", judged.truth));
+        (step.truth, step.found.clone().unwrap(), names, trace.untold)
+    }
+
+    #[test]
+    fn a_count_is_shown_and_nobody_offends_where_there_are_too_few() {
+        let (yes, no, hidden) = (Fact::boolean(true), Fact::boolean(false), Fact::Hidden);
+        let found = |n: &str| n.to_owned();
+        let one = [yes.clone(), no];
+        assert_eq!(counted("some", &one), (Truth::False, found("1"), vec![], 0));
+        assert_eq!(counted("few", &one), (Truth::True, found("1"), vec![], 0));
+        let two = [yes.clone(), yes.clone()];
+        assert_eq!(counted("some", &two), (Truth::True, found("2"), vec![], 0));
+        assert_eq!(counted("few", &two), (Truth::False, found("2"), vec![found("u0"), found("u1")], 0));
+        let perhaps = [yes, hidden];
+        assert_eq!(counted("some", &perhaps), (Truth::Unknown, found("at least 1"), vec![], 1));
+        assert_eq!(counted("few", &perhaps), (Truth::Unknown, found("at least 1"), vec![], 1));
+    }
 }

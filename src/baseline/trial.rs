@@ -6,7 +6,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use crate::baseline::assessment::{Assessment, Verdict};
+use crate::baseline::assessment::{Assessment, Finding, Verdict};
 use crate::baseline::attestation::Attestation;
 use crate::baseline::catalogue::Catalogue;
 use crate::baseline::compile::Compiled;
@@ -429,9 +429,40 @@ fn compare(assessment: &Assessment, test: &PolicyTest, failures: &mut Vec<String
     for (grant, open) in &test.grants {
         let verdict = assessment.grants.get(grant);
         if verdict.is_some_and(|v| v.would_open) != open.value {
+            let why = match verdict {
+                None => format!("the baseline does not say what `{grant}` requires"),
+                Some(_) if !open.value => undenied(assessment),
+                Some(verdict) => {
+                    verdict.denials.iter().map(|d| d.reason.as_str()).collect::<Vec<_>>().join("; ")
+                }
+            };
             let word = if open.value { "open" } else { "closed" };
-            let denials = verdict.map(|v| v.denials.iter().map(|d| d.reason.as_str()).collect::<Vec<_>>());
-            failures.push(format!("`{grant}` is not {word}: {}", denials.unwrap_or_default().join("; ")));
+            failures.push(format!("`{grant}` is not {word}: {why}"));
+        }
+    }
+}
+
+/// Why nothing denies a grant: no control fails, or those that do not pass do not decide.
+fn undenied(assessment: &Assessment) -> String {
+    const TOLD: usize = 5;
+    let bad = |f: &&Finding| matches!(f.verdict, Verdict::Fail | Verdict::Unknown | Verdict::Excepted);
+    let told: Vec<String> = assessment
+        .findings
+        .iter()
+        .filter(bad)
+        .map(|f| {
+            let from = f.enforce_from.map(|from| format!(" until {}", from.date())).unwrap_or_default();
+            format!("{} is {} ({}, stage {}{from})", f.control, f.verdict, f.severity, f.stage)
+        })
+        .collect();
+    let more = match told.len().saturating_sub(TOLD) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    match told.len() {
+        0 => "nothing denies it, every control passes or does not apply".to_owned(),
+        _ => {
+            format!("nothing denies it; {}{more}", told.into_iter().take(TOLD).collect::<Vec<_>>().join("; "))
         }
     }
 }
@@ -439,4 +470,50 @@ fn compare(assessment: &Assessment, test: &PolicyTest, failures: &mut Vec<String
 /// How many findings have each verdict, for a line of text.
 pub fn counts(assessment: &Assessment) -> Vec<(Verdict, usize)> {
     Verdict::ALL.into_iter().map(|verdict| (verdict, assessment.count(verdict))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::source::Source;
+
+    const POLICY: &str = r#"
+kind: Baseline
+id: x
+title: X
+owner: o
+revision: 1
+stage: enforce
+include: [x.yaml]
+grants: { lookup: { deny_on: critical }, sync: { deny_on: critical } }
+evidence_valid_for: 24h
+---
+kind: Controls
+controls:
+  - { id: chain, title: T, severity: critical, stage: warn, enforce_from: 2027-01-01, require: { tls.chain_valid: true },
+      why: w, fix: f }
+---
+kind: PolicyTest
+name: t
+given: { tls.chain_valid: false }
+expect: { chain: fail, grants: { lookup: closed } }
+---
+kind: PolicyTest
+name: u
+given: { tls.chain_valid: true }
+expect: { grants: { sync: closed } }
+"#;
+
+    #[test]
+    fn a_grant_that_stays_open_says_why() {
+        let (set, faults) = PolicySet::from_sources(&[Source::inline("x.yaml", POLICY)]);
+        assert_eq!(faults, []);
+        let trial = run(&set).unwrap();
+        let said: Vec<&str> = trial.outcomes.iter().map(|outcome| outcome.failures[0].as_str()).collect();
+        let expected = [
+            "`lookup` is not closed: nothing denies it; chain is fail (critical, stage warn until 2027-01-01)",
+            "`sync` is not closed: nothing denies it, every control passes or does not apply",
+        ];
+        assert_eq!(said, expected);
+    }
 }

@@ -384,7 +384,7 @@ fn measure(member: &OdsCode, context: &Context) -> Result<Judged, Failure> {
 }
 
 /// Where the member's gates stand, and since when what denies them does.
-fn gates(store: &dyn Store, member: &OdsCode) -> Result<Gates, StoreError> {
+pub fn gates(store: &dyn Store, member: &OdsCode) -> Result<Gates, StoreError> {
     let records = store.gates()?.into_iter().filter(|gate| gate.member == *member);
     Ok(Gates {
         passes: records.map(|gate| (gate.grant, gate.state != "closed")).collect(),

@@ -17,6 +17,7 @@ use crate::policy::set::PolicySet;
 use crate::store::audit::NewAudit;
 use crate::store::port::Store;
 use crate::store::sqlite::store::SqliteStore;
+use crate::telemetry::colour;
 
 /// The surroundings of one command. Configuration and store are opened when first asked for, so that a command that needs
 /// neither works without them.
@@ -157,8 +158,8 @@ impl Context {
         std::io::stderr().is_terminal()
     }
 
-    /// Whether standard output is a terminal, so that colour helps.
+    /// Whether standard output is a terminal that is to be given colour.
     pub fn is_terminal(&self) -> bool {
-        std::io::stdout().is_terminal()
+        std::io::stdout().is_terminal() && colour::is_wanted()
     }
 }

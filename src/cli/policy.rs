@@ -5,6 +5,7 @@ mod bundle;
 mod diff;
 mod explain;
 mod impact;
+mod show;
 mod test;
 
 use std::path::{Path, PathBuf};
@@ -16,13 +17,12 @@ use serde_json::json;
 use crate::ambient::text::{harmless_json, printable};
 use crate::app::in_force::{self, Taken};
 use crate::baseline::catalogue::{Catalogue, Known, Origin};
-use crate::baseline::compile::Compiled;
 use crate::baseline::editor;
 use crate::baseline::trial;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::output::replace;
-use crate::policy::documents::{Control, Exceptions, Requirement};
+use crate::policy::documents::Control;
 use crate::policy::fault::Fault;
 use crate::policy::folder::{is_bundle, read_folder};
 use crate::policy::format::tidy;
@@ -53,19 +53,40 @@ A running gateway takes it within seconds; what was in force before can be put b
     portcullis policy activate change.json --reason \"TLS 1.3 from today\"
     portcullis policy rollback --reason \"two trusts lost their gates\"";
 
+/// What exit codes mean, command by command: scripts go by them.
+mod codes {
+    pub const CHECK: &str = "Exit code 0: no fault; 1: faults; 2: it could not be read, or wrong usage.";
+    pub const TEST: &str = "Exit code 0: every test holds; 1: one does not, or the set has faults; 2: it could not be read, or wrong usage.";
+    pub const IMPACT: &str = "\
+Exit code 0: no member would lose a grant; 1: one would, at once or when a grace ends, or the new set has faults; 2: it cannot be told: a
+member could not be judged, or there is no evidence that counts; or wrong usage.";
+    pub const DIFF: &str = "Exit code 0: nothing differs; 1: something does; 2: a set has faults or could not be read, or wrong usage.";
+    pub const EXPLAIN: &str = "\
+Exit code 0: it passes, does not apply or is set aside; 1: it fails, or there is no such member, control or record; 2: it could not be told,
+or there is no evidence, or wrong usage.";
+    pub const ACTIVATE: &str = "\
+Exit code 0: it is activated; 1: refused, because it has faults, a test does not hold or too few have signed; 2: it could not be done, or
+wrong usage.";
+    pub const VERIFY: &str = "\
+Exit code 0: enough signatures hold; 1: too few, or the set has faults; 2: the configuration asks for none, or it could not be read, or wrong
+usage.";
+}
+
 /// Policies.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Report every fault of every file, with file, line, column and what to do.
+    #[command(after_help = codes::CHECK)]
     Check {
         path: Option<PathBuf>,
     },
+    #[command(after_help = codes::TEST)]
     Test(test::Arguments),
-    /// List the controls.
+    /// List the controls, with the stage at which each is and the day from which it decides.
     List {
         path: Option<PathBuf>,
     },
-    /// Show one control: what it requires, why, and how to fix it.
+    /// Show one control: what it requires as it is written, its parameters, from when it decides, why, and how to fix it.
     Show {
         control: String,
         path: Option<PathBuf>,
@@ -78,13 +99,18 @@ pub enum Command {
     Schema {
         path: Option<PathBuf>,
     },
+    #[command(after_help = codes::DIFF)]
     Diff(diff::Arguments),
+    #[command(after_help = codes::EXPLAIN)]
     Explain(explain::Arguments),
+    #[command(after_help = codes::IMPACT)]
     Impact(impact::Arguments),
     Bundle(bundle::Arguments),
     Key(bundle::Key),
     Sign(bundle::Sign),
+    #[command(after_help = codes::VERIFY)]
     Verify(bundle::Verify),
+    #[command(after_help = codes::ACTIVATE)]
     Activate(activate::Activate),
     Rollback(activate::Rollback),
     Deactivate(activate::Deactivate),
@@ -108,8 +134,8 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
     match command {
         Command::Check { path } => check(in_force::at(written(path, context)?, None), context),
         Command::Test(arguments) => test::run(arguments, context),
-        Command::List { path } => list(look(path, context)?, context),
-        Command::Show { control, path } => show(&control, look(path, context)?, context),
+        Command::List { path } => show::list(look(path, context)?, context),
+        Command::Show { control, path } => show::show(&control, look(path, context)?, context),
         // what probes find out is known without any policy
         Command::Facts { path: None } if !context.config_path().exists() => {
             let path = context.config_path().display();
@@ -262,50 +288,6 @@ fn proven(taken: Taken, context: &Context) -> Result<Result<Taken, Answer>, Fail
     }
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    control: &'a str,
-    theme: &'a str,
-    severity: &'a str,
-    level: u8,
-    title: &'a str,
-    place: String,
-}
-
-fn line(control: &Control) -> Line<'_> {
-    Line {
-        control: &control.id,
-        theme: &control.theme,
-        severity: control.severity.as_str(),
-        level: control.level,
-        title: &control.title,
-        place: control.at.to_string(),
-    }
-}
-
-fn list(taken: Taken, context: &Context) -> Result<Answer, Failure> {
-    let set = match sound(taken, context)? {
-        Ok(taken) => taken.set,
-        Err(answer) => return Ok(answer),
-    };
-    let mut controls: Vec<&Control> = set.controls.values().collect();
-    controls.sort_by(|a, b| a.at.cmp(&b.at));
-    let lines: Vec<Line<'_>> = controls.into_iter().map(line).collect();
-    context.print(&lines, |lines| {
-        let mut out = String::new();
-        let mut theme = "";
-        for line in lines {
-            if line.theme != theme {
-                theme = line.theme;
-                out.push_str(&format!("{theme}\n"));
-            }
-            out.push_str(&format!("  {:<38} {:<8} {}\n", line.control, line.severity, printable(line.title)));
-        }
-        out
-    })?;
-    Ok(Answer::Yes)
-}
-
 /// The control, or a refusal that names the nearest.
 pub fn control<'s>(set: &'s PolicySet, id: &str) -> Result<&'s Control, Failure> {
     set.controls.get(id).ok_or_else(|| {
@@ -315,55 +297,6 @@ pub fn control<'s>(set: &'s PolicySet, id: &str) -> Result<&'s Control, Failure>
         let hint = fault.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
         Failure::refused(format!("{}{hint}", fault.message))
     })
-}
-
-fn show(id: &str, taken: Taken, context: &Context) -> Result<Answer, Failure> {
-    let set = match sound(taken, context)? {
-        Ok(taken) => taken.set,
-        Err(answer) => return Ok(answer),
-    };
-    let control = control(&set, id)?;
-    let ranges = control.for_each.as_ref().map(|c| c.value.as_str());
-    let stated = stated(&set, &control.id);
-    let exceptions = Exceptions::WORDS.iter().find(|(_, e)| *e == control.exceptions).map(|(word, _)| *word);
-    let answer = json!({
-        "control": control.id, "title": control.title, "theme": control.theme,
-        "severity": control.severity, "level": control.level, "for_each": ranges,
-        "counts": matches!(control.require, Requirement::Count(_)),
-        "exceptions": exceptions, "why": control.why, "fix": control.fix, "references": control.references,
-        "place": control.at.to_string(), "stated": stated,
-    });
-    context.print(&answer, |_| {
-        let rests = match stated.is_empty() {
-            true => String::new(),
-            false => format!("\nStated by the member, not measured: {}\n", stated.join(", ")),
-        };
-        let never = match control.exceptions {
-            Exceptions::Allowed => "",
-            Exceptions::Forbidden => "\nIt may not be set aside for any member.\n",
-        };
-        let references: Vec<String> =
-            control.references.iter().map(|(name, ids)| format!("{name} {}", ids.join(", "))).collect();
-        let ranges = ranges.map(|r| format!(", for each of {r}")).unwrap_or_default();
-        format!(
-            "{} ({}{ranges})\n{}\n{rests}{never}\nWhy: {}\n\nFix:\n{}\nReferences: {}\nWritten at {}",
-            control.id,
-            control.severity,
-            printable(&control.title),
-            control.why,
-            indent(&control.fix),
-            references.join("; "),
-            control.at
-        )
-    })?;
-    Ok(Answer::Yes)
-}
-
-/// The attestations that a control rests on.
-fn stated(set: &PolicySet, control: &str) -> Vec<String> {
-    let compiled = set.baselines.keys().filter_map(|id| Compiled::compile(set, id, None).ok());
-    let mut controls = compiled.flat_map(|baseline| baseline.controls);
-    controls.find(|c| c.id == control).map(|c| c.stated.into_iter().collect()).unwrap_or_default()
 }
 
 fn indent(text: &str) -> String {

@@ -1,14 +1,20 @@
-//! What two policy sets say differently: document by document and value by value, however they are laid out in files and lines.
+//! What two policy sets say differently: document by document and value by value, however they are laid out in files and lines, and which
+//! controls each baseline judges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::policy::fault::Place;
+use crate::policy::set::PolicySet;
 use crate::policy::source::{Content, Node, Source};
+use crate::policy::written::{entry, flow, shown};
 
 /// Values that are shown whole: what a condition asks only makes sense in one piece.
 const WHOLE: &[&str] = &["require", "where", "when", "count", "given", "expect", "values", "flags"];
+
+/// Texts for people alone: white space at the ends of their lines says nothing.
+const PROSE: &[&str] = &["why", "fix"];
 
 /// One thing that differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,6 +30,12 @@ pub struct Difference {
     pub title: Option<String>,
     /// Every value that differs; for what came or went, none.
     pub values: Vec<Changed>,
+    /// Of a baseline that was there before: controls that it judges now, because a file of its `include` has them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub joins: Vec<String>,
+    /// Controls that it does not judge any more, whether or not they are still written.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub leaves: Vec<String>,
 }
 
 /// Whether it came, went or changed.
@@ -54,6 +66,8 @@ struct Item {
     at: Place,
     title: Option<String>,
     values: BTreeMap<String, String>,
+    /// What a baseline judges.
+    controls: BTreeSet<String>,
 }
 
 /// Kind and name.
@@ -63,11 +77,16 @@ type Key = (&'static str, String);
 pub fn difference(before: &[Source], after: &[Source]) -> Vec<Difference> {
     let (was, is) = (items(before), items(after));
     let gone = was.iter().filter(|(key, _)| !is.contains_key(*key));
-    let gone = gone.map(|(key, item)| told(key, item, Change::Removed, Vec::new()));
+    let gone = gone.map(|(key, item)| told(key, item, Change::Removed));
     let here = is.iter().filter_map(|(key, item)| match was.get(key) {
-        None => Some(told(key, item, Change::Added, Vec::new())),
-        Some(old) if old.values == item.values => None,
-        Some(old) => Some(told(key, item, Change::Changed, changed(&old.values, &item.values, &is))),
+        None => Some(told(key, item, Change::Added)),
+        Some(old) if old.values == item.values && old.controls == item.controls => None,
+        Some(old) => Some(Difference {
+            values: changed(&old.values, &item.values, &is),
+            joins: item.controls.difference(&old.controls).cloned().collect(),
+            leaves: old.controls.difference(&item.controls).cloned().collect(),
+            ..told(key, item, Change::Changed)
+        }),
     });
     let mut all: Vec<Difference> = here.chain(gone).collect();
     all.sort_by(|a, b| (rank(a.kind), &a.id).cmp(&(rank(b.kind), &b.id)));
@@ -89,9 +108,10 @@ fn rank(kind: &str) -> usize {
     KINDS.iter().position(|(_, one)| *one == kind).unwrap_or(KINDS.len())
 }
 
-fn told((kind, id): &Key, item: &Item, change: Change, values: Vec<Changed>) -> Difference {
+fn told((kind, id): &Key, item: &Item, change: Change) -> Difference {
     let (place, title) = (item.at.to_string(), item.title.clone());
-    Difference { kind, id: id.clone(), change, place, title, values }
+    let (values, joins, leaves) = Default::default();
+    Difference { kind, id: id.clone(), change, place, title, values, joins, leaves }
 }
 
 fn changed(
@@ -140,6 +160,12 @@ fn items(sources: &[Source]) -> BTreeMap<Key, Item> {
             _ => add(&mut all, kind, &node),
         }
     }
+    // which files a baseline includes shows only when all are read
+    for baseline in PolicySet::from_sources(sources).0.baselines.into_values() {
+        if let Some(item) = all.get_mut(&("Baseline", baseline.id)) {
+            item.controls.extend(baseline.controls);
+        }
+    }
     all
 }
 
@@ -156,42 +182,37 @@ fn add(all: &mut BTreeMap<Key, Item>, kind: &'static str, node: &Node) {
     for key in ["kind", "id", "name"] {
         values.remove(key);
     }
-    all.insert((kind, id), Item { at: node.at.clone(), title: text("title"), values });
-}
-
-fn entry<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
-    match &node.content {
-        Content::Map(entries) => entries.iter().find(|(k, _)| k.value == key).map(|(_, value)| value),
-        _ => None,
-    }
+    let id = match values.get("objects").filter(|_| kind == "Exception") {
+        // two may differ in the objects alone
+        Some(objects) => format!("{id} {objects}"),
+        None => id,
+    };
+    all.insert(
+        (kind, id),
+        Item { at: node.at.clone(), title: text("title"), values, controls: BTreeSet::new() },
+    );
 }
 
 fn flatten(way: &str, node: &Node, out: &mut BTreeMap<String, String>) {
     let last = way.rsplit('.').next().unwrap_or(way);
     match &node.content {
-        Content::Map(entries) if !WHOLE.contains(&last) => {
+        Content::Map(entries) if !WHOLE.contains(&last) && !entries.is_empty() => {
             for (key, value) in entries {
-                let way = if way.is_empty() { key.value.clone() } else { format!("{way}.{}", key.value) };
+                // a dot of a key is none of the way
+                let key = match key.value.contains('.') {
+                    true => format!("\"{}\"", key.value),
+                    false => shown(&key.value),
+                };
+                let way = if way.is_empty() { key } else { format!("{way}.{key}") };
                 flatten(&way, value, out);
             }
         }
+        Content::Scalar { text, .. } if PROSE.contains(&way) => {
+            let lines: Vec<&str> = text.trim_end().lines().map(str::trim_end).collect();
+            out.insert(way.to_owned(), shown(&lines.join("\n")));
+        }
         _ => {
             out.insert(way.to_owned(), flow(node));
-        }
-    }
-}
-
-/// YAML in one line; the order of a map's keys does not count.
-fn flow(node: &Node) -> String {
-    match &node.content {
-        Content::Null => "null".to_owned(),
-        Content::Scalar { text, .. } => text.split_whitespace().collect::<Vec<_>>().join(" "),
-        Content::List(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
-        Content::Map(entries) => {
-            let sorted: BTreeMap<&str, String> =
-                entries.iter().map(|(key, value)| (key.value.as_str(), flow(value))).collect();
-            let parts: Vec<String> = sorted.iter().map(|(key, value)| format!("{key}: {value}")).collect();
-            format!("{{ {} }}", parts.join(", "))
         }
     }
 }
@@ -236,6 +257,89 @@ controls: [ { severity: high, id: a, title: Ages, require: { x.age: { at_most: $
 ";
         let baseline = "id: n\nkind: Baseline\nparameters:\n  other: 1\n  age: 180d\n";
         assert_eq!(difference(&sources(&[ONE]), &sources(&[moved, baseline])), []);
+    }
+
+    /// What changed of one value, when it is `before` and `after` in a control's text.
+    fn of_control(before: &str, after: &str) -> Vec<(String, Option<String>, Option<String>)> {
+        let text = |part: &str| format!("kind: Controls\ncontrols:\n  - id: a\n{part}");
+        let found = difference(&sources(&[&text(before)]), &sources(&[&text(after)]));
+        found.into_iter().flat_map(|d| d.values).map(|v| (v.key, v.before, v.after)).collect()
+    }
+
+    #[test]
+    fn values_are_compared_to_the_last_blank() {
+        let some = |text: &str| Some(text.to_owned());
+        for (before, after) in [
+            ("{ x: { none_of: [Domain Admins] } }", "{ x: { none_of: [\"Domain  Admins\"] } }"),
+            ("{ x: { matches: \"^a b$\" } }", "{ x: { matches: \"^a  b$\" } }"),
+            ("{ x: { one_of: [A, B] } }", "{ x: { one_of: [\"A, B\"] } }"),
+            ("{ x: \"A\\U000000a0B\" }", "{ x: A B }"),
+        ] {
+            let written = |text: &str| format!("    require: {text}\n");
+            let shown = |text: &str| {
+                let text = text.replace("\"^a b$\"", "^a b$");
+                some(&text)
+            };
+            let expected = vec![("require".to_owned(), shown(before), shown(after))];
+            assert_eq!(of_control(&written(before), &written(after)), expected);
+        }
+    }
+
+    #[test]
+    fn prose_may_end_its_lines_as_it_likes() {
+        let folded = "    why: >\n      one\n      two\n    fix: |\n      x\n";
+        assert_eq!(of_control(folded, "    why: one two\n    fix: x\n"), []);
+        let found = of_control("    fix: |\n      a -b\n      c\n", "    fix: |\n      a  -b\n      c\n");
+        let (before, after) = (Some("\"a -b\\nc\"".to_owned()), Some("\"a  -b\\nc\"".to_owned()));
+        assert_eq!(found, [("fix".to_owned(), before, after)]);
+    }
+
+    #[test]
+    fn a_control_that_its_baseline_does_not_include_any_more_is_told() {
+        let baseline = "\
+kind: Baseline
+id: n
+title: N
+owner: o
+revision: 1
+stage: enforce
+include: [on/*.yaml]
+grants: { lookup: { deny_on: critical }, sync: { deny_on: critical } }
+evidence_valid_for: 24h
+";
+        let control = |id: &str| {
+            format!(
+                "kind: Controls\ncontrols:\n  - {{ id: {id}, title: T, severity: low, require: {{ tls.chain_valid: true }}, why: w, fix: f }}\n"
+            )
+        };
+        let set = |folder: &str| {
+            vec![
+                Source::inline("b.yaml", baseline),
+                Source::inline("on/a.yaml", &control("a")),
+                Source::inline(&format!("{folder}/b.yaml"), &control("b")),
+            ]
+        };
+        let found = difference(&set("on"), &set("off"));
+        let told: Vec<_> = found.iter().map(|d| (d.kind, d.id.as_str(), d.change)).collect();
+        assert_eq!(told, [("Baseline", "n", Change::Changed)]);
+        assert_eq!((found[0].leaves.as_slice(), found[0].joins.as_slice()), (&["b".to_owned()][..], &[][..]));
+        assert_eq!(difference(&set("off"), &set("on"))[0].joins, ["b"]);
+    }
+
+    #[test]
+    fn exceptions_of_the_same_day_are_several() {
+        let one = |objects: &str, until: &str| {
+            format!(
+                "kind: Exception\ncontrol: c\nmember: RXA\nfrom: 2026-01-01\nobjects: [{objects}]\nuntil: {until}\n---\n"
+            )
+        };
+        let before = one("a", "2026-02-01") + &one("b", "2026-02-01");
+        let after = one("a", "2026-02-01") + &one("b", "2026-12-01");
+        let found = difference(&sources(&[&before]), &sources(&[&after]));
+        let told: Vec<_> = found.iter().map(|d| (d.id.as_str(), d.values.len())).collect();
+        assert_eq!(told, [("c RXA 2026-01-01 [b]", 1)]);
+        let turned = one("b", "2026-02-01") + &one("a", "2026-02-01");
+        assert_eq!(difference(&sources(&[&before]), &sources(&[&turned])), []);
     }
 
     #[test]

@@ -17,4 +17,5 @@ pub mod set;
 pub mod signature;
 pub mod source;
 pub mod terms;
+pub mod written;
 pub mod yaml;

@@ -4,6 +4,8 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::telemetry::colour;
+
 /// Logging could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
@@ -32,7 +34,8 @@ pub fn start(json: bool, filter: &str) -> Result<(), LoggingError> {
     let started = if json {
         builder.json().flatten_event(true).try_init()
     } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
+        let coloured = std::io::stderr().is_terminal() && colour::is_wanted();
+        builder.with_ansi(coloured).with_target(false).try_init()
     };
     started.map_err(|_| LoggingError::Twice)
 }

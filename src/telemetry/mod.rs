@@ -2,5 +2,6 @@
 //!
 //! Must never: know a metric by name.
 
+pub mod colour;
 pub mod logging;
 pub mod registry;

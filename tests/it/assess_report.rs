@@ -10,7 +10,7 @@ use portcullis::baseline::document::SCHEMA;
 use portcullis::baseline::facts::{Collection, Evidence, Fact, Facts, Record};
 use portcullis::enrol::run::{self, By};
 use portcullis::policy::set::PolicySet;
-use portcullis::policy::terms::Grant;
+use portcullis::policy::terms::{Grant, Membership};
 use portcullis::secret::reference::SecretReference;
 use portcullis::secret::signing::Signer;
 use portcullis::store::member::Member;
@@ -176,6 +176,12 @@ pub fn enrol(stage: &Stage, store: &dyn Store, code: &str) {
     let by = By { actor: "officer", reason: "because", now: Clock::system().now() };
     run::request(store, member, &by).unwrap();
     run::measured(store, &ods(code), &by).unwrap();
+}
+
+/// Lets a member that was measured federate.
+pub fn federate(store: &dyn Store, code: &str) {
+    let by = By { actor: "officer", reason: "because", now: Clock::system().now() };
+    run::advance(store, &ods(code), Membership::Federated, &by).unwrap();
 }
 
 fn against(stage: &Stage, evidence: &Path, more: &[&str]) -> Output {

@@ -5,10 +5,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use portcullis::ambient::clock::Clock;
 use portcullis::baseline::facts::{Collection, Evidence, Fact, Record};
+use portcullis::store::sqlite::store::SqliteStore;
 
 use crate::app_stage::{Stage, argument};
-use crate::assess_report::{Found, evidence, keep};
+use crate::assess_report::{Found, evidence, federate, keep};
 
 /// One fenced part of the guide.
 #[derive(Debug)]
@@ -100,7 +102,7 @@ fn run(stage: &Stage, lines: &[String], at: usize) {
 
 /// Evidence of a member with these people, each with or without a card.
 fn recorded(code: &str, people: &[(&str, bool)]) -> Evidence {
-    let at = time::macros::datetime!(2026-11-20 08:00 UTC);
+    let at = Clock::system().now() - time::Duration::minutes(5);
     let found = Found { versions: &["tls1.2", "tls1.3"], name: Fact::boolean(true), without: &[] };
     let mut evidence = evidence(code, at, &found);
     let record = |(name, card): &(&str, bool)| {
@@ -121,6 +123,10 @@ fn the_guide_can_be_typed_as_it_stands() {
     let stage = Stage::new("");
     keep(&stage, recorded("RXA", &[("nurse", true)]));
     keep(&stage, recorded("RXB", &[("nurse", true), ("porter", false)]));
+    let config = stage.config();
+    let store = SqliteStore::open(&config.data_dir, &config.store).unwrap();
+    ["RXA", "RXB"].iter().for_each(|code| federate(&store, code));
+    drop(store);
     let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/README.md")).unwrap();
     let parts = parts(&guide);
     let (mut files, mut commands) = (0, 0);

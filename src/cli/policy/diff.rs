@@ -10,8 +10,8 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::policy::{look, sound};
 use crate::policy::diff::{Change, Changed, Difference, difference};
 
-/// Say what NEW says differently from OLD: by control and value, not by line. Where things stand in files, their order and remarks make no
-/// difference. The answer is no (exit code 1) when something differs.
+/// Say what NEW says differently from OLD: by control and value, not by line, and which controls a baseline judges that it did not, or not
+/// any more. Values are compared exactly, each blank in them, too; where things stand in files, their order and remarks make no difference. The answer is no (exit code 1) when something differs.
 #[derive(Debug, Args)]
 pub struct Arguments {
     /// The folder (or file) that is compared with.
@@ -55,6 +55,8 @@ fn text(found: &[Difference]) -> String {
         let title = one.title.as_deref().map(|title| format!(": {}", printable(title))).unwrap_or_default();
         out.push_str(&format!("{change} {} {}{title} ({})\n", one.kind, one.id, one.place));
         one.values.iter().for_each(|value| out.push_str(&line(value)));
+        one.joins.iter().for_each(|control| out.push_str(&format!("  now judges {control}\n")));
+        one.leaves.iter().for_each(|control| out.push_str(&format!("  does not judge {control} any more\n")));
     }
     out
 }

@@ -9,12 +9,15 @@ use time::OffsetDateTime;
 
 use crate::ambient::text::printable;
 use crate::assess::judge::{compile, judge};
+use crate::assess::report::closings::{Because, Gates, Rules, closings};
 use crate::baseline::assessment::{Assessment, ExceptionNote, Finding, Offender, Reason, Verdict};
-use crate::baseline::compile::CompiledControl;
+use crate::baseline::compile::{CompiledControl, CompiledRequirement};
 use crate::baseline::facts::{Evidence, Provenance};
 use crate::baseline::stated;
 use crate::baseline::trace::{Step, Trace, Which, trace};
 use crate::baseline::truth::Truth;
+use crate::baseline::value::duration_text;
+use crate::cli::assess::gates;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::policy::{control, indent, look, sound};
@@ -54,8 +57,10 @@ struct Explained<'a> {
     #[serde(with = "time::serde::rfc3339::option")]
     enforce_from: Option<OffsetDateTime>,
     verdict: Verdict,
-    /// Grants that it denies.
+    /// Grants that it denies, at once or when a grace ends.
     denies: Vec<Grant>,
+    /// Those of them that a grace bears it for first, where the gate is open.
+    graces: Vec<Grace>,
     place: String,
     policy_hash: &'a str,
     evidence_hash: &'a str,
@@ -65,7 +70,11 @@ struct Explained<'a> {
     judged: u64,
     failing: u64,
     excepted: u64,
+    /// Records of which it cannot be told whether they fail.
+    untold: u64,
     tolerated: String,
+    /// Whether records are counted, and none has to hold anything.
+    counts: bool,
     trace: &'a Trace,
     explanation: &'a [Reason],
     sources: Vec<&'a Provenance>,
@@ -74,6 +83,16 @@ struct Explained<'a> {
     stated: &'a [String],
     why: &'a str,
     fix: &'a str,
+}
+
+/// How long a gate that is open bears the control.
+#[derive(Serialize)]
+struct Grace {
+    grant: Grant,
+    seconds: i64,
+    /// When it ends; none: the gate is not open, and no grace opens it.
+    #[serde(with = "time::serde::rfc3339::option")]
+    until: Option<OffsetDateTime>,
 }
 
 /// Runs the command. The answer is no when the control fails, and could not tell when it is unknown.
@@ -109,7 +128,9 @@ pub fn run(arguments: Arguments, context: &Context) -> Result<Answer, Failure> {
         let name = arguments.object.as_deref().unwrap_or_default();
         Failure::refused(format!("no record of `{collection}` has the name or DN `{name}`"))
     })?;
-    let explained = explained(&assessment, finding, (judged, &written.at), &evidence, &trace);
+    let gates = gates(store.as_ref(), ods).map_err(Failure::could_not)?;
+    let graces = graces(&assessment, finding, &Rules::of(&compiled), &gates);
+    let explained = explained(&assessment, finding, (judged, &written.at), &evidence, (&trace, graces));
     context.print(&explained, text)?;
     Ok(answer(finding))
 }
@@ -119,7 +140,7 @@ fn explained<'a>(
     finding: &'a Finding,
     (control, at): (&'a CompiledControl, &Place),
     evidence: &'a Evidence,
-    trace: &'a Trace,
+    (trace, graces): (&'a Trace, Vec<Grace>),
 ) -> Explained<'a> {
     let denies =
         assessment.grants.iter().filter(|(_, v)| v.denials.iter().any(|d| d.control == finding.control));
@@ -132,6 +153,7 @@ fn explained<'a>(
         enforce_from: finding.enforce_from,
         verdict: finding.verdict,
         denies: denies.map(|(grant, _)| *grant).collect(),
+        graces,
         place: at.to_string(),
         policy_hash: &assessment.policy_hash,
         evidence_hash: &evidence.hash,
@@ -140,7 +162,9 @@ fn explained<'a>(
         judged: finding.judged,
         failing: finding.failing,
         excepted: finding.excepted,
+        untold: trace.untold,
         tolerated: tolerated(control),
+        counts: matches!(control.require, CompiledRequirement::Count(_)),
         trace,
         explanation: &finding.explanation,
         sources: sources(evidence, control, trace),
@@ -150,6 +174,20 @@ fn explained<'a>(
         why: &finding.why,
         fix: &finding.fix,
     }
+}
+
+/// Where a grace bears the control first, as the gate counts it.
+fn graces(assessment: &Assessment, finding: &Finding, rules: &Rules, gates: &Gates) -> Vec<Grace> {
+    let closings = closings(assessment, rules, Some(gates));
+    let mine = assessment.grants.iter().filter_map(|(grant, verdict)| {
+        let denial = verdict.denials.iter().find(|d| d.control == finding.control && d.grace > 0)?;
+        let closing = closings.iter().find(|c| c.control == finding.control && c.grant == *grant)?;
+        let passes = gates.passes.get(grant).copied().unwrap_or(false);
+        // one that is over bears nothing any more
+        let until = closing.at.filter(|_| closing.because == Because::GraceEnds);
+        (until.is_some() || !passes).then_some(Grace { grant: *grant, seconds: denial.grace, until })
+    });
+    mine.collect()
 }
 
 fn answer(finding: &Finding) -> Answer {
@@ -183,11 +221,16 @@ fn text(it: &Explained<'_>) -> String {
     let mut out = format!("{}: {} ({})\n{}\n", it.member, it.control, it.severity, it.title);
     verdict(&mut out, it);
     steps(&mut out, "applies when", &it.trace.when);
+    if it.counts {
+        steps(&mut out, "of their number is required", &it.trace.require);
+    }
     if let Some((name, dn)) = &it.trace.object {
         out.push_str(&format!("\nthe record {name} ({dn})\n"));
     }
     steps(&mut out, "is judged where", &it.trace.filter);
-    steps(&mut out, "is required", &it.trace.require);
+    if !it.counts {
+        steps(&mut out, "is required", &it.trace.require);
+    }
     let seen = |fact: &str| it.trace.require.iter().any(|step| step.what == fact);
     for reason in it.explanation.iter().filter(|reason| !seen(&reason.fact)) {
         out.push_str(&format!("\n  {}: {}; asked: {}\n", reason.fact, reason.found, reason.required));
@@ -211,20 +254,42 @@ fn text(it: &Explained<'_>) -> String {
     out
 }
 
+/// Which grants it denies: at once, when a grace ends, or where the gate is not open.
+fn denies(it: &Explained<'_>) -> String {
+    let borne = |grant: &&Grant| it.graces.iter().any(|grace| grace.grant == **grant);
+    let at_once: Vec<String> = it.denies.iter().filter(|g| !borne(g)).map(ToString::to_string).collect();
+    let at_once = (!at_once.is_empty()).then(|| format!("it denies {}", at_once.join(" and "))).into_iter();
+    let later = it.graces.iter().map(|Grace { grant, seconds, until }| {
+        let grace = duration_text(*seconds);
+        match until {
+            Some(until) => format!("it denies {grant} from {}, when its grace of {grace} ends", day(*until)),
+            None => {
+                format!("it denies {grant} after a grace of {grace} where the gate is open, else at once")
+            }
+        }
+    });
+    let all: Vec<String> = at_once.chain(later).collect();
+    if all.is_empty() { "it denies nothing".to_owned() } else { all.join("; ") }
+}
+
 fn verdict(out: &mut String, it: &Explained<'_>) {
-    let denies: Vec<String> = it.denies.iter().map(ToString::to_string).collect();
-    let denies = match denies.as_slice() {
-        [] => "it denies nothing".to_owned(),
-        grants => format!("it denies {}", grants.join(" and ")),
-    };
     let from = it.enforce_from.map(|from| format!(", enforced from {}", day(from))).unwrap_or_default();
-    out.push_str(&format!("\nverdict  {}; {denies}\nstage    {}{from}\n", it.verdict, it.stage));
+    out.push_str(&format!("\nverdict  {}; {}\nstage    {}{from}\n", it.verdict, denies(it), it.stage));
     if let Some(collection) = it.for_each {
-        let set_aside = if it.excepted > 0 { format!(", {} set aside", it.excepted) } else { String::new() };
-        out.push_str(&format!(
-            "records  {} of {collection} judged, {} fail{set_aside}, {} borne\n",
-            it.judged, it.failing, it.tolerated
-        ));
+        let some = |count: u64, what: &str| match count {
+            0 => String::new(),
+            count => format!(", {count} {what}"),
+        };
+        let (untold, set_aside) = (some(it.untold, "could not be told"), some(it.excepted, "set aside"));
+        out.push_str(&match it.counts {
+            true => {
+                format!("records  {} of {collection} counted{untold}\n", it.judged.saturating_sub(it.untold))
+            }
+            false => format!(
+                "records  {} of {collection} judged, {} fail{untold}{set_aside}, {} borne\n",
+                it.judged, it.failing, it.tolerated
+            ),
+        });
     }
     if let Some(exception) = it.exception {
         out.push_str(&format!(

@@ -1,5 +1,6 @@
 //! `portcullis policy impact`: what a policy set would change for every member, before it is in force.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -7,18 +8,24 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use time::{Date, OffsetDateTime, Time};
 
+use crate::app::gates::denied_since;
 use crate::assess::collect::collect;
-use crate::assess::impact::{Candidate, ControlImpact, Fix, Impact, MemberImpact, Touched, Trial};
+use crate::assess::impact::{
+    Announced, ControlImpact, Fix, GrantImpact, IdleMember, Impact, MemberImpact, Touched,
+};
 use crate::assess::judge::{Baselines, compile};
 use crate::assess::report::trend::Pair;
 use crate::assess::run::sign;
+use crate::assess::standing::{Idle, Known, about};
 use crate::assess::target::Target;
+use crate::assess::trial::{Candidate, Trial};
 use crate::baseline::facts::Evidence;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::policy::{look, sound};
 use crate::cli::progress::told;
-use crate::cli::table::{date, table};
+use crate::cli::table::{date, day, table};
+use crate::gate::decide::GateState;
 use crate::policy::set::PolicySet;
 use crate::policy::terms::{Grant, OdsCode};
 use crate::secret::signing::Signer;
@@ -58,7 +65,8 @@ enum Against {
     Live,
 }
 
-/// Runs the command. The answer is no when some member would lose a grant, and could not tell when some could not be judged.
+/// Runs the command. The answer is no when some member would lose a grant, now or when a grace ends, and could not tell when some could not
+/// be judged.
 pub fn run(arguments: &Arguments, context: &Context) -> Result<Answer, Failure> {
     let new = match sound(look(Some(arguments.new.clone()), context)?, context)? {
         Ok(taken) => taken.set,
@@ -96,10 +104,14 @@ pub fn run(arguments: &Arguments, context: &Context) -> Result<Answer, Failure> 
 }
 
 fn answer(impact: &Impact) -> Answer {
-    if impact.grants.iter().any(|grant| grant.lost.members > 0) {
+    if impact.grants.iter().any(|grant| grant.lost.members + grant.lost_later.members > 0) {
         return Answer::No;
     }
-    match impact.not_judged.is_empty() && impact.judged.members > 0 {
+    // of old evidence nobody can say what it would do to gates, and where nobody else is, nothing is said of any
+    let nobody = impact.idle.len() >= usize::try_from(impact.judged.members).unwrap_or(usize::MAX);
+    let is_stale = |idle: &IdleMember| matches!(reason(idle), Some(Idle::Stale { .. }));
+    let blind = nobody && (impact.idle.is_empty() || impact.idle.iter().any(is_stale));
+    match impact.not_judged.is_empty() && !blind {
         true => Answer::Yes,
         false => Answer::Unknown,
     }
@@ -127,7 +139,18 @@ fn candidates(wanted: &[OdsCode], context: &Context) -> Result<Vec<Candidate>, F
     }
     let granted = store.exceptions(None).map_err(Failure::could_not)?;
     let of = |member: &Member| granted.iter().filter(|e| e.member == member.ods).cloned().collect();
-    Ok(all.into_iter().map(|member| Candidate { granted: of(&member), member }).collect())
+    let mut states: BTreeMap<OdsCode, BTreeMap<Grant, GateState>> = BTreeMap::new();
+    for gate in store.gates().map_err(Failure::could_not)? {
+        // until when one is held is counted from since when its control denies
+        let state = if gate.state == "closed" { GateState::Closed } else { GateState::Open };
+        states.entry(gate.member).or_default().insert(gate.grant, state);
+    }
+    let candidate = |member: Member| {
+        let since = denied_since(store.as_ref(), &member.ods).map_err(Failure::could_not)?;
+        let known = Known { states: states.remove(&member.ods).unwrap_or_default(), denied_since: since };
+        Ok(Candidate { granted: of(&member), gates: known, member })
+    };
+    all.into_iter().map(candidate).collect()
 }
 
 fn latest(store: &dyn Store, ods: &OdsCode) -> Result<Option<Evidence>, String> {
@@ -211,21 +234,14 @@ fn text(impact: &Impact) -> String {
             out.push_str(&format!("{what}: {}\n", members.join(", ")));
         }
     }
-    let grants: Vec<[String; 5]> = impact
-        .grants
-        .iter()
-        .map(|g| {
-            let open = |count: u64| count.to_string();
-            [g.grant.to_string(), open(g.open.before), open(g.open.now), touched(g.lost), touched(g.gained)]
-        })
-        .collect();
-    out.push_str(&format!(
-        "\n{}",
-        table(["grant", "open", "then", "lost (people)", "gained (people)"], &grants)
-    ));
+    out.push_str(&idle_text(&impact.idle));
+    let rows: Vec<[String; 6]> = impact.grants.iter().map(grant_row).collect();
+    out.push_str(&format!("\n{}", table(GRANT_COLUMNS, &rows)));
     section(&mut out, "control by control", &impact.controls, control_row, CONTROL_COLUMNS);
     section(&mut out, "member by member", &impact.members, member_row, MEMBER_COLUMNS);
     section(&mut out, "what alone keeps a gate shut, by the new set", &impact.fixes, fix_row, FIX_COLUMNS);
+    let announced = "what is announced decides later: by the evidence of today it would then";
+    section(&mut out, announced, &impact.announced, announced_row, ANNOUNCED_COLUMNS);
     let blind: u64 = impact.controls.iter().map(|control| control.not_collected).sum();
     if blind > 0 {
         out.push_str(
@@ -238,10 +254,62 @@ fn text(impact: &Impact) -> String {
     out
 }
 
-const CONTROL_COLUMNS: [&str; 6] =
-    ["control", "severity", "newly fail (people)", "newly unknown", "no longer", "title"];
-const MEMBER_COLUMNS: [&str; 6] = ["member", "people", "loses", "gains", "newly fails", "score"];
+const GRANT_COLUMNS: [&str; 6] =
+    ["grant", "open", "then", "lost (people)", "lost after a grace (people)", "gained (people)"];
+const CONTROL_COLUMNS: [&str; 7] =
+    ["control", "severity", "newly fail (people)", "newly unknown", "newly deny", "no longer", "title"];
+const MEMBER_COLUMNS: [&str; 7] =
+    ["member", "people", "loses", "gains", "newly fails", "newly denied by", "score"];
 const FIX_COLUMNS: [&str; 4] = ["control", "grant", "opens (people)", "title"];
+const ANNOUNCED_COLUMNS: [&str; 6] =
+    ["control", "severity", "from", "fail (people)", "be unknown (people)", "title"];
+
+/// Members none of whose gates is open, and why.
+fn idle_text(idle: &[IdleMember]) -> String {
+    const GROUPS: [&str; 3] = [
+        "not counted below, because their state opens no gate",
+        "not counted below, because their evidence is too old: assess them first",
+        "closed because by the new set their evidence is too old",
+    ];
+    let group = |one: &IdleMember| match (reason(one), one.before) {
+        (Some(Idle::State(_)), _) => 0,
+        (_, Some(_)) => 1,
+        (_, None) => 2,
+    };
+    let mut out = String::new();
+    for (number, what) in GROUPS.into_iter().enumerate() {
+        let mine: Vec<&IdleMember> = idle.iter().filter(|one| group(one) == number).collect();
+        if mine.is_empty() {
+            continue;
+        }
+        let named = mine
+            .iter()
+            .take(ROWS)
+            .filter_map(|one| Some(format!("{} ({})", one.member, reason(one)?.text())));
+        let named = named.collect::<Vec<_>>().join(", ");
+        let more = match mine.len().saturating_sub(ROWS) {
+            0 => String::new(),
+            more => format!(" and {more} more: --json"),
+        };
+        out.push_str(&format!("{what} ({}): {named}{more}\n", mine.len()));
+    }
+    out
+}
+
+fn reason(idle: &IdleMember) -> Option<Idle> {
+    idle.now.or(idle.before)
+}
+
+fn grant_row(grant: &GrantImpact) -> [String; 6] {
+    [
+        grant.grant.to_string(),
+        grant.open.before.to_string(),
+        grant.open.now.to_string(),
+        touched(grant.lost),
+        touched(grant.lost_later),
+        touched(grant.gained),
+    ]
+}
 
 fn section<T, const N: usize>(
     out: &mut String,
@@ -267,45 +335,66 @@ fn touched(touched: Touched) -> String {
     }
 }
 
-fn control_row(control: &ControlImpact) -> [String; 6] {
-    let severity = match (control.severity.before, control.severity.now) {
+fn control_row(control: &ControlImpact) -> [String; 7] {
+    let mut severity = match (control.severity.before, control.severity.now) {
         (Some(before), Some(now)) if before != now => format!("{before} -> {now}"),
         (None, Some(now)) => format!("{now}, new"),
         (Some(before), None) => format!("{before}, gone"),
         (_, now) => now.map(|now| now.to_string()).unwrap_or_default(),
     };
+    if let (Some(before), Some(now)) = (control.stage.before, control.stage.now)
+        && before != now
+    {
+        severity.push_str(&format!(", {before} -> {now}"));
+    }
     [
         control.control.clone(),
         severity,
         touched(control.newly_failing),
         touched(control.newly_unknown),
-        touched(control.no_longer),
+        touched(control.newly_denying),
+        // what denies no longer may fail as it did
+        touched(control.no_longer.max(control.denies_no_longer)),
         control.title.clone(),
     ]
 }
 
-fn member_row(member: &MemberImpact) -> [String; 6] {
+fn member_row(member: &MemberImpact) -> [String; 7] {
     let grants = |grants: &[Grant]| match grants {
         [] => "-".to_owned(),
         grants => grants.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
-    let failing = match member.newly_failing.as_slice() {
+    let named = |controls: &[String]| match controls {
         [] => "-".to_owned(),
         [first] => first.clone(),
         [first, rest @ ..] => format!("{first} and {} more", rest.len()),
     };
+    let later = member.loses_later.iter().map(|l| format!("{} after {}", l.grant, about(l.seconds)));
+    let loses: Vec<String> = member.loses.iter().map(ToString::to_string).chain(later).collect();
     [
         member.member.to_string(),
         member.people.to_string(),
-        grants(&member.loses),
+        if loses.is_empty() { "-".to_owned() } else { loses.join(", ") },
         grants(&member.gains),
-        failing,
+        named(&member.newly_failing),
+        named(&member.newly_denying),
         format!("{} -> {}", member.score.before, member.score.now),
     ]
 }
 
 fn fix_row(fix: &Fix) -> [String; 4] {
     [fix.control.clone(), fix.grant.to_string(), touched(fix.opens), fix.title.clone()]
+}
+
+fn announced_row(announced: &Announced) -> [String; 6] {
+    [
+        announced.control.clone(),
+        announced.severity.to_string(),
+        day(announced.enforce_from),
+        touched(announced.failing),
+        touched(announced.unknown),
+        announced.title.clone(),
+    ]
 }
 
 /// A hash as people tell sets apart.
