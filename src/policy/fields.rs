@@ -298,10 +298,12 @@ impl Reader {
     }
 }
 
-/// An integer in decimal or, after `0x`, in hexadecimal.
+/// An integer in decimal or, after `0x`, in hexadecimal. `010` is ten to some and eight to others (YAML 1.1), and none here.
 pub fn integer(text: &str) -> Option<i64> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     match text.strip_prefix("0x") {
         Some(digits) => i64::from_str_radix(digits, 16).ok(),
+        None if digits.len() > 1 && digits.starts_with('0') => None,
         None => text.parse().ok(),
     }
 }
