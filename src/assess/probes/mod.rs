@@ -5,6 +5,7 @@ pub mod advice;
 pub mod authorities;
 pub mod canary;
 pub mod certificate;
+pub mod confidential;
 pub mod derived;
 pub mod descriptor;
 pub mod directory;

@@ -8,7 +8,7 @@ use portcullis::baseline::assessment::Verdict;
 use super::cases::{AGENT, ANY, Case, fails, is_wrong, publish};
 use super::descriptor::{dark, narrow, ruled};
 use super::directory::{Fault, Trouble};
-use super::domain::account;
+use super::domain::{account, object};
 use super::world::World;
 
 const USERS: &str = "DC=scripted,DC=test (&(objectClass=user)(!(objectClass=computer)))";
@@ -94,6 +94,13 @@ pub const DENIED: &[Case] = &[
         let service = world.directory.at("CN=Directory Service");
         service.hide(&["dSHeuristics"]);
         service.set("nTSecurityDescriptor", narrow());
+    }),
+    // the schema's word, not a list of access
+    leaves_open("smartcard-no-weak-mappings", "the schema hides `altSecurityIdentities`", ANY, |world| {
+        let attribute = object("CN=Alt-Security-Identities,CN=Schema,CN=Configuration", "attributeSchema")
+            .with("lDAPDisplayName", "altSecurityIdentities")
+            .with("searchFlags", "128");
+        world.directory.put(attribute);
     }),
     // which templates it issues by
     leaves_open("templates-no-agents", "the public key infrastructure's `cn=ca1", ANY, |world| {
