@@ -82,10 +82,11 @@ pub const ATTRIBUTES: [&str; 8] = [
 ];
 /// Objects of the domain that are looked at: units, containers, policies, controllers, and what AdminSDHolder protects.
 pub const DOMAIN_FILTER: &str = "(|(objectClass=domainDNS)(objectClass=organizationalUnit)(objectClass=container)\
-    (objectClass=builtinDomain)(objectClass=groupPolicyContainer)(adminCount=1)(sAMAccountName=krbtgt)\
+    (objectClass=builtinDomain)(objectClass=groupPolicyContainer)(adminCount=1)\
     (userAccountControl:1.2.840.113556.1.4.803:=8192))";
 const SERVER_TRUST_ACCOUNT: i64 = 0x2000;
-const KRBTGT: &str = "-502";
+/// The end of the SID of the account whose key signs every ticket, whatever it is called.
+pub const KRBTGT: &str = "-502";
 
 /// The area of an object in the domain's own part of the directory.
 pub fn in_domain(entry: &Entry, contexts: &Contexts) -> Area {

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::assess::probes::access::area::{ATTRIBUTES, Area, DOMAIN_FILTER, in_domain, in_pki};
+use crate::assess::probes::access::area::{ATTRIBUTES, Area, DOMAIN_FILTER, KRBTGT, in_domain, in_pki};
 use crate::assess::probes::access::sight::{Seen, Sight, Sightings, first_name};
-use crate::assess::probes::descriptor::Descriptor;
+use crate::assess::probes::descriptor::{Descriptor, sid_bytes};
 use crate::assess::probes::logon::{Contexts, Session};
 use crate::assess::probes::privileged::Privileged;
 use crate::assess::probes::unseen::{Reach, Unseen};
@@ -29,7 +29,11 @@ pub type Stored = Vec<(String, Vec<u8>)>;
 
 /// The search over everything in the domain whose list of access matters.
 pub fn domain_search(session: &Session, settings: &Settings) -> Result<Search, String> {
-    let filter = Filter::parse(DOMAIN_FILTER).map_err(|error| error.to_string())?;
+    let mut filter = Filter::parse(DOMAIN_FILTER).map_err(|error| error.to_string())?;
+    let krbtgt = session.domain_sid.as_deref().and_then(|sid| sid_bytes(&format!("{sid}{KRBTGT}")));
+    if let (Filter::Or(any), Some(sid)) = (&mut filter, krbtgt) {
+        any.push(Filter::equal("objectSid", sid).into_owned());
+    }
     Ok(descriptors(&session.contexts.domain, Scope::Subtree, filter, settings))
 }
 
