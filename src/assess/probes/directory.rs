@@ -267,7 +267,8 @@ fn fill(base: &str, session: &Session) -> Result<String, String> {
         .replace("{schema}", &contexts.schema)
         .replace("{root}", &contexts.root);
     if filled.contains(DOMAIN_SID) {
-        filled = filled.replace(DOMAIN_SID, session.domain_sid.as_deref().ok_or("the domain's SID cannot be read")?);
+        filled = filled
+            .replace(DOMAIN_SID, session.domain_sid.as_deref().ok_or("the domain's SID cannot be read")?);
     }
     Ok(filled)
 }

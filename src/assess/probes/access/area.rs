@@ -25,6 +25,12 @@ pub enum Area {
     ControllerPolicy,
     /// Where the domain name service keeps its zones and settings.
     Dns,
+    /// The containers of the domain's own workings: System, and that of the group policies.
+    System,
+    /// Password settings of groups, and where they are kept.
+    PasswordSettings,
+    /// A unit with a privileged account in it, however deep.
+    PrivilegedPlace,
     /// Any other unit or container.
     Place,
     Configuration,
@@ -52,6 +58,9 @@ impl Area {
             Area::Policy => "policy",
             Area::ControllerPolicy => "controller-policy",
             Area::Dns => "dns",
+            Area::System => "system",
+            Area::PasswordSettings => "password-settings",
+            Area::PrivilegedPlace => "privileged-place",
             Area::Protected | Area::Place => "place",
             Area::Configuration => "configuration",
             Area::Schema => "schema",
@@ -61,6 +70,11 @@ impl Area {
             Area::EnrolmentService => "enrolment-service",
             Area::RootKeys => "root-keys",
         }
+    }
+
+    /// Whether group policies that are linked to it are applied by controllers or by those who rule.
+    pub fn is_linked(self) -> bool {
+        matches!(self, Area::Domain | Area::ControllersUnit | Area::Sites | Area::PrivilegedPlace)
     }
 
     /// Whether only the rights of groups that everybody is in are kept: there are thousands of such objects.
@@ -82,7 +96,8 @@ pub const ATTRIBUTES: [&str; 8] = [
 ];
 /// Objects of the domain that are looked at: units, containers, policies, controllers, and what AdminSDHolder protects.
 pub const DOMAIN_FILTER: &str = "(|(objectClass=domainDNS)(objectClass=organizationalUnit)(objectClass=container)\
-    (objectClass=builtinDomain)(objectClass=groupPolicyContainer)(adminCount=1)\
+    (objectClass=builtinDomain)(objectClass=groupPolicyContainer)(objectClass=msDS-PasswordSettingsContainer)\
+    (objectClass=msDS-PasswordSettings)(adminCount=1)\
     (userAccountControl:1.2.840.113556.1.4.803:=8192))";
 const SERVER_TRUST_ACCOUNT: i64 = 0x2000;
 /// The end of the SID of the account whose key signs every ticket, whatever it is called.
@@ -99,6 +114,9 @@ pub fn in_domain(entry: &Entry, contexts: &Contexts) -> Area {
         () if inside("cn=adminsdholder,cn=system") => Area::AdminSdHolder,
         () if inside("ou=domain controllers") => Area::ControllersUnit,
         () if inside("cn=microsoftdns,cn=system") => Area::Dns,
+        () if inside("cn=system") || inside("cn=policies,cn=system") => Area::System,
+        () if inside("cn=password settings container,cn=system") => Area::PasswordSettings,
+        () if is_a(entry, "msDS-PasswordSettings") => Area::PasswordSettings,
         () if controls & SERVER_TRUST_ACCOUNT != 0 => Area::Controller,
         () if sid_of(entry).is_some_and(|sid| sid.ends_with(KRBTGT)) => Area::Krbtgt,
         () if is_a(entry, "groupPolicyContainer") => Area::Policy,
@@ -150,6 +168,9 @@ mod tests {
         let area = |dn: &str, attributes: &[(&str, &str)]| in_domain(&entry(dn, attributes), &contexts);
         assert_eq!(area("dc=X,DC=test", &[]), Area::Domain);
         assert_eq!(area("CN=AdminSDHolder,CN=System,DC=x,DC=test", &[]), Area::AdminSdHolder);
+        assert_eq!(area("CN=Policies,CN=System,DC=x,DC=test", &[]), Area::System);
+        let settings = [("objectClass", "msDS-PasswordSettings")];
+        assert_eq!(area("CN=s,OU=a,DC=x,DC=test", &settings), Area::PasswordSettings);
         assert_eq!(area("CN=DC1,OU=a,DC=x,DC=test", &[("userAccountControl", "532480")]), Area::Controller);
         assert_eq!(area("CN=PC1,OU=a,DC=x,DC=test", &[("userAccountControl", "4096")]), Area::Place);
         assert_eq!(area("CN=adm,OU=a,DC=x,DC=test", &[("adminCount", "1")]), Area::Protected);
