@@ -82,6 +82,7 @@ pub const AREAS: &[&str] = &[
     "privileged-place",
     "root-keys",
     "schema",
+    "server",
     "sites",
     "system",
     "template",

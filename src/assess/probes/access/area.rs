@@ -36,6 +36,8 @@ pub enum Area {
     Configuration,
     Schema,
     Sites,
+    /// A controller's object in a site, or its settings of replication.
+    Server,
     /// Containers and objects of the public key infrastructure that are neither of the two below.
     Pki,
     Template,
@@ -65,6 +67,7 @@ impl Area {
             Area::Configuration => "configuration",
             Area::Schema => "schema",
             Area::Sites => "sites",
+            Area::Server => "server",
             Area::Pki => "pki",
             Area::Template => "template",
             Area::EnrolmentService => "enrolment-service",
@@ -125,6 +128,11 @@ pub fn in_domain(entry: &Entry, contexts: &Contexts) -> Area {
     }
 }
 
+/// The area of an object below the container of the sites.
+pub fn in_sites(entry: &Entry) -> Area {
+    if is_a(entry, "server") || is_a(entry, "nTDSDSA") { Area::Server } else { Area::Sites }
+}
+
 /// The area of an object below Public Key Services.
 pub fn in_pki(entry: &Entry) -> Area {
     match () {
@@ -177,6 +185,8 @@ mod tests {
         let policy = [("objectClass", "GroupPolicyContainer")];
         assert_eq!(area("CN={1},CN=Policies,CN=System,DC=x,DC=test", &policy), Area::Policy);
         assert_eq!(in_pki(&entry("CN=t", &[("objectClass", "pKICertificateTemplate")])), Area::Template);
+        assert_eq!(in_sites(&entry("CN=DC1", &[("objectClass", "server")])), Area::Server);
+        assert_eq!(in_sites(&entry("CN=Here", &[("objectClass", "site")])), Area::Sites);
         assert_eq!(in_pki(&entry("CN=c", &[("objectClass", "container")])), Area::Pki);
     }
 }

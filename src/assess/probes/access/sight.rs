@@ -105,9 +105,14 @@ impl Sightings {
     /// Takes note of what our own account may do with an object.
     fn heed(&mut self, entry: &Entry, descriptor: &Descriptor) {
         if !descriptor.shows_all(&self.who) {
-            match self.narrow.len() < KEPT_MAX {
-                true => drop(self.narrow.insert(entry.dn.to_lowercase())),
-                false => self.overflow(),
+            if self.narrow.len() == KEPT_MAX && self.missing.is_empty() {
+                let reason = "our account may not read every property of more objects than are kept";
+                // which they are is not known any more
+                self.unseen.push(Unseen::new("any object", Reach::Both, reason.to_owned()));
+                self.overflow();
+            }
+            if self.narrow.len() < KEPT_MAX {
+                self.narrow.insert(entry.dn.to_lowercase());
             }
         }
         let own = entry.dn.eq_ignore_ascii_case(&self.own);

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::assess::probes::access::area::{ATTRIBUTES, Area, DOMAIN_FILTER, KRBTGT, in_domain, in_pki};
+use crate::assess::probes::access::area::{
+    ATTRIBUTES, Area, DOMAIN_FILTER, KRBTGT, in_domain, in_pki, in_sites,
+};
 use crate::assess::probes::access::sight::{Seen, Sight, Sightings, above, first_name};
 use crate::assess::probes::descriptor::{Descriptor, sid_bytes};
 use crate::assess::probes::logon::{Contexts, Session};
@@ -179,9 +181,10 @@ pub async fn forest(
         let alike = area == Area::Configuration && scope == Scope::Subtree;
         let outcome = session
             .directory
-            .search(&search, |entry| match alike {
-                true => sightings.take_distinct(&entry, area, &descriptor(&entry)),
-                false => sightings.take(&entry, area, &descriptor(&entry)),
+            .search(&search, |entry| match area {
+                Area::Sites => sightings.take(&entry, in_sites(&entry), &descriptor(&entry)),
+                _ if alike => sightings.take_distinct(&entry, area, &descriptor(&entry)),
+                _ => sightings.take(&entry, area, &descriptor(&entry)),
             })
             .await;
         let done = outcome.map_err(|error| error.to_string())?;
