@@ -260,11 +260,17 @@ async fn with_session(
     let Ways { target, settings, clock, .. } = *ways;
     let mut gathered =
         bound.probe("canary", &["canary.readable"], canary::probe(session, target, clock)).await;
-    let mut sightings = Sightings { who: session.account.sids.clone(), ..Sightings::default() };
+    let mut sightings = Sightings {
+        who: session.account.sids.clone(),
+        own: session.account.dn.clone(),
+        ..Sightings::default()
+    };
     let rights = rights::probe(session, settings, clock, ways.access.then_some(&mut sightings));
     gathered.absorb(bound.probe("rights", &rights::NAMES, rights).await);
     let unseen = std::mem::take(&mut gathered.unseen);
-    gathered.absorb(searched(session, ways, searches, bound, at, sightings, unseen).await);
+    let mut found = searched(session, ways, searches, bound, at, sightings, unseen).await;
+    rights::keep(&gathered, &mut found);
+    gathered.absorb(found);
     gathered
 }
 

@@ -9,7 +9,7 @@ use crate::policy::documents::SearchScope;
 /// One search, and the reads that it serves.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlannedSearch {
-    /// May hold `{domain}`, `{configuration}`, `{schema}`, `{root}`, or be `{rootdse}`.
+    /// May hold `{domain}`, `{domain_sid}`, `{configuration}`, `{schema}`, `{root}`, or be `{rootdse}`.
     pub base: String,
     pub scope: SearchScope,
     /// RFC 4515 text.

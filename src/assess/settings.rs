@@ -23,7 +23,7 @@ pub struct Settings {
     pub pass_seconds: u32,
     /// Controllers that the TLS and LDAP probes look at, from the first.
     pub controllers: usize,
-    /// Records that one collection may hold.
+    /// Records that one collection may hold, and objects whose rights one search may bring.
     pub records: usize,
     /// Assessments that run at the same time.
     pub parallel: usize,

@@ -187,6 +187,15 @@ struct Computed {
     needs: &'static [&'static str],
 }
 
+fn history() -> Computed {
+    Computed {
+        short: "history_of_own_domain",
+        kind: Type::Boolean,
+        title: "the SID history holds an identifier of the account's own domain",
+        needs: &["sIDHistory", "objectSid"],
+    }
+}
+
 /// Facts that the collector works out for a declared collection or record.
 fn computed(declaration: &str) -> Vec<Computed> {
     let fact = |short, kind, title, needs| Computed { short, kind, title, needs };
@@ -208,12 +217,7 @@ fn computed(declaration: &str) -> Vec<Computed> {
                 "a member of Protected Users, which is told by its SID",
                 &["memberOf"],
             ),
-            fact(
-                "history_of_own_domain",
-                Type::Boolean,
-                "the SID history holds an identifier of the account's own domain",
-                &["sIDHistory", "objectSid"],
-            ),
+            history(),
             fact(
                 "logon_names",
                 Type::Set(Element::Text),
@@ -239,7 +243,8 @@ fn computed(declaration: &str) -> Vec<Computed> {
                 &["mail"],
             ),
         ],
-        "computers" => vec![privileged(), delegates()],
+        "computers" => vec![privileged(), delegates(), history()],
+        "groups_with_history" => vec![history()],
         "templates" => of_templates(),
         "ntauth" => vec![
             registered("every certificate is of a card issuer that is registered for the member"),

@@ -73,14 +73,18 @@ pub const AREAS: &[&str] = &[
     "domain",
     "enrolment-service",
     "krbtgt",
+    "password-settings",
     "pki",
     "place",
     "policy",
     "privileged-account",
     "privileged-group",
+    "privileged-place",
     "root-keys",
     "schema",
+    "server",
     "sites",
+    "system",
     "template",
 ];
 

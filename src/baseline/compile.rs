@@ -104,7 +104,7 @@ pub struct Read {
     /// `domain`, `users`.
     pub name: String,
     pub shape: Shape,
-    /// May use `{domain}`, `{configuration}`, `{schema}`, `{root}`, or be `{rootdse}`.
+    /// May use `{domain}`, `{domain_sid}`, `{configuration}`, `{schema}`, `{root}`, or be `{rootdse}`.
     pub base: String,
     pub scope: SearchScope,
     /// RFC 4515 text.

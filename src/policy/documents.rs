@@ -216,8 +216,8 @@ pub struct FactsDeclaration {
     pub name: String,
     /// A record has one entry at most (its facts are `domain.x`); a collection is what `for_each` ranges over.
     pub shape: Shape,
-    /// Where to search: a DN that may use `{domain}`, `{configuration}`, `{schema}`, `{root}` (the root domain), or
-    /// `{rootdse}` alone.
+    /// Where to search: a DN that may use `{domain}`, `{configuration}`, `{schema}`, `{root}` (the root domain),
+    /// `{rootdse}` alone, or `<SID={domain_sid}-502>` for the account with that RID, whatever it is called.
     pub base: String,
     pub scope: SearchScope,
     /// RFC 4515 text; every object when absent.

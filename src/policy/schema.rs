@@ -282,7 +282,8 @@ fn declarations() -> Value {
                 "base",
                 told(
                     text(),
-                    "Where: {domain}, {configuration}, {schema}, {root}, {rootdse}, or below one of them.",
+                    "Where: {domain}, {configuration}, {schema}, {root}, {rootdse}, or below one of them; <SID={domain_sid}-502> is the \
+                     account with that RID, whatever it is called.",
                 ),
             ),
             ("scope", one_of(&["base", "one", "subtree"])),

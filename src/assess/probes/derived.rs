@@ -19,6 +19,8 @@ use crate::ldap::filter::Filter;
 /// Writable controllers, and read-only ones by their primary group.
 const CONTROLLERS: &str =
     "(&(objectClass=computer)(|(userAccountControl:1.2.840.113556.1.4.803:=8192)(primaryGroupID=521)))";
+const CONTROLLER_NAMES: [&str; 4] =
+    ["dNSHostName", "msDS-AdditionalDnsHostName", "sAMAccountName", "servicePrincipalName"];
 /// The service class of directory replication ([MS-DRSR] section 2.2.3.2).
 const REPLICATION_CLASS: &str = "e3514235-4b06-11d1-ab04-00c04fc2dcd2";
 
@@ -32,7 +34,7 @@ type Names = Result<BTreeSet<String>, String>;
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     pub privileged: Result<Privileged, String>,
-    /// Names of the domain controllers, short and full, in lower case.
+    /// Names of the domain controllers in lower case: short, full, and those that tickets for their services are asked by.
     pub controllers: Names,
     /// Names of the templates that some enterprise CA issues by, in lower case.
     pub published: Names,
@@ -166,9 +168,8 @@ fn texts(entry: &Entry, attribute: &str) -> Vec<String> {
 /// one service of a host writes another into the ticket.
 fn names_controller(spn: &str, controllers: &BTreeSet<String>) -> bool {
     let lower = spn.to_lowercase();
-    let mut parts = lower.split('/');
-    let class = parts.next().unwrap_or_default();
-    let host = parts.next().and_then(|host| host.split(':').next()).unwrap_or_default();
+    let class = lower.split('/').next().unwrap_or_default();
+    let host = host_of(&lower).unwrap_or_default();
     class == "krbtgt" || class == REPLICATION_CLASS || host.contains("._msdcs.") || controllers.contains(host)
 }
 
@@ -201,18 +202,26 @@ fn registered(known: &BTreeSet<String>, name: Option<&String>) -> Fact {
 /// The names of the domain controllers.
 pub async fn controllers(session: &mut Session, settings: &Settings) -> Names {
     let base = session.contexts.domain.clone();
-    let entries =
-        read(session, &base, Scope::Subtree, CONTROLLERS, &["dNSHostName", "sAMAccountName"], settings)
-            .await?;
+    let entries = read(session, &base, Scope::Subtree, CONTROLLERS, &CONTROLLER_NAMES, settings).await?;
     if entries.is_empty() {
         return Err("no domain controller's account can be read".to_owned());
     }
-    let of_entry = |entry: &Entry| {
-        let accounts =
-            texts(entry, "sAMAccountName").into_iter().map(|n| n.trim_end_matches('$').to_lowercase());
-        accounts.chain(texts(entry, "dNSHostName").into_iter().map(|n| n.to_lowercase())).collect::<Vec<_>>()
-    };
-    Ok(entries.iter().flat_map(of_entry).collect())
+    Ok(entries.iter().flat_map(names_of).filter(|name| !name.is_empty()).collect())
+}
+
+/// Every name that leads to a controller.
+fn names_of(entry: &Entry) -> Vec<String> {
+    let accounts =
+        texts(entry, "sAMAccountName").into_iter().map(|name| name.trim_end_matches('$').to_owned());
+    let hosts = ["dNSHostName", "msDS-AdditionalDnsHostName"].into_iter().flat_map(|name| texts(entry, name));
+    let services = texts(entry, "servicePrincipalName");
+    let aliases = services.iter().filter_map(|name| host_of(name)).map(str::to_owned);
+    accounts.chain(hosts).chain(aliases).map(|name| name.to_lowercase()).collect()
+}
+
+/// The host of a service name.
+fn host_of(service: &str) -> Option<&str> {
+    service.split('/').nth(1)?.split(':').next()
 }
 
 fn enrolment_services(contexts: &Contexts) -> String {
@@ -267,6 +276,19 @@ mod tests {
         for spn in ["cifs/dc10", "http/web.x.test", "http", ""] {
             assert!(!names_controller(spn, &controllers), "{spn}");
         }
+    }
+
+    #[test]
+    fn names_of_controllers_are_also_those_of_their_services() {
+        let controller = entry(&[
+            ("sAMAccountName", &[b"DC1$"]),
+            ("dNSHostName", &[b"dc1.x.test"]),
+            ("msDS-AdditionalDnsHostName", &[b"Old.x.test"]),
+            ("servicePrincipalName", &[b"http/Rota.x.test:8080", b"ldap/dc1.x.test/x.test", b"odd"]),
+        ]);
+        let names: BTreeSet<String> = names_of(&controller).into_iter().collect();
+        assert_eq!(names, ["dc1", "dc1.x.test", "old.x.test", "rota.x.test"].map(str::to_owned).into());
+        assert!(names_controller("http/rota.x.test", &names) && !names_controller("ldap/x.test", &names));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::assess::gathered::{Gathered, Stopwatch};
 use crate::assess::plan::PlannedSearch;
 use crate::assess::probes::access::sweep;
 use crate::assess::probes::derived::Surroundings;
-use crate::assess::probes::logon::{Contexts, Session};
+use crate::assess::probes::logon::Session;
 use crate::assess::probes::seen::Seen;
 use crate::assess::settings::Settings;
 use crate::baseline::catalogue::needs;
@@ -24,6 +24,9 @@ use crate::ldap::attribute::canonical_name;
 use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
 use crate::policy::documents::{AttributeFact, SearchScope, Shape};
+
+/// Stands for the domain's SID in a base: what is named by its SID cannot be given another name to hide it.
+const DOMAIN_SID: &str = "{domain_sid}";
 
 /// Runs the planned searches one after the other and fills their records and collections.
 pub async fn probe(
@@ -60,7 +63,7 @@ async fn run(
     gathered: &mut Gathered,
 ) {
     let watch = Stopwatch::start(clock);
-    let search = match request(planned, &session.contexts, settings) {
+    let search = match request(planned, session, settings) {
         Ok(search) => search,
         Err(reason) => return fail(planned, &reason, gathered),
     };
@@ -237,9 +240,9 @@ fn fail(planned: &PlannedSearch, reason: &str, gathered: &mut Gathered) {
     }
 }
 
-fn request(planned: &PlannedSearch, contexts: &Contexts, settings: &Settings) -> Result<Search, String> {
+fn request(planned: &PlannedSearch, session: &Session, settings: &Settings) -> Result<Search, String> {
     let filter = Filter::parse(&planned.filter).map_err(|error| error.to_string())?;
-    let base = if planned.base == "{rootdse}" { String::new() } else { fill(&planned.base, contexts) };
+    let base = if planned.base == "{rootdse}" { String::new() } else { fill(&planned.base, session)? };
     if base.contains('{') {
         return Err(format!("`{}` is no place to search", planned.base));
     }
@@ -256,11 +259,18 @@ fn request(planned: &PlannedSearch, contexts: &Contexts, settings: &Settings) ->
     Ok(if scope == Scope::Base { search } else { search.paged(settings.directory.page_size) })
 }
 
-fn fill(base: &str, contexts: &Contexts) -> String {
-    base.replace("{domain}", &contexts.domain)
+fn fill(base: &str, session: &Session) -> Result<String, String> {
+    let contexts = &session.contexts;
+    let mut filled = base
+        .replace("{domain}", &contexts.domain)
         .replace("{configuration}", &contexts.configuration)
         .replace("{schema}", &contexts.schema)
-        .replace("{root}", &contexts.root)
+        .replace("{root}", &contexts.root);
+    if filled.contains(DOMAIN_SID) {
+        filled = filled
+            .replace(DOMAIN_SID, session.domain_sid.as_deref().ok_or("the domain's SID cannot be read")?);
+    }
+    Ok(filled)
 }
 
 fn by(planned: &PlannedSearch, search: &Search) -> String {

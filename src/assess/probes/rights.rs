@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use crate::ambient::clock::Clock;
 use crate::assess::gathered::{Gathered, Stopwatch};
 use crate::assess::probes::access::area::is_a;
-use crate::assess::probes::access::sight::Sightings;
+use crate::assess::probes::access::sight::{Seen as Sighted, Sightings, WRITES_SHOWN};
 use crate::assess::probes::access::sweep;
 use crate::assess::probes::descriptor::{
     Descriptor, GET_CHANGES, GET_CHANGES_ALL, GET_CHANGES_FILTERED, Guid,
 };
-use crate::assess::probes::logon::Session;
+use crate::assess::probes::logon::{Contexts, Session};
 use crate::assess::probes::unseen::{Reach, Unseen};
 use crate::assess::settings::Settings;
 use crate::baseline::facts::{Fact, Provenance};
@@ -32,6 +32,9 @@ pub const NAMES: [&str; 6] = [
 /// Attributes that hold local administrators' passwords. Only the schema's own entries about them are read.
 const LAPS: [&str; 3] = ["ms-Mcs-AdmPwd", "msLAPS-Password", "msLAPS-EncryptedPassword"];
 
+/// Places that are kept of those that our account may not look into.
+const UNSEEN_MAX: usize = 20_000;
+
 /// What was found in all descriptors.
 #[derive(Debug, Default)]
 struct Found {
@@ -41,6 +44,17 @@ struct Found {
     hidden: u64,
     unseen: Vec<Unseen>,
     domain: Option<Descriptor>,
+}
+
+impl Found {
+    /// Takes note of what our account may not look at; of more than can be kept, that anything may be missing.
+    fn miss(&mut self, dn: &str, reach: Reach, reason: String, contexts: &Contexts) {
+        match self.unseen.len() {
+            ..UNSEEN_MAX => self.unseen.push(Unseen::new(dn, reach, reason)),
+            UNSEEN_MAX => self.unseen.push(Unseen::new(&contexts.domain, Reach::Both, reason)),
+            _ => {}
+        }
+    }
 }
 
 /// The facts `rights.*`. The same descriptors tell who else may do what: `sightings` takes note of them.
@@ -77,6 +91,32 @@ pub fn without_connection(reason: &str) -> Gathered {
     gathered
 }
 
+/// Adds what the sweeps of the configuration, and of who is privileged, say of our own account. `failed` is why they did not end.
+pub fn widen(gathered: &mut Gathered, sightings: &Sightings, failed: Option<&String>) {
+    let hidden =
+        sightings.objects.iter().any(|sight| matches!(sight.seen, Sighted::Hidden | Sighted::Failed(_)));
+    let failed = failed.cloned().or_else(|| sweep::incomplete(sightings));
+    let write = match (sightings.writes.is_empty(), failed) {
+        (false, _) => Fact::boolean(true),
+        (true, Some(reason)) => Fact::Failed(reason),
+        (true, None) if hidden => Fact::Hidden,
+        (true, None) => return,
+    };
+    let shown = sightings.writes.iter().take(WRITES_SHOWN).cloned().collect();
+    gathered.set("rights.write", write);
+    gathered.set("rights.write_places", Fact::Known(Value::Set(shown)));
+}
+
+/// Takes out of `later` what says less of our own account than is known already.
+pub fn keep(known: &Gathered, later: &mut Gathered) {
+    let certain = |gathered: &Gathered| gathered.facts.get("rights.write") == Fact::boolean(true);
+    if (certain(known) && !certain(later))
+        && let Some(record) = later.facts.records.get_mut("rights")
+    {
+        record.clear();
+    }
+}
+
 async fn look(
     session: &mut Session,
     settings: &Settings,
@@ -107,17 +147,20 @@ async fn look(
                     return;
                 }
             };
-            if descriptor.lets_write(&who) && !entry.dn.eq_ignore_ascii_case(&own) {
+            if found.writes.len() < WRITES_SHOWN
+                && descriptor.lets_write(&who)
+                && !entry.dn.eq_ignore_ascii_case(&own)
+            {
                 found.writes.insert(entry.dn.clone());
             }
             if is_place(&entry) && !descriptor.lets_list(&who) {
                 let reason = format!("our account may not list what is below `{}`", entry.dn);
-                found.unseen.push(Unseen::new(&entry.dn, Reach::Below, reason));
+                found.miss(&entry.dn, Reach::Below, reason, &contexts);
             }
             if descriptor.denies_sight(&who) {
                 let reason = format!("our account is denied reading something at `{}`", entry.dn);
                 // an entry of a list may be for what is below, too
-                found.unseen.push(Unseen::new(&entry.dn, Reach::Both, reason));
+                found.miss(&entry.dn, Reach::Both, reason, &contexts);
             }
             found.laps |= laps.iter().any(|attribute| descriptor.lets_control(&who, attribute));
             if entry.dn.eq_ignore_ascii_case(&contexts.domain) {

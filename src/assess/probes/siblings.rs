@@ -37,7 +37,8 @@ const DOMAIN: [&str; 10] = [
 const FOREST: [&str; 2] = ["dSHeuristics", "tombstoneLifetime"];
 /// The groups that AdminSDHolder protects: those that rule the domain.
 const RULING: &str = "(&(objectClass=group)(adminCount=1))";
-const KRBTGT: &str = "(sAMAccountName=krbtgt)";
+/// The RID of the account whose key signs every ticket, whatever it is called.
+const KRBTGT: u32 = 502;
 
 /// What one controller says, by what it is about.
 type Said = BTreeMap<String, BTreeSet<Vec<u8>>>;
@@ -113,7 +114,9 @@ async fn said(session: &mut Session, settings: &Settings) -> Result<Said, String
         let group = entry.text("sAMAccountName").unwrap_or_default().to_owned();
         note(&mut said, &format!("members of {group}"), &entry, "member");
     }
-    for entry in read(session, &domain, Scope::Subtree, parsed(KRBTGT)?, &["pwdLastSet"], settings).await? {
+    let sid = session.domain_sid.as_deref().ok_or("the domain's SID cannot be read")?;
+    let krbtgt = format!("<SID={sid}-{KRBTGT}>");
+    for entry in read(session, &krbtgt, Scope::Base, any(), &["pwdLastSet"], settings).await? {
         note(&mut said, "the krbtgt key's age", &entry, "pwdLastSet");
     }
     Ok(said)

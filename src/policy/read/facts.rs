@@ -47,7 +47,7 @@ pub const TYPES: &[&str] = &[
     "character",
     "functional_level",
 ];
-const BASES: &[&str] = &["domain", "configuration", "schema", "root", "rootdse"];
+const BASES: &[&str] = &["domain", "domain_sid", "configuration", "schema", "root", "rootdse"];
 
 /// The declarations of a `Facts` document.
 pub fn facts(reader: &mut Reader, node: &Node) -> Vec<FactsDeclaration> {

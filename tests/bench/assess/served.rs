@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use portcullis::assess::probes::descriptor::sid_bytes;
 use portcullis::ldap::filter::{Assertion, Filter, Substrings};
 use portcullis::ldap::message::{ResultCode, Search};
 
@@ -74,6 +75,15 @@ pub trait Served: Send + Sync + 'static {
             }
             _ => false,
         }
+    }
+
+    /// The DN that a base stands for, in lower case: `<SID=...>` is the object with that SID ([MS-ADTS] section 3.1.1.3.1.2.4).
+    fn place(&self, base: &str) -> String {
+        let base = base.to_lowercase();
+        let sid = base.strip_prefix("<sid=").and_then(|rest| rest.strip_suffix('>'));
+        let Some(sid) = sid.and_then(|sid| sid_bytes(&sid.to_uppercase())) else { return base };
+        let is_it = |at: &usize| self.values(*at, "objectsid").iter().any(|found| **found == *sid);
+        (0..self.len()).find(is_it).map_or(base, |at| self.dn(at).to_lowercase())
     }
 
     /// Whether the object is in the scope of a search from `base`, which is in lower case: 0 base, 1 one, 2 subtree.

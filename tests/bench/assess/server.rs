@@ -145,7 +145,7 @@ impl<D: Served> Server<D> {
     }
 
     fn found(&self, search: &Search<'_>) -> Arc<Vec<u32>> {
-        let (base, scope) = (search.base.to_lowercase(), search.scope.number());
+        let (base, scope) = (self.directory.place(&search.base), search.scope.number());
         let key = format!("{base} {scope} {}", search.filter);
         if let Some(found) = self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
             return Arc::clone(found);

@@ -4,7 +4,7 @@ use portcullis::assess::probes::descriptor::mask;
 use portcullis::baseline::assessment::Verdict;
 
 use super::certificates::material;
-use super::descriptor::{allow, owned_by, ruled, sid};
+use super::descriptor::{allow, owned_by, ruled, sid, sid_value};
 use super::directory::Entry;
 use super::domain::{GATEWAYS, KEY, account, group, interval, metadata, object};
 use super::forest::{CLIENT, HEURISTICS, LAPS, SERVER, open, template, updates};
@@ -74,10 +74,18 @@ pub const RIGHTS: &[Case] = &[
     fails("access-owners", "adm-1", |world| {
         world.directory.at("CN=adm-1").set("nTSecurityDescriptor", owned_by(&sid(2_001), &[]));
     }),
+    fails("access-owners-others", "Desk", |world| {
+        world.directory.at("CN={41C3}").set("nTSecurityDescriptor", owned_by(&sid(2_001), &[]));
+    }),
+    fails("access-system", "nurse-1 on Policies", |world| {
+        let rules = ruled(&[allow(&sid(2_001), mask::FULL_CONTROL)]);
+        world.directory.at("CN=Policies,CN=System").set("nTSecurityDescriptor", rules);
+    }),
     fails("access-no-dead-rights", "S-1-5-21-1-2-3-9999 on Sites", |world| {
         let dead = ruled(&[allow(&sid(9_999), mask::CREATE_CHILD)]);
         world.directory.at("CN=Sites").set("nTSecurityDescriptor", dead);
-    }),
+    })
+    .and(&["access-forest"]),
     is_wrong("our-account-cannot-write", "true", |world| {
         let writes = ruled(&[allow(&sid(GATEWAYS), mask::WRITE_PROPERTY)]);
         world.directory.at("OU=Ward,OU=Staff").set("nTSecurityDescriptor", writes);
@@ -96,6 +104,15 @@ pub const ACCOUNTS: &[Case] = &[
     fails("controllers-no-keys", "DC1$", |world| {
         world.directory.at("CN=DC1").set("msDS-KeyCredentialLink", "B:4:0200:CN=DC1");
     }),
+    fails("accounts-no-history-computers", "WS1$", |world| {
+        world.directory.at("CN=WS1").set("sIDHistory", sid_value(&sid(512)));
+    }),
+    fails("accounts-no-history-groups", "Gateways", |world| {
+        world.directory.at("CN=Gateways").set("sIDHistory", sid_value("S-1-5-21-9-9-9-519"));
+    }),
+    fails("privileged-no-foreign-mappings", "adm-1", |world| {
+        world.directory.at("CN=adm-1").set("altSecurityIdentities", "Kerberos:eve@EVIL.TEST");
+    }),
     fails("evidence-computers-visible", "WS1$", |world| {
         let hidden = ["userAccountControl", "pwdLastSet", "lastLogonTimestamp"];
         world.directory.at("CN=WS1").hide(&hidden);
@@ -106,7 +123,7 @@ pub const ACCOUNTS: &[Case] = &[
         world.directory.at("CN=DC1").hide(&["userAccountControl", "primaryGroupID"]);
     })
     .and(&["evidence-computers-visible"])
-    .blinding(9),
+    .blinding(10),
     is_wrong("evidence-groups-visible", "4", |world| {
         world.directory.remove("CN=Print Operators");
     }),

@@ -140,13 +140,16 @@ fn places() -> Vec<Entry> {
         object("CN=AdminSDHolder,CN=System", "container").with("replPropertyMetaData", metadata(ACCESS, 200));
     let policy = object("CN={31B2},CN=Policies,CN=System", "groupPolicyContainer")
         .with("displayName", "Default Domain Policy");
+    let desk = object("CN={41C3},CN=Policies,CN=System", "groupPolicyContainer")
+        .with("displayName", "Desk")
+        .with("nTSecurityDescriptor", ruled(&[allow(&sid(2_001), mask::WRITE_PROPERTY)]));
     let foreign = object("CN=S-1-5-11,CN=ForeignSecurityPrincipals", "foreignSecurityPrincipal")
         .with("objectSid", sid_value(AUTHENTICATED));
     let settings = object("CN=Password Settings Container,CN=System", "msDS-PasswordSettingsContainer")
         .with("nTSecurityDescriptor", ruled(&[allow(&sid(GATEWAYS), mask::READ_PROPERTY).inherited()]));
     containers
         .chain(units)
-        .chain([domain, holder, policy, foreign, settings, password_settings(), trust()])
+        .chain([domain, holder, policy, desk, foreign, settings, password_settings(), trust()])
         .collect()
 }
 

@@ -44,7 +44,15 @@ pub fn entries() -> Vec<Entry> {
             .with("schemaIDGUID", LAPS.to_vec()),
         below("CN=Sites", "sitesContainer"),
         below("CN=Site,CN=Sites", "site"),
+        below("CN=Servers,CN=Site,CN=Sites", "serversContainer"),
+        below("CN=DC1,CN=Servers,CN=Site,CN=Sites", "server"),
+        below("CN=NTDS Settings,CN=DC1,CN=Servers,CN=Site,CN=Sites", "nTDSDSA"),
         below("CN=DisplaySpecifiers", "container"),
+        below("CN=409,CN=DisplaySpecifiers", "container"),
+        // one place to start something from, on the computer itself
+        below("CN=user-Display,CN=409,CN=DisplaySpecifiers", "displaySpecifier")
+            .with("adminContextMenu", r"9,&Tools,cscript.exe //nologo C:\tools\run.vbs"),
+        below("CN=group-Display,CN=409,CN=DisplaySpecifiers", "displaySpecifier"),
         below("CN=Services", "container"),
         below("CN=Directory Service,CN=Windows NT,CN=Services", "nTDSService")
             .with("dSHeuristics", HEURISTICS)

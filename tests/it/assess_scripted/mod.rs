@@ -7,6 +7,7 @@ mod certificates;
 mod descriptor;
 mod directory;
 mod domain;
+mod feints;
 mod forest;
 mod hostile;
 mod kdc;
@@ -133,6 +134,13 @@ async fn one_change_fails_one_control() {
     let failed: BTreeSet<&str> =
         cases().filter(|case| case.expected == Verdict::Fail).map(|case| case.control).collect();
     eprintln!("scripted directory: {} controls seen to fail, in {} domains", failed.len(), cases().count());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_looks_right_fails() {
+    let feints: Vec<Case> = [feints::NAMES, feints::RIGHTS].into_iter().flatten().copied().collect();
+    let wrong = wrong(feints).await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

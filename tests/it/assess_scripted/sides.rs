@@ -13,7 +13,7 @@ pub const CONTROLLERS: &[Case] = &[
         .and(&["revocation-controllers-listed", "tls-chain"])
         .blinding(3),
     // nothing can be read without TLS
-    is_wrong("tls-available", "[]", |world| world.first = Shown::NoTls).and(&["tls-versions"]).blinding(169),
+    is_wrong("tls-available", "[]", |world| world.first = Shown::NoTls).and(&["tls-versions"]).blinding(175),
     is_wrong("all-controllers-answer", "1", |world| world.second = Some(Shown::Nothing)),
     // neither its TLS nor what it holds is known
     is_wrong("all-controllers-answer", "1", |world| world.second = Some(Shown::Silent)).blinding(18),

@@ -25,11 +25,19 @@ pub enum Area {
     ControllerPolicy,
     /// Where the domain name service keeps its zones and settings.
     Dns,
+    /// The containers of the domain's own workings: System, and that of the group policies.
+    System,
+    /// Password settings of groups, and where they are kept.
+    PasswordSettings,
+    /// A unit with a privileged account in it, however deep.
+    PrivilegedPlace,
     /// Any other unit or container.
     Place,
     Configuration,
     Schema,
     Sites,
+    /// A controller's object in a site, or its settings of replication.
+    Server,
     /// Containers and objects of the public key infrastructure that are neither of the two below.
     Pki,
     Template,
@@ -52,15 +60,24 @@ impl Area {
             Area::Policy => "policy",
             Area::ControllerPolicy => "controller-policy",
             Area::Dns => "dns",
+            Area::System => "system",
+            Area::PasswordSettings => "password-settings",
+            Area::PrivilegedPlace => "privileged-place",
             Area::Protected | Area::Place => "place",
             Area::Configuration => "configuration",
             Area::Schema => "schema",
             Area::Sites => "sites",
+            Area::Server => "server",
             Area::Pki => "pki",
             Area::Template => "template",
             Area::EnrolmentService => "enrolment-service",
             Area::RootKeys => "root-keys",
         }
+    }
+
+    /// Whether group policies that are linked to it are applied by controllers or by those who rule.
+    pub fn is_linked(self) -> bool {
+        matches!(self, Area::Domain | Area::ControllersUnit | Area::Sites | Area::PrivilegedPlace)
     }
 
     /// Whether only the rights of groups that everybody is in are kept: there are thousands of such objects.
@@ -82,10 +99,12 @@ pub const ATTRIBUTES: [&str; 8] = [
 ];
 /// Objects of the domain that are looked at: units, containers, policies, controllers, and what AdminSDHolder protects.
 pub const DOMAIN_FILTER: &str = "(|(objectClass=domainDNS)(objectClass=organizationalUnit)(objectClass=container)\
-    (objectClass=builtinDomain)(objectClass=groupPolicyContainer)(adminCount=1)(sAMAccountName=krbtgt)\
+    (objectClass=builtinDomain)(objectClass=groupPolicyContainer)(objectClass=msDS-PasswordSettingsContainer)\
+    (objectClass=msDS-PasswordSettings)(adminCount=1)\
     (userAccountControl:1.2.840.113556.1.4.803:=8192))";
 const SERVER_TRUST_ACCOUNT: i64 = 0x2000;
-const KRBTGT: &str = "-502";
+/// The end of the SID of the account whose key signs every ticket, whatever it is called.
+pub const KRBTGT: &str = "-502";
 
 /// The area of an object in the domain's own part of the directory.
 pub fn in_domain(entry: &Entry, contexts: &Contexts) -> Area {
@@ -98,12 +117,20 @@ pub fn in_domain(entry: &Entry, contexts: &Contexts) -> Area {
         () if inside("cn=adminsdholder,cn=system") => Area::AdminSdHolder,
         () if inside("ou=domain controllers") => Area::ControllersUnit,
         () if inside("cn=microsoftdns,cn=system") => Area::Dns,
+        () if inside("cn=system") || inside("cn=policies,cn=system") => Area::System,
+        () if inside("cn=password settings container,cn=system") => Area::PasswordSettings,
+        () if is_a(entry, "msDS-PasswordSettings") => Area::PasswordSettings,
         () if controls & SERVER_TRUST_ACCOUNT != 0 => Area::Controller,
         () if sid_of(entry).is_some_and(|sid| sid.ends_with(KRBTGT)) => Area::Krbtgt,
         () if is_a(entry, "groupPolicyContainer") => Area::Policy,
         () if entry.text("adminCount") == Some("1") => Area::Protected,
         () => Area::Place,
     }
+}
+
+/// The area of an object below the container of the sites.
+pub fn in_sites(entry: &Entry) -> Area {
+    if is_a(entry, "server") || is_a(entry, "nTDSDSA") { Area::Server } else { Area::Sites }
 }
 
 /// The area of an object below Public Key Services.
@@ -149,12 +176,17 @@ mod tests {
         let area = |dn: &str, attributes: &[(&str, &str)]| in_domain(&entry(dn, attributes), &contexts);
         assert_eq!(area("dc=X,DC=test", &[]), Area::Domain);
         assert_eq!(area("CN=AdminSDHolder,CN=System,DC=x,DC=test", &[]), Area::AdminSdHolder);
+        assert_eq!(area("CN=Policies,CN=System,DC=x,DC=test", &[]), Area::System);
+        let settings = [("objectClass", "msDS-PasswordSettings")];
+        assert_eq!(area("CN=s,OU=a,DC=x,DC=test", &settings), Area::PasswordSettings);
         assert_eq!(area("CN=DC1,OU=a,DC=x,DC=test", &[("userAccountControl", "532480")]), Area::Controller);
         assert_eq!(area("CN=PC1,OU=a,DC=x,DC=test", &[("userAccountControl", "4096")]), Area::Place);
         assert_eq!(area("CN=adm,OU=a,DC=x,DC=test", &[("adminCount", "1")]), Area::Protected);
         let policy = [("objectClass", "GroupPolicyContainer")];
         assert_eq!(area("CN={1},CN=Policies,CN=System,DC=x,DC=test", &policy), Area::Policy);
         assert_eq!(in_pki(&entry("CN=t", &[("objectClass", "pKICertificateTemplate")])), Area::Template);
+        assert_eq!(in_sites(&entry("CN=DC1", &[("objectClass", "server")])), Area::Server);
+        assert_eq!(in_sites(&entry("CN=Here", &[("objectClass", "site")])), Area::Sites);
         assert_eq!(in_pki(&entry("CN=c", &[("objectClass", "container")])), Area::Pki);
     }
 }

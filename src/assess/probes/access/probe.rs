@@ -8,10 +8,10 @@ use crate::assess::probes::access::principal::Principals;
 use crate::assess::probes::access::report::{self, Templates};
 use crate::assess::probes::access::sight::Sightings;
 use crate::assess::probes::access::sweep;
-use crate::assess::probes::authorities;
 use crate::assess::probes::logon::Session;
 use crate::assess::probes::privileged::Privileged;
 use crate::assess::probes::unseen::missing;
+use crate::assess::probes::{authorities, rights};
 use crate::assess::settings::Settings;
 use crate::baseline::facts::{Collection, Fact, Provenance};
 use crate::directory::request::Scope;
@@ -49,6 +49,7 @@ pub async fn probe(
         certificates.complete = Fact::Failed(reason);
     }
     gathered.facts.collections.insert(authorities::COLLECTION.to_owned(), certificates);
+    rights::widen(&mut gathered, &sightings, templates.as_ref().err());
     gathered.unseen.append(&mut sightings.unseen);
     for name in report::COLLECTIONS.into_iter().chain([authorities::COLLECTION]) {
         let collection = gathered.facts.collections.get(name);
@@ -65,6 +66,7 @@ pub async fn probe(
 /// What access comes to when it was not looked at.
 pub fn failed(reason: &str) -> Found {
     let mut gathered = report::failed(reason);
+    rights::widen(&mut gathered, &Sightings::default(), Some(&reason.to_owned()));
     gathered.facts.collections.insert(authorities::COLLECTION.to_owned(), Collection::failed(reason));
     (gathered, Err(reason.to_owned()))
 }
@@ -83,5 +85,7 @@ async fn look(
 ) -> Result<Principals, String> {
     sweep::forest(session, settings, sightings).await?;
     sweep::privileged(session, settings, privileged, sightings).await?;
+    sweep::places(session, settings, privileged, sightings).await?;
+    sweep::close(privileged, sightings);
     report::resolve(session, settings, privileged, sightings).await
 }

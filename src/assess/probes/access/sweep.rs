@@ -3,9 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use crate::assess::probes::access::area::{ATTRIBUTES, Area, DOMAIN_FILTER, in_domain, in_pki};
-use crate::assess::probes::access::sight::{Seen, Sight, Sightings, first_name};
-use crate::assess::probes::descriptor::Descriptor;
+use crate::assess::probes::access::area::{
+    ATTRIBUTES, Area, DOMAIN_FILTER, KRBTGT, in_domain, in_pki, in_sites,
+};
+use crate::assess::probes::access::sight::{Seen, Sight, Sightings, above, first_name};
+use crate::assess::probes::descriptor::{Descriptor, sid_bytes};
 use crate::assess::probes::logon::{Contexts, Session};
 use crate::assess::probes::privileged::Privileged;
 use crate::assess::probes::unseen::{Reach, Unseen};
@@ -17,8 +19,6 @@ use crate::ldap::filter::Filter;
 /// LDAP_SERVER_SD_FLAGS ([MS-ADTS] section 3.1.1.3.4.1.11) asking for owner, group and DACL: 7.
 const SD_FLAGS: &str = "1.2.840.113556.1.4.801";
 const SD_FLAGS_OWNER_GROUP_DACL: &[u8] = b"\x30\x03\x02\x01\x07";
-/// Objects looked at in one search; a domain has a few hundred.
-const OBJECTS_MAX: u64 = 20_000;
 /// Privileged objects that are asked for one by one.
 const SINGLES_MAX: usize = 2_000;
 /// Sweeps that must have ended for the whole to be complete.
@@ -29,7 +29,11 @@ pub type Stored = Vec<(String, Vec<u8>)>;
 
 /// The search over everything in the domain whose list of access matters.
 pub fn domain_search(session: &Session, settings: &Settings) -> Result<Search, String> {
-    let filter = Filter::parse(DOMAIN_FILTER).map_err(|error| error.to_string())?;
+    let mut filter = Filter::parse(DOMAIN_FILTER).map_err(|error| error.to_string())?;
+    let krbtgt = session.domain_sid.as_deref().and_then(|sid| sid_bytes(&format!("{sid}{KRBTGT}")));
+    if let (Filter::Or(any), Some(sid)) = (&mut filter, krbtgt) {
+        any.push(Filter::equal("objectSid", sid).into_owned());
+    }
     Ok(descriptors(&session.contexts.domain, Scope::Subtree, filter, settings))
 }
 
@@ -44,7 +48,7 @@ fn descriptors(base: &str, scope: Scope, filter: Filter<'static>, settings: &Set
     if scope != Scope::Base {
         search = search.paged(settings.directory.page_size);
     }
-    search.entries = Some(OBJECTS_MAX);
+    search.entries = Some(u64::try_from(settings.records).unwrap_or(u64::MAX));
     search
 }
 
@@ -78,13 +82,21 @@ pub fn close_domain(sightings: &mut Sightings, session: &Session, done: &SearchD
             sightings.miss(&format!("{place}{domain}"), area);
         }
     }
+    for place in ["CN=System,", "CN=Policies,CN=System,"] {
+        let dn = format!("{place}{domain}");
+        if !sightings.objects.iter().any(|sight| sight.dn.eq_ignore_ascii_case(&dn)) {
+            sightings.miss(&dn, Area::System);
+        }
+    }
     ended(sightings, "the domain", done);
 }
 
 fn ended(sightings: &mut Sightings, what: &str, done: &SearchDone) {
     sightings.ended += 1;
     if done.stopped {
-        sightings.missing.push(format!("the search for descriptors of {what} was stopped at our own limit"));
+        sightings
+            .missing
+            .push(format!("the search for descriptors of {what} was stopped at our own limit of records"));
     } else if done.code != 0 {
         let code = done.code;
         sightings.missing.push(format!("the search for descriptors of {what} ended with result code {code}"));
@@ -125,6 +137,7 @@ pub async fn pki(
         .await;
     let done = outcome.map_err(|error| error.to_string())?;
     sightings.objects.append(&mut taken.objects);
+    sightings.writes.append(&mut taken.writes);
     // a template or an authority that shows a part of itself looks harmless
     taken.narrow.iter().for_each(|dn| sightings.veil("the public key infrastructure's", dn));
     if !sightings.has(Area::Pki) {
@@ -137,59 +150,61 @@ pub async fn pki(
     }
 }
 
-/// The heads of the forest's other parts, its sites, and the keys of managed passwords.
+/// What stands in the sites, and the sites themselves.
+const SITES: &str = "(|(objectClass=sitesContainer)(objectClass=site)(objectClass=serversContainer)(objectClass=server)\
+    (objectClass=nTDSDSA)(objectClass=nTDSSiteSettings)(objectClass=subnetContainer)\
+    (objectClass=interSiteTransportContainer)(objectClass=interSiteTransport)(objectClass=siteLink))";
+
+/// The heads of the forest's other parts, its settings, sites and menus, and the keys of managed passwords.
 pub async fn forest(
     session: &mut Session,
     settings: &Settings,
     sightings: &mut Sightings,
 ) -> Result<(), String> {
     let configuration = session.contexts.configuration.clone();
-    let schema = session.contexts.schema.clone();
-    let keys = format!("CN=Group Key Distribution Service,CN=Services,{configuration}");
+    let below = |place: &str| format!("{place},{configuration}");
     let any = || Filter::present("objectClass");
-    let sites =
-        Filter::parse("(|(objectClass=sitesContainer)(objectClass=site))").map_err(|e| e.to_string())?;
+    let sites = Filter::parse(SITES).map_err(|error| error.to_string())?;
+    let service = below("CN=Directory Service,CN=Windows NT,CN=Services");
+    let keys = below("CN=Group Key Distribution Service,CN=Services");
     let places = [
         (configuration.clone(), Scope::Base, any(), Area::Configuration),
-        (schema, Scope::Base, any(), Area::Schema),
-        (format!("CN=Sites,{configuration}"), Scope::Subtree, sites, Area::Sites),
+        (session.contexts.schema.clone(), Scope::Base, any(), Area::Schema),
+        (service.clone(), Scope::Base, any(), Area::Configuration),
+        (below("CN=Partitions"), Scope::Base, any(), Area::Configuration),
+        (below("CN=DisplaySpecifiers"), Scope::Subtree, any(), Area::Configuration),
+        (below("CN=Sites"), Scope::Subtree, sites, Area::Sites),
         (keys, Scope::Subtree, any(), Area::RootKeys),
     ];
     for (base, scope, filter, area) in places {
         let search = descriptors(&base, scope, filter, settings);
-        let mut entries = Vec::new();
-        let outcome = session.directory.search(&search, |entry| entries.push(entry)).await;
+        let alike = area == Area::Configuration && scope == Scope::Subtree;
+        let outcome = session
+            .directory
+            .search(&search, |entry| match area {
+                Area::Sites => sightings.take(&entry, in_sites(&entry), &descriptor(&entry)),
+                _ if alike => sightings.take_distinct(&entry, area, &descriptor(&entry)),
+                _ => sightings.take(&entry, area, &descriptor(&entry)),
+            })
+            .await;
         let done = outcome.map_err(|error| error.to_string())?;
-        for entry in &entries {
-            sightings.take(entry, area, &descriptor(entry));
-        }
         match (done.code, area) {
             // a forest may never have used managed service accounts
             (0 | 32, Area::RootKeys) => {}
-            (0, _) if !entries.is_empty() => {}
+            (0, _) if done.entries > 0 => {}
             _ => sightings.miss(&base, area),
         }
         if done.stopped {
             sightings.missing.push("the search for descriptors of the forest was stopped".to_owned());
         }
     }
-    service(session, settings, sightings).await?;
-    sightings.ended += 1;
-    Ok(())
-}
-
-/// The object whose `dSHeuristics` stands for what is usual where it has none.
-async fn service(
-    session: &mut Session,
-    settings: &Settings,
-    sightings: &mut Sightings,
-) -> Result<(), String> {
-    let base = format!("CN=Directory Service,CN=Windows NT,CN=Services,{}", session.contexts.configuration);
-    let found = session.directory.read(&single(&base, settings)).await.map_err(|error| error.to_string())?;
-    let seen = found.0.first().map(descriptor).transpose()?.flatten();
-    if !seen.is_some_and(|descriptor| descriptor.shows_all(&sightings.who)) {
-        sightings.veil("the forest's", &base);
+    // its dSHeuristics stands for what is usual where it has none
+    let is_read =
+        |sight: &Sight| sight.dn.eq_ignore_ascii_case(&service) && matches!(sight.seen, Seen::Read { .. });
+    if !sightings.objects.iter().any(is_read) || sightings.narrow.contains(&service.to_lowercase()) {
+        sightings.veil("the forest's", &service);
     }
+    sightings.ended += 1;
     Ok(())
 }
 
@@ -234,12 +249,56 @@ pub async fn privileged(
             }
         }
     }
+    Ok(())
+}
+
+/// The units above privileged accounts: what is linked there runs with an administrator's rights.
+pub async fn places(
+    session: &mut Session,
+    settings: &Settings,
+    privileged: &Privileged,
+    sightings: &mut Sightings,
+) -> Result<(), String> {
+    let domain = format!(",{}", session.contexts.domain.to_lowercase());
+    // policies do nothing to a group
+    let accounts = privileged.members().map(|(dn, _)| dn).filter(|dn| !privileged.groups.contains_key(*dn));
+    let units: BTreeSet<&str> = accounts
+        .filter(|dn| !dn.contains(",cn=foreignsecurityprincipals,"))
+        .flat_map(above)
+        .filter(|dn| dn.starts_with("ou=") && dn.ends_with(&domain))
+        .collect();
+    let is_looked_at = |dn: &str, sightings: &Sightings| {
+        let is_it = |sight: &&Sight| sight.dn.eq_ignore_ascii_case(dn);
+        sightings.objects.iter().find(is_it).is_some_and(|sight| sight.area != Area::Place)
+    };
+    if units.len() > SINGLES_MAX {
+        sightings.missing.push(format!("privileged accounts lie in more than {SINGLES_MAX} units"));
+        return Ok(());
+    }
+    for dn in units {
+        if is_looked_at(dn, sightings) {
+            continue;
+        }
+        // as a plain place it was looked at for everybody's rights only
+        sightings.objects.retain(|sight| sight.area != Area::Place || !sight.dn.eq_ignore_ascii_case(dn));
+        let (entries, _) =
+            session.directory.read(&single(dn, settings)).await.map_err(|error| error.to_string())?;
+        match entries.first() {
+            Some(entry) => sightings.take(entry, Area::PrivilegedPlace, &descriptor(entry)),
+            None => sightings.miss(dn, Area::PrivilegedPlace),
+        }
+    }
+    Ok(())
+}
+
+/// Ends the sweeps: what is hidden of the objects that were sighted.
+pub fn close(privileged: &Privileged, sightings: &mut Sightings) {
     // a policy that controllers apply and that we do not see is not one that nobody may edit
     let seen: BTreeSet<String> = sightings.objects.iter().map(|sight| sight.dn.to_lowercase()).collect();
     let lost: Vec<String> = sightings.linked.iter().filter(|dn| !seen.contains(*dn)).cloned().collect();
     lost.iter().for_each(|dn| sightings.miss(dn, Area::ControllerPolicy));
     // and where `gPLink` may be hidden, none is no proof that nothing is linked
-    let linking = |sight: &&Sight| matches!(sight.area, Area::Domain | Area::ControllersUnit | Area::Sites);
+    let linking = |sight: &&Sight| sight.area.is_linked();
     let dark = |sight: &&Sight| sightings.narrow.contains(&sight.dn.to_lowercase());
     let dark: Vec<String> =
         sightings.objects.iter().filter(linking).filter(dark).map(|sight| sight.dn.clone()).collect();
@@ -250,5 +309,16 @@ pub async fn privileged(
     // whoever shows a part of itself may be a member of more, or log on by more, than is seen
     let narrow: Vec<&str> = privileged.all().filter(|dn| sightings.narrow.contains(*dn)).collect();
     narrow.into_iter().for_each(|dn| sightings.veil("privileged", dn));
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_records_is_the_limit_of_a_sweep() {
+        let settings = Settings { records: 7, ..Settings::default() };
+        let search = descriptors("DC=x", Scope::Subtree, Filter::present("objectClass"), &settings);
+        assert_eq!(search.entries, Some(7));
+    }
 }
