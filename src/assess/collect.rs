@@ -24,7 +24,8 @@ use crate::assess::probes::sasl::probe as sasl;
 use crate::assess::probes::smartcard::probe as smartcard;
 use crate::assess::probes::unseen::Unseen;
 use crate::assess::probes::{
-    canary, confidential, derived, directory, discovery, encryption, ldap, privileged, rights, siblings, tls,
+    canary, confidential, derived, directory, discovery, encryption, ldap, measured, privileged, rights,
+    siblings, tls,
 };
 use crate::assess::settings::Settings;
 use crate::assess::target::Target;
@@ -330,6 +331,13 @@ async fn surroundings(
     if wanted("delegates_to_controller") {
         let found = bound.of(derived::controllers(session, settings)).await;
         known.controllers = found.unwrap_or_else(|| Err(bound.reason("search for controllers' names")));
+    }
+    if wanted("measured") {
+        let asked = measured::servers(target, &ways.controllers.reachable, ways.config, settings);
+        known.measured = bound
+            .of(asked)
+            .await
+            .unwrap_or_else(|| Err(bound.reason("question which controllers these are")));
     }
     if wanted("published") {
         let found = bound.of(derived::published(session, settings)).await;

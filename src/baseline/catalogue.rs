@@ -245,6 +245,12 @@ fn computed(declaration: &str) -> Vec<Computed> {
         ],
         "computers" => vec![privileged(), delegates(), history()],
         "groups_with_history" => vec![history()],
+        "domain_controllers" => vec![fact(
+            "measured",
+            Type::Boolean,
+            "one of the controllers that are measured, as each says which it is (serverName of its root DSE)",
+            &["serverReferenceBL"],
+        )],
         "templates" => of_templates(),
         "ntauth" => vec![
             registered("every certificate is of a card issuer that is registered for the member"),

@@ -36,6 +36,8 @@ pub struct Surroundings {
     pub privileged: Result<Privileged, String>,
     /// Names of the domain controllers in lower case: short, full, and those that tickets for their services are asked by.
     pub controllers: Names,
+    /// The controllers that are measured, as DNs of their server objects in lower case.
+    pub measured: Names,
     /// Names of the templates that some enterprise CA issues by, in lower case.
     pub published: Names,
     /// Who may enrol by which template.
@@ -62,6 +64,7 @@ impl Surroundings {
         Surroundings {
             privileged,
             controllers: unasked(),
+            measured: unasked(),
             published: unasked(),
             templates: Err(UNASKED.to_owned()),
             unseen: Vec::new(),
@@ -114,6 +117,12 @@ impl Surroundings {
             "addresses" => Fact::set(addresses(entry)),
             "upn_registered" => registered(&self.upn_suffixes, entry.texts("userPrincipalName").first()),
             "mail_registered" => registered(&self.mail_domains, entry.texts("mail").first()),
+            "measured" => told(&self.measured, |measured| {
+                entry
+                    .texts("serverReferenceBL")
+                    .iter()
+                    .any(|server| measured.contains(&server.to_lowercase()))
+            }),
             "published" => told(&self.published, |published| {
                 entry.texts("cn").iter().any(|name| published.contains(&name.to_lowercase()))
             }),

@@ -16,6 +16,7 @@ pub mod kerberos;
 pub mod kinit;
 pub mod ldap;
 pub mod logon;
+pub mod measured;
 pub mod privileged;
 pub mod revocation;
 pub mod rights;

@@ -5,8 +5,8 @@ use portcullis::baseline::assessment::Verdict;
 
 use super::certificates::material;
 use super::descriptor::{allow, owned_by, ruled, sid, sid_value};
-use super::directory::Entry;
-use super::domain::{GATEWAYS, KEY, account, group, interval, metadata, object};
+use super::directory::{BASE, Entry};
+use super::domain::{GATEWAYS, KEY, account, computer, group, interval, metadata, object};
 use super::forest::{CLIENT, HEURISTICS, LAPS, SERVER, open, template, updates};
 use super::world::World;
 
@@ -98,6 +98,12 @@ pub const RIGHTS: &[Case] = &[
 
 /// Accounts, groups and controllers.
 pub const ACCOUNTS: &[Case] = &[
+    // whoever is asked says that it is another one
+    fails("controllers-all-measured", "DC2$", |world| {
+        let twin = computer("CN=DC2,OU=Domain Controllers", 1_010, 0x8_2000, 516)
+            .with("serverReferenceBL", format!("CN=DC2,CN=Servers,CN=Site,CN=Sites,CN=Configuration,{BASE}"));
+        world.directory.put(twin);
+    }),
     fails("accounts-no-clear-password", "nurse-7", |world| {
         world.directory.at("CN=nurse-7").set("unixUserPassword", "not a secret");
     }),

@@ -21,6 +21,7 @@ pub fn root() -> Entry {
         .with("defaultNamingContext", BASE)
         .with("rootDomainNamingContext", BASE)
         .with("configurationNamingContext", format!("CN=Configuration,{BASE}"))
+        .with("serverName", format!("CN=DC1,CN=Servers,CN=Site,CN=Sites,CN=Configuration,{BASE}"))
         .with("schemaNamingContext", format!("CN=Schema,CN=Configuration,{BASE}"))
         .with("dnsHostName", "dc1.scripted.test")
         .with("isSynchronized", "TRUE")

@@ -64,7 +64,7 @@ pub const SEARCHES: &[Case] = &[
 /// What our account is not shown.
 pub const DENIED: &[Case] = &[
     // who knows how many accounts are in it
-    leaves_open("evidence-accounts-visible", "may not list what is below `OU=Ward,OU=Staff", 77, |world| {
+    leaves_open("evidence-accounts-visible", "may not list what is below `OU=Ward,OU=Staff", 78, |world| {
         world.directory.at("OU=Ward,OU=Staff").set("nTSecurityDescriptor", dark());
     }),
     // no entry denies anything: what is not allowed is not shown
@@ -101,6 +101,9 @@ pub const DENIED: &[Case] = &[
             .with("lDAPDisplayName", "altSecurityIdentities")
             .with("searchFlags", "128");
         world.directory.put(attribute);
+    }),
+    leaves_open("controllers-all-measured", "does not say which controller it is", 0, |world| {
+        world.directory.root.hide(&["serverName"]);
     }),
     // which templates it issues by
     leaves_open("templates-no-agents", "the public key infrastructure's `cn=ca1", ANY, |world| {
@@ -142,7 +145,7 @@ pub const DENIED: &[Case] = &[
     leaves_open("password-policies-not-weaker", "may not read all of them", 0, |world| {
         world.directory.at("CN=Password Settings Container").set("nTSecurityDescriptor", ruled(&[]));
     }),
-    leaves_open("canary-readable", "groups cannot be read", 159, |world| {
+    leaves_open("canary-readable", "groups cannot be read", 160, |world| {
         world.directory.at("CN=svc-portcullis").hide(&["tokenGroups"]);
     }),
 ];

@@ -5,18 +5,18 @@ use super::certificates::Shown;
 
 /// Certificates and answers of controllers. The second controller is the one that is wrong, so that the first is still read.
 pub const CONTROLLERS: &[Case] = &[
-    is_wrong("tls-name", "false", |world| world.second = Some(Shown::WrongName)).blinding(3),
+    is_wrong("tls-name", "false", |world| world.second = Some(Shown::WrongName)).blinding(4),
     is_wrong("tls-key", "1024", |world| world.second = Some(Shown::ShortKey))
         .and(&["revocation-controllers-listed"])
-        .blinding(3),
+        .blinding(4),
     is_wrong("tls-signature", "sha1-ecdsa", |world| world.second = Some(Shown::OldSignature))
         .and(&["revocation-controllers-listed", "tls-chain"])
-        .blinding(3),
+        .blinding(4),
     // nothing can be read without TLS
-    is_wrong("tls-available", "[]", |world| world.first = Shown::NoTls).and(&["tls-versions"]).blinding(175),
+    is_wrong("tls-available", "[]", |world| world.first = Shown::NoTls).and(&["tls-versions"]).blinding(176),
     is_wrong("all-controllers-answer", "1", |world| world.second = Some(Shown::Nothing)),
     // neither its TLS nor what it holds is known
-    is_wrong("all-controllers-answer", "1", |world| world.second = Some(Shown::Silent)).blinding(18),
+    is_wrong("all-controllers-answer", "1", |world| world.second = Some(Shown::Silent)).blinding(19),
     is_wrong("controllers-agree", "members of Domain Admins", |world| {
         world.second = Some(Shown::Good);
         let mut apart = world.directory.clone();
