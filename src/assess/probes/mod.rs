@@ -15,6 +15,8 @@ pub mod kerberos;
 pub mod kinit;
 pub mod ldap;
 pub mod logon;
+pub mod member;
+pub mod overlooked;
 pub mod privileged;
 pub mod revocation;
 pub mod rights;
