@@ -145,7 +145,7 @@ async fn what_is_not_told_is_unknown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_rules_unseen() {
-    let all = [rulers::MEMBERS, rulers::SEEN, rulers::HIDDEN];
+    let all = [rulers::MEMBERS, rulers::RIGHTS, rulers::SEEN, rulers::HIDDEN];
     let wrong = wrong(all.into_iter().flatten().copied().collect()).await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

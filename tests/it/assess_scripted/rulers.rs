@@ -1,17 +1,24 @@
 //! Who rules the domain, where somebody who administers it would rather not show it: names that hide, members that are no
 //! accounts, groups that look powerful or are, computers that say that they are controllers, renames in the middle of a pass.
 
+use portcullis::assess::probes::descriptor::{GET_CHANGES_ALL, mask};
 use portcullis::baseline::assessment::Verdict;
 
 use super::cases::{ANY, Case, fails};
-use super::descriptor::{sid, sid_value};
+use super::descriptor::{allow, owned_by, ruled, sid, sid_value};
 use super::directory::{Directory, Entry, Moves};
-use super::domain::{account, group, object};
+use super::domain::{account, computer, group, object};
 use super::hostile::leaves_open;
 use super::world::World;
 
+/// PARTIAL_SECRETS_ACCOUNT and WORKSTATION_TRUST_ACCOUNT ([MS-ADTS] section 2.2.16).
+const READ_ONLY: u32 = 0x0400_1000;
 /// The search that comes after the groups were read and before the accounts are.
 const BETWEEN: &str = "(objectClass=sitesContainer)";
+
+fn holds(directory: &mut Directory, place: &str, who: &str) {
+    directory.at(place).set("nTSecurityDescriptor", ruled(&[allow(who, mask::FULL_CONTROL)]));
+}
 
 /// A principal that is no account of the domain, where the directory keeps such ones.
 fn principal(place: &str, sid: &str) -> Entry {
@@ -53,6 +60,61 @@ fn below_root(world: &mut World, place: &str, rid: u32) {
     directory.at("CN=Administrators").add("member", dn.clone());
     directory.put(Entry::new(&dn).with("objectSid", sid_value(&format!("S-1-5-21-9-9-9-{rid}"))));
 }
+
+/// Rights of groups that rule a part, and of computers that say that they are controllers.
+pub const RIGHTS: &[Case] = &[
+    fails("access-domain", "Cert Publishers on scripted", |world| {
+        holds(&mut world.directory, "DC=scripted,DC=test", &sid(517));
+    })
+    .and(&["access-no-secret-replication"]),
+    fails("access-admin-holder", "Group Policy Creator Owners on AdminSDHolder", |world| {
+        holds(&mut world.directory, "CN=AdminSDHolder", &sid(520));
+    }),
+    fails("access-privileged", "DnsAdmins on adm-1", |world| {
+        holds(&mut world.directory, "CN=adm-1", &sid(1_101));
+    }),
+    fails("access-controllers", "Backup Operators on DC1", |world| {
+        holds(&mut world.directory, "CN=DC1,OU=Domain Controllers", "S-1-5-32-551");
+    }),
+    fails("access-controllers-unit", "Cert Publishers on Domain Controllers", |world| {
+        holds(&mut world.directory, "OU=Domain Controllers", &sid(517));
+    }),
+    fails("access-forest", "Cert Publishers on Sites", |world| {
+        holds(&mut world.directory, "CN=Sites", &sid(517));
+    }),
+    fails("access-controller-policies", "Group Policy Creator Owners on Default Domain Policy", |world| {
+        holds(&mut world.directory, "CN={31B2}", &sid(520));
+    }),
+    fails("access-owners", "DC1", |world| {
+        let unit = world.directory.at("CN=DC1,OU=Domain Controllers");
+        unit.set("nTSecurityDescriptor", owned_by(&sid(517), &[]));
+    }),
+    fails("privileged-no-computers", "PC2$", |world| {
+        world.directory.put(computer("CN=PC2,CN=Computers", 1_010, READ_ONLY, 521));
+        world.directory.join("CN=PC2", "CN=Domain Admins");
+    }),
+    // a certificate authority's computer belongs to the publishers
+    Case {
+        expected: Verdict::Pass,
+        ..fails("privileged-no-computers", "", |world| {
+            world.directory.join("CN=CA1,CN=Computers", "CN=Cert Publishers");
+        })
+    },
+    Case {
+        expected: Verdict::Pass,
+        ..fails("access-controllers", "", |world| {
+            holds(&mut world.directory, "CN=DC1,OU=Domain Controllers", "S-1-5-32-548");
+        })
+    },
+    fails("access-no-secret-replication", "PC2$ on scripted", |world| {
+        world.directory.put(computer("CN=PC2,CN=Computers", 1_010, READ_ONLY, 521));
+        let replicates = ruled(&[allow(&sid(1_010), mask::CONTROL_ACCESS).about(GET_CHANGES_ALL)]);
+        world.directory.at("DC=scripted,DC=test").set("nTSecurityDescriptor", replicates);
+    }),
+    fails("delegation-computers-constrained", "PC2$", |world| {
+        world.directory.put(computer("CN=PC2,CN=Computers", 1_010, READ_ONLY | 0x8_0000, 521));
+    }),
+];
 
 /// An administrator who is seen all the same.
 pub const SEEN: &[Case] = &[
