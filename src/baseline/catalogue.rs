@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::baseline::certificate;
-use crate::baseline::collections::{Described, KEYS, SIGNATURES, probe_collections};
+use crate::baseline::collections::{Described, KEYS, RULING_GROUPS, SIGNATURES, probe_collections};
 use crate::baseline::value::{Element, Ladder, Type};
 use crate::policy::documents::{AttributeFact, Decode, FactsDeclaration, Shape};
 use crate::policy::read::attest::UNTIL;
@@ -199,51 +199,14 @@ fn history() -> Computed {
 /// Facts that the collector works out for a declared collection or record.
 fn computed(declaration: &str) -> Vec<Computed> {
     let fact = |short, kind, title, needs| Computed { short, kind, title, needs };
-    let privileged = || {
-        fact("privileged", Type::Boolean, "a member, however nested, of a group that rules the domain", &[])
-    };
-    let delegates = || {
-        let title = "may delegate to a service of a domain controller";
-        fact("delegates_to_controller", Type::Boolean, title, &["msDS-AllowedToDelegateTo"])
-    };
     let registered = |title| fact("registered", Type::Boolean, title, &["cACertificate"]);
     match declaration {
-        "users" => vec![
-            privileged(),
-            delegates(),
-            fact(
-                "protected_user",
-                Type::Boolean,
-                "a member of Protected Users, which is told by its SID",
-                &["memberOf"],
-            ),
-            history(),
-            fact(
-                "logon_names",
-                Type::Set(Element::Text),
-                "principal names that log it on: userPrincipalName, and sAMAccountName at the domain",
-                &["userPrincipalName", "sAMAccountName"],
-            ),
-            fact(
-                "addresses",
-                Type::Set(Element::Text),
-                "mail addresses: mail, and proxyAddresses of SMTP",
-                &["mail", "proxyAddresses"],
-            ),
-            fact(
-                "upn_registered",
-                Type::Boolean,
-                "the suffix of userPrincipalName is registered for the member",
-                &["userPrincipalName"],
-            ),
-            fact(
-                "mail_registered",
-                Type::Boolean,
-                "the mail address lies in a domain that is registered for the member",
-                &["mail"],
-            ),
-        ],
-        "computers" => vec![privileged(), delegates(), history()],
+        "users" => of_users(),
+        "computers" => {
+            let mut all = of_accounts();
+            all.push(history());
+            all
+        }
         "groups_with_history" => vec![history()],
         "domain_controllers" => vec![fact(
             "measured",
@@ -268,6 +231,59 @@ fn computed(declaration: &str) -> Vec<Computed> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Facts of users and computers alike.
+fn of_accounts() -> Vec<Computed> {
+    let fact = |short, kind, title, needs| Computed { short, kind, title, needs };
+    let ruling = Type::Set(Element::Word(words(RULING_GROUPS)));
+    let privileged = "a member, however nested, of a group that rules the domain";
+    let groups = "groups that rule the domain and that it is in, however nested";
+    let delegates = "may delegate to a service of a domain controller";
+    vec![
+        fact("privileged", Type::Boolean, privileged, &["objectSid"]),
+        fact("ruling_groups", ruling, groups, &["objectSid"]),
+        fact("delegates_to_controller", Type::Boolean, delegates, &["msDS-AllowedToDelegateTo"]),
+    ]
+}
+
+fn of_users() -> Vec<Computed> {
+    let fact = |short, kind, title, needs| Computed { short, kind, title, needs };
+    let mut all = of_accounts();
+    all.extend([
+        fact(
+            "protected_user",
+            Type::Boolean,
+            "a member of Protected Users, which is told by its SID",
+            &["memberOf"],
+        ),
+        history(),
+        fact(
+            "logon_names",
+            Type::Set(Element::Text),
+            "principal names that log it on: userPrincipalName, and sAMAccountName at the domain",
+            &["userPrincipalName", "sAMAccountName"],
+        ),
+        fact(
+            "addresses",
+            Type::Set(Element::Text),
+            "mail addresses: mail, and proxyAddresses of SMTP",
+            &["mail", "proxyAddresses"],
+        ),
+        fact(
+            "upn_registered",
+            Type::Boolean,
+            "the suffix of userPrincipalName is registered for the member",
+            &["userPrincipalName"],
+        ),
+        fact(
+            "mail_registered",
+            Type::Boolean,
+            "the mail address lies in a domain that is registered for the member",
+            &["mail"],
+        ),
+    ]);
+    all
 }
 
 fn of_templates() -> Vec<Computed> {

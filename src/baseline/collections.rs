@@ -100,6 +100,11 @@ pub const PRINCIPALS: &[&str] = &[
     "unresolved",
 ];
 
+/// What a member of a ruling group is: an account or group of the domain, one of those who rule the forest from its root, one of
+/// another domain, one that nearly everybody is, another that is the same everywhere, none that logs on.
+pub const MEMBERS: &[&str] =
+    &["account", "everybody", "foreign", "forest-root", "group", "other", "well-known"];
+
 /// Groups that rule the domain.
 pub const RULING_GROUPS: &[&str] = &[
     "account-operators",
@@ -143,7 +148,17 @@ pub fn probe_collections() -> Vec<(&'static str, Vec<Described>)> {
         ("principal", Type::Sid, "who holds the rights"),
         ("principal_name", Type::Text, "its name"),
         ("principal_kind", word(PRINCIPALS), "what it is to the domain"),
-        ("principal_privileged", Type::Boolean, "it rules the domain by what it is or by membership"),
+        (
+            "principal_privileged",
+            Type::Boolean,
+            "it rules the domain or a part of it by what it is or by membership",
+        ),
+        ("principal_rules", Type::Boolean, "it rules the whole domain by what it is or by membership"),
+        (
+            "principal_replicates",
+            Type::Boolean,
+            "it is or is in a group of controllers or administrators, whose it is to replicate",
+        ),
         ("rights", Type::Set(Element::Word(words(RIGHTS))), "what it may do"),
         ("applies_to", word(&["object", "below"]), "the object itself, or only what lies below it"),
     ]);
@@ -152,19 +167,13 @@ pub fn probe_collections() -> Vec<(&'static str, Vec<Described>)> {
         ("owner", Type::Sid, "who owns the object and may change its rights"),
         ("owner_name", Type::Text, "its name"),
         ("owner_kind", word(PRINCIPALS), "what it is to the domain"),
-        ("owner_privileged", Type::Boolean, "it rules the domain by what it is or by membership"),
-    ]);
-    let members = vec![
-        ("dn", Type::Dn, "the member, in lower case"),
-        ("name", Type::Text, "the name that reports show"),
-        ("kind", word(&["account", "foreign", "group"]), "what the member is"),
         (
-            "groups",
-            Type::Set(Element::Word(words(RULING_GROUPS))),
-            "ruling groups that it is in, however nested",
+            "owner_privileged",
+            Type::Boolean,
+            "it rules the domain or a part of it by what it is or by membership",
         ),
-        ("direct", Type::Boolean, "it is in one of them without a group between"),
-    ];
+        ("owner_rules", Type::Boolean, "it rules the whole domain by what it is or by membership"),
+    ]);
     let certificates = vec![
         ("dn", Type::Dn, "the object that holds the certificate"),
         ("name", Type::Text, "the certificate's subject"),
@@ -180,13 +189,29 @@ pub fn probe_collections() -> Vec<(&'static str, Vec<Described>)> {
     vec![
         ("access_rights", rights),
         ("owners", owners),
-        ("privileged_principals", members),
+        ("privileged_principals", of_members()),
         ("ca_certificates", certificates),
         ("controller_revocation", of_lists("a domain controller's certificate, or one above it")),
         (
             "card_revocation",
             of_lists("the monitoring card's certificate, a card issuer's, or one above them"),
         ),
+    ]
+}
+
+/// Facts of a member of a group that rules the domain.
+fn of_members() -> Vec<Described> {
+    let word = |names: &[&str]| Type::Word(words(names));
+    vec![
+        ("dn", Type::Dn, "the member, in lower case"),
+        ("name", Type::Text, "the name that reports show"),
+        ("kind", word(MEMBERS), "what the member is"),
+        (
+            "groups",
+            Type::Set(Element::Word(words(RULING_GROUPS))),
+            "ruling groups that it is in, however nested",
+        ),
+        ("direct", Type::Boolean, "it is in one of them without a group between"),
     ]
 }
 

@@ -103,7 +103,13 @@ impl Surroundings {
     /// The fact of this name for `entry`.
     pub fn derive(&self, name: &str, entry: &Seen<'_>) -> Fact {
         match name {
-            "privileged" => told(&self.privileged, |privileged| privileged.contains(&entry.entry.dn)),
+            "privileged" => told(&self.privileged, |privileged| {
+                privileged.contains(&entry.entry.dn, sid_of(entry).as_deref())
+            }),
+            "ruling_groups" => match &self.privileged {
+                Ok(privileged) => Fact::set(privileged.words(&entry.entry.dn, sid_of(entry).as_deref())),
+                Err(reason) => Fact::Failed(reason.clone()),
+            },
             "protected_user" => told(&self.privileged, |privileged| {
                 let group = privileged.protected_users.as_deref();
                 group.is_some_and(|group| entry.texts("memberOf").iter().any(|of| of.to_lowercase() == group))
@@ -160,6 +166,10 @@ impl Surroundings {
 
 fn is_root_store(dn: &str) -> bool {
     dn.to_lowercase().contains(",cn=certification authorities,")
+}
+
+fn sid_of(entry: &Seen<'_>) -> Option<String> {
+    entry.named("objectSid").next().and_then(sid).map(|(text, _)| text)
 }
 
 fn told<T>(known: &Result<T, String>, holds: impl FnOnce(&T) -> bool) -> Fact {

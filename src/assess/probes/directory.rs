@@ -11,6 +11,7 @@ use crate::assess::plan::PlannedSearch;
 use crate::assess::probes::access::sweep;
 use crate::assess::probes::derived::Surroundings;
 use crate::assess::probes::logon::Session;
+use crate::assess::probes::overlooked;
 use crate::assess::probes::seen::Seen;
 use crate::assess::settings::Settings;
 use crate::baseline::catalogue::needs;
@@ -37,11 +38,32 @@ pub async fn probe(
     clock: &Clock,
     at: OffsetDateTime,
 ) -> Gathered {
-    let mut gathered = Gathered::default();
+    let mut taken = Taken::default();
     for search in searches {
-        run(session, search, surroundings, settings, clock, at, &mut gathered).await;
+        run(session, search, surroundings, settings, clock, at, &mut taken).await;
+    }
+    let Taken { mut gathered, met } = taken;
+    for search in searches.iter().filter(|search| overlooked::judges(search)) {
+        let Ok(privileged) = &surroundings.privileged else { continue };
+        let Ok(asked) = request(search, session, settings) else { continue };
+        let Some(reason) = overlooked::overlooked(session, &asked, privileged, &met).await else { continue };
+        for read in &search.reads {
+            if let Some(collection) = gathered.facts.collections.get_mut(&read.name)
+                && collection.complete == Fact::boolean(true)
+            {
+                collection.complete = Fact::Failed(reason.clone());
+            }
+        }
     }
     gathered
+}
+
+/// What the searches bring.
+#[derive(Debug, Default)]
+struct Taken {
+    gathered: Gathered,
+    /// The privileged accounts among it, by what tells them apart.
+    met: BTreeSet<String>,
 }
 
 /// What the planned searches give when there is no connection to ask on.
@@ -60,8 +82,9 @@ async fn run(
     settings: &Settings,
     clock: &Clock,
     at: OffsetDateTime,
-    gathered: &mut Gathered,
+    taken: &mut Taken,
 ) {
+    let Taken { gathered, met } = taken;
     let watch = Stopwatch::start(clock);
     let search = match request(planned, session, settings) {
         Ok(search) => search,
@@ -70,9 +93,11 @@ async fn run(
     let mut found: Vec<Records> = planned.reads.iter().map(|_| Records::default()).collect();
     let wanted: Vec<Wanted<'_>> = planned.reads.iter().map(Wanted::of).collect();
     let mut overflow = false;
+    let judged = surroundings.privileged.as_ref().ok().filter(|_| overlooked::judges(planned));
     let outcome = session
         .directory
         .search(&search, |entry| {
+            met.extend(judged.and_then(|privileged| overlooked::account(privileged, &entry)));
             for (read, records) in wanted.iter().zip(&mut found) {
                 if records.len() >= settings.records {
                     overflow = true;

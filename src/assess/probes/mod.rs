@@ -17,6 +17,8 @@ pub mod kinit;
 pub mod ldap;
 pub mod logon;
 pub mod measured;
+pub mod member;
+pub mod overlooked;
 pub mod privileged;
 pub mod revocation;
 pub mod rights;

@@ -39,6 +39,11 @@ pub trait Served: Send + Sync + 'static {
         (wanted.into(), self.values(at, name))
     }
 
+    /// Values that are DNs, with the SID before each where the object has one ([MS-ADTS] section 3.1.1.3.4.1.5).
+    fn extended(&self, values: Values) -> Values {
+        values
+    }
+
     /// What goes wrong with a page of a search from this entry on: how many entries still come, and how it ends then.
     fn trouble(&self, _search: &Search<'_>, _from: usize) -> Option<(usize, ResultCode)> {
         None

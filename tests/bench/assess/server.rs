@@ -18,6 +18,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::served::{Served, Values};
 
 const SD_FLAGS: &str = "1.2.840.113556.1.4.801";
+const EXTENDED_DN: &str = "1.2.840.113556.1.4.529";
 /// Bytes that are written at once.
 const PIECE: usize = 64 << 10;
 
@@ -103,6 +104,7 @@ impl<D: Served> Server<D> {
     }
 
     fn search(&self, message: &Message<'_>, search: &Search<'_>, out: &mut impl Write) -> Option<()> {
+        let extended = message.controls.iter().any(|control| control.oid == EXTENDED_DN);
         let page = message.controls.iter().find_map(|control| {
             let value = control.value.as_deref().filter(|_| control.oid == PagedResults::OID)?;
             PagedResults::read(value).ok()
@@ -125,7 +127,11 @@ impl<D: Served> Server<D> {
         let names: Vec<(&str, String)> = search.attributes.iter().map(|a| (&**a, a.to_lowercase())).collect();
         for at in &found[from.min(end)..end] {
             let at = *at as usize;
-            let attributes = names.iter().map(|(wanted, name)| self.directory.attribute(at, wanted, name));
+            let attributes = names.iter().map(|(wanted, name)| {
+                let (shown, values) = self.directory.attribute(at, wanted, name);
+                let extended = extended && name.starts_with("member");
+                (shown, if extended { self.directory.extended(values) } else { values })
+            });
             entry(&mut bytes, message.id, &self.directory.dn(at), attributes);
             if bytes.len() >= PIECE {
                 out.write_all(&bytes).ok()?;

@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use portcullis::assess::probes::descriptor::sid as sid_text;
 use portcullis::ldap::message::{ResultCode, Search};
 
 use super::served::{Served, Values};
@@ -76,6 +79,24 @@ pub struct Trouble {
     pub fault: Fault,
 }
 
+/// Objects that come to stand elsewhere in the middle of a pass.
+#[derive(Debug, Clone, Default)]
+pub struct Moves {
+    /// From the first search on whose base, a space, and filter hold this.
+    pub at: &'static str,
+    /// From where to where, whole DNs.
+    pub all: Vec<(String, String)>,
+    done: Arc<AtomicBool>,
+}
+
+impl Moves {
+    /// They begin with this search.
+    pub fn at(search: &'static str, all: &[(&str, &str)]) -> Moves {
+        let below = |(from, to): &(&str, &str)| (format!("{from},{BASE}"), format!("{to},{BASE}"));
+        Moves { at: search, all: all.iter().map(below).collect(), done: Arc::default() }
+    }
+}
+
 /// What is asked.
 #[derive(Debug, Clone)]
 pub struct Directory {
@@ -87,6 +108,7 @@ pub struct Directory {
     pub range: usize,
     /// Values that are left out between one range and the next.
     pub gap: usize,
+    pub moves: Moves,
 }
 
 impl Directory {
@@ -141,7 +163,12 @@ impl Served for Directory {
     }
 
     fn dn(&self, at: usize) -> String {
-        self.entries[at].dn.clone()
+        let dn = &self.entries[at].dn;
+        let moved = || self.moves.all.iter().find(|(from, _)| from == dn).map(|(_, to)| to);
+        match self.moves.done.load(Ordering::SeqCst) {
+            true => moved().unwrap_or(dn).clone(),
+            false => dn.clone(),
+        }
     }
 
     fn values(&self, at: usize, name: &str) -> Values {
@@ -181,8 +208,24 @@ impl Served for Directory {
         }
     }
 
+    fn extended(&self, values: Values) -> Values {
+        let known = |dn: &[u8]| {
+            let entry = self.entries.iter().find(|entry| entry.dn.as_bytes().eq_ignore_ascii_case(dn))?;
+            Some(entry.values("objectsid").first().and_then(|sid| sid_text(sid)).map(|(sid, _)| sid))
+        };
+        let told = |dn: Cow<'static, [u8]>| match known(&dn) {
+            Some(Some(sid)) => [format!("<GUID=1-2>;<SID={sid}>;").as_bytes(), &dn].concat().into(),
+            Some(None) => [b"<GUID=1-2>;", &dn[..]].concat().into(),
+            None => dn,
+        };
+        values.into_iter().map(told).collect()
+    }
+
     fn trouble(&self, search: &Search<'_>, from: usize) -> Option<(usize, ResultCode)> {
         let text = format!("{} {}", search.base, search.filter);
+        if !self.moves.all.is_empty() && text.contains(self.moves.at) {
+            self.moves.done.store(true, Ordering::SeqCst);
+        }
         let applies = |trouble: &&Trouble| text.contains(trouble.search) && (from > 0 || !trouble.later);
         match self.troubles.iter().find(applies)?.fault {
             Fault::Ends(entries, code) => Some((entries, ResultCode(code))),

@@ -4,7 +4,7 @@ use portcullis::ambient::clock::Clock;
 use portcullis::assess::probes::descriptor::{GET_CHANGES, mask};
 
 use super::descriptor::{AUTHENTICATED, DOMAIN, allow, ruled, sid, sid_value};
-use super::directory::{ACCOUNT, BASE, Directory, Entry};
+use super::directory::{ACCOUNT, BASE, Directory, Entry, Moves};
 use super::forest;
 
 /// The group of our account.
@@ -98,6 +98,7 @@ pub fn hardened() -> Directory {
         troubles: Vec::new(),
         range: 1_500,
         gap: 0,
+        moves: Moves::default(),
     };
     for administrator in ["CN=Administrator", "CN=adm-1", "CN=adm-2"] {
         directory.join(administrator, "CN=Domain Admins");

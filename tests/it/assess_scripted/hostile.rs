@@ -15,7 +15,7 @@ const USERS: &str = "DC=scripted,DC=test (&(objectClass=user)(!(objectClass=comp
 const DESCRIPTORS: &str = "DC=scripted,DC=test (|(objectClass=domainDNS)";
 
 /// A control that cannot be told, with a part of the reason; so many others cannot be told either, and none fails.
-const fn leaves_open(
+pub const fn leaves_open(
     control: &'static str,
     reason: &'static str,
     blinds: usize,
@@ -70,7 +70,7 @@ pub const DENIED: &[Case] = &[
     // no entry denies anything: what is not allowed is not shown
     leaves_open(
         "evidence-accounts-visible",
-        "every property of privileged `cn=domain admins",
+        "every property of privileged `CN=Domain Admins",
         ANY,
         |world| {
             world.directory.join("CN=nurse-1", "CN=Domain Admins");
@@ -79,7 +79,7 @@ pub const DENIED: &[Case] = &[
             group.set("nTSecurityDescriptor", narrow());
         },
     ),
-    leaves_open("evidence-accounts-visible", "every property of privileged `cn=adm-1", ANY, |world| {
+    leaves_open("evidence-accounts-visible", "every property of privileged `CN=adm-1", ANY, |world| {
         let account = world.directory.at("CN=adm-1");
         account.hide(&["servicePrincipalName"]);
         account.set("nTSecurityDescriptor", narrow());

@@ -13,6 +13,7 @@ mod hostile;
 mod kdc;
 mod logons;
 mod origin;
+mod rulers;
 #[path = "../../bench/assess/served.rs"]
 mod served;
 #[path = "../../bench/assess/server.rs"]
@@ -148,6 +149,13 @@ async fn what_is_not_told_is_unknown() {
     let wrong = wrong(left_open().collect()).await;
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     eprintln!("scripted directory: {} domains that do not tell everything", left_open().count());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_rules_unseen() {
+    let all = [rulers::MEMBERS, rulers::RIGHTS, rulers::SEEN, rulers::HIDDEN];
+    let wrong = wrong(all.into_iter().flatten().copied().collect()).await;
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Who a SID is: well known, one of those who rule the domain, or anybody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assess::probes::descriptor::sid_bytes;
 
@@ -43,6 +43,29 @@ impl Kind {
     /// Whether it may rule what rules the domain.
     pub fn is_privileged(self) -> bool {
         matches!(self, Kind::System | Kind::Administrators | Kind::Operators | Kind::Privileged)
+    }
+}
+
+/// What a principal may do because of the groups that it is or is in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Power {
+    /// It rules the whole domain.
+    pub rules: bool,
+    /// It replicates everything, secrets too: the work of controllers, and within an administrator's reach.
+    pub replicates: bool,
+}
+
+impl Power {
+    const ALL: Power = Power { rules: true, replicates: true };
+    const KEYS: Power = Power { rules: true, replicates: false };
+
+    /// That of the groups with these words. The others rule a part of the domain, or hardly anything.
+    pub fn of(groups: &BTreeSet<&'static str>) -> Power {
+        const WHOLE: [&str; 5] =
+            ["administrators", "domain-admins", "enterprise-admins", "schema-admins", "domain-controllers"];
+        const KEYS: [&str; 2] = ["key-admins", "enterprise-key-admins"];
+        let any = |words: &[&str]| words.iter().any(|word| groups.contains(word));
+        Power { rules: any(&WHOLE) || any(&KEYS), replicates: any(&WHOLE) }
     }
 }
 
@@ -97,11 +120,15 @@ const RELATIVE: &[(u32, &str, Kind)] = &[
     (527, "Enterprise Key Admins", Kind::Operators),
 ];
 
+/// Key Admins, Enterprise Key Admins: who writes a key to an account logs on as it.
+const KEY_ADMINS: [u32; 2] = [526, 527];
+
 /// One principal as found in a list of access.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     pub name: String,
     pub kind: Kind,
+    pub power: Power,
 }
 
 /// All principals of a pass, by SID.
@@ -120,8 +147,8 @@ impl Principals {
     }
 
     /// Remembers who a SID is.
-    pub fn learn(&mut self, sid: &str, name: &str, kind: Kind) {
-        self.known.insert(sid.to_owned(), Principal { name: name.to_owned(), kind });
+    pub fn learn(&mut self, sid: &str, name: &str, kind: Kind, power: Power) {
+        self.known.insert(sid.to_owned(), Principal { name: name.to_owned(), kind, power });
     }
 
     /// Whether a look at the directory could tell more of the SID.
@@ -139,17 +166,21 @@ impl Principals {
         known.unwrap_or_else(|| {
             let local = sid.strip_prefix(&self.domain).is_some_and(|rest| rest.starts_with('-'));
             let kind = if sid.starts_with("S-1-5-21-") && !local { Kind::Foreign } else { Kind::Unresolved };
-            Principal { name: sid.to_owned(), kind }
+            Principal { name: sid.to_owned(), kind, power: Power::default() }
         })
     }
 
     fn well_known(&self, sid: &str) -> Option<Principal> {
-        let made = |name: &str, kind| Some(Principal { name: name.to_owned(), kind });
+        let made = |name: &str, kind, power| Some(Principal { name: name.to_owned(), kind, power });
+        let own = |kind| match kind {
+            Kind::System | Kind::Administrators => Power::ALL,
+            _ => Power::default(),
+        };
         if let Some((_, name, kind)) = fixed(sid) {
-            return made(name, *kind);
+            return made(name, *kind, own(*kind));
         }
         if sid.starts_with("S-1-5-64-") || sid.starts_with("S-1-18-") {
-            return made(sid, Kind::Everybody);
+            return made(sid, Kind::Everybody, Power::default());
         }
         let (domain, rid) = sid.rsplit_once('-')?;
         if domain != self.domain && Some(domain) != self.root.as_deref() {
@@ -157,7 +188,7 @@ impl Principals {
         }
         let rid: u32 = rid.parse().ok()?;
         let (_, name, kind) = RELATIVE.iter().find(|(known, _, _)| *known == rid)?;
-        made(name, *kind)
+        made(name, *kind, if KEY_ADMINS.contains(&rid) { Power::KEYS } else { own(*kind) })
     }
 }
 
@@ -188,7 +219,7 @@ mod tests {
 
     fn principals() -> Principals {
         let mut all = Principals::new("S-1-5-21-1-2-3".to_owned(), Some("S-1-5-21-9-9-9".to_owned()));
-        all.learn("S-1-5-21-1-2-3-1105", "helpdesk", Kind::Ordinary);
+        all.learn("S-1-5-21-1-2-3-1105", "helpdesk", Kind::Ordinary, Power::default());
         all
     }
 
@@ -203,6 +234,33 @@ mod tests {
         assert_eq!(kind("S-1-5-21-1-2-3-1106"), Kind::Unresolved);
         assert_eq!(kind("S-1-5-11"), Kind::Everybody);
         assert!(kind("S-1-5-32-548").is_privileged() && !kind("S-1-5-21-1-2-3-521").is_privileged());
+    }
+
+    #[test]
+    fn who_rules_the_whole_and_who_a_part() {
+        let power = |sid: &str| {
+            let power = principals().get(sid).power;
+            (power.rules, power.replicates)
+        };
+        for sid in ["S-1-5-18", "S-1-5-32-544", "S-1-5-9", "S-1-5-21-1-2-3-516", "S-1-5-21-9-9-9-519"] {
+            assert_eq!(power(sid), (true, true), "{sid}");
+        }
+        assert_eq!(
+            (power("S-1-5-21-1-2-3-526"), power("S-1-5-21-9-9-9-527")),
+            ((true, false), (true, false))
+        );
+        for rid in [517, 520, 521, 1105, 1106] {
+            assert_eq!(power(&format!("S-1-5-21-1-2-3-{rid}")), (false, false), "{rid}");
+        }
+        assert_eq!(
+            (power("S-1-5-32-548"), power("S-1-5-11"), power("S-1-5-21-7-7-7-512")),
+            Default::default()
+        );
+        let of = |word| Power::of(&BTreeSet::from([word]));
+        assert_eq!((of("domain-controllers"), of("key-admins")), (Power::ALL, Power::KEYS));
+        for word in ["cert-publishers", "dns-admins", "group-policy-creators", "read-only-controllers"] {
+            assert_eq!(of(word), Power::default(), "{word}");
+        }
     }
 
     #[test]

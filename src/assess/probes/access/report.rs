@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assess::gathered::Gathered;
 use crate::assess::probes::access::area::{Area, sid_of};
-use crate::assess::probes::access::principal::{Kind, Principal, Principals, is_everybody};
+use crate::assess::probes::access::principal::{Kind, Power, Principal, Principals, is_everybody};
 use crate::assess::probes::access::right::{Holding, Reach};
 use crate::assess::probes::access::sight::{Seen, Sight, Sightings, first_name};
 use crate::assess::probes::access::sweep::incomplete;
@@ -23,6 +23,18 @@ pub const COLLECTIONS: [&str; 3] = ["access_rights", "owners", "privileged_princ
 const BATCH: usize = 50;
 /// The right to ask for a certificate.
 const ENROL: &str = "enrol";
+
+/// What is told of a right beside the object that it is about.
+const HELD: [&str; 8] = [
+    "principal",
+    "principal_name",
+    "principal_kind",
+    "principal_privileged",
+    "principal_rules",
+    "principal_replicates",
+    "rights",
+    "applies_to",
+];
 
 /// What the collector works out for certificate templates.
 #[derive(Debug, Clone, Default)]
@@ -59,9 +71,13 @@ pub async fn resolve(
     sightings: &Sightings,
 ) -> Result<Principals, String> {
     let mut principals = Principals::new(privileged.domain.clone(), privileged.root.clone());
-    let kind = |dn: &str| if privileged.contains(dn) { Kind::Privileged } else { Kind::Ordinary };
-    for (dn, group) in &privileged.groups {
-        principals.learn(&group.sid, &group.name, kind(dn));
+    let is = |dn: &str, sid: &str| {
+        let groups = privileged.words(dn, Some(sid));
+        (if groups.is_empty() { Kind::Ordinary } else { Kind::Privileged }, Power::of(&groups))
+    };
+    for group in privileged.groups.values() {
+        let (kind, power) = is(&group.dn, &group.sid);
+        principals.learn(&group.sid, &group.name, kind, power);
     }
     let strangers: BTreeSet<&str> = sids(sightings).filter(|sid| principals.wants(sid)).collect();
     let strangers: Vec<&str> = strangers.into_iter().collect();
@@ -78,7 +94,8 @@ pub async fn resolve(
         for entry in &entries {
             if let Some(sid) = sid_of(entry) {
                 let name = entry.text("sAMAccountName").unwrap_or_else(|| first_name(&entry.dn));
-                principals.learn(&sid, name, kind(&entry.dn));
+                let (kind, power) = is(&entry.dn, &sid);
+                principals.learn(&sid, name, kind, power);
             }
         }
     }
@@ -129,7 +146,7 @@ pub fn report(
 /// What an object is, now that it is known who is privileged and which policies are linked where.
 fn area(sight: &Sight, sightings: &Sightings, privileged: &Privileged) -> Area {
     match sight.area {
-        Area::Protected if !privileged.contains(&sight.dn) => Area::Place,
+        Area::Protected if !privileged.contains(&sight.dn, sight.sid.as_deref()) => Area::Place,
         Area::Protected if sight.group => Area::PrivilegedGroup,
         Area::Protected => Area::PrivilegedAccount,
         Area::Policy if sightings.linked.contains(&sight.dn.to_lowercase()) => Area::ControllerPolicy,
@@ -153,9 +170,7 @@ fn word(text: &str) -> Fact {
 fn rights_of(sight: &Sight, area: Area, principals: &Principals) -> Vec<Record> {
     let unread = |fact: Fact| {
         let mut record = object(sight, area, sight.name.clone());
-        for name in
-            ["principal", "principal_name", "principal_kind", "principal_privileged", "rights", "applies_to"]
-        {
+        for name in HELD {
             record.insert(name.to_owned(), fact.clone());
         }
         vec![record]
@@ -183,6 +198,8 @@ fn held(sight: &Sight, area: Area, holding: &Holding, principal: &Principal) -> 
         ("principal_name".to_owned(), Fact::text(principal.name.clone())),
         ("principal_kind".to_owned(), word(principal.kind.as_str())),
         ("principal_privileged".to_owned(), Fact::boolean(principal.kind.is_privileged())),
+        ("principal_rules".to_owned(), Fact::boolean(principal.power.rules)),
+        ("principal_replicates".to_owned(), Fact::boolean(principal.power.replicates)),
         ("rights".to_owned(), Fact::set(holding.rights.iter().copied())),
         ("applies_to".to_owned(), word(if below { "below" } else { "object" })),
     ]);
@@ -191,15 +208,16 @@ fn held(sight: &Sight, area: Area, holding: &Holding, principal: &Principal) -> 
 
 fn owner_of(sight: &Sight, area: Area, principals: &Principals) -> Option<Record> {
     let mut record = object(sight, area, sight.name.clone());
-    let mut put = |owner: Fact, name: Fact, kind: Fact, privileged: Fact| {
+    let mut put = |owner: Fact, name: Fact, kind: Fact, privileged: Fact, rules: Fact| {
         record.extend([
             ("owner".to_owned(), owner),
             ("owner_name".to_owned(), name),
             ("owner_kind".to_owned(), kind),
             ("owner_privileged".to_owned(), privileged),
+            ("owner_rules".to_owned(), rules),
         ]);
     };
-    let mut same = |fact: &Fact| put(fact.clone(), fact.clone(), fact.clone(), fact.clone());
+    let mut same = |fact: &Fact| put(fact.clone(), fact.clone(), fact.clone(), fact.clone(), fact.clone());
     match &sight.seen {
         Seen::Hidden => same(&Fact::Hidden),
         Seen::Failed(reason) => same(&Fact::Failed(reason.clone())),
@@ -212,6 +230,7 @@ fn owner_of(sight: &Sight, area: Area, principals: &Principals) -> Option<Record
                 Fact::text(principal.name),
                 word(principal.kind.as_str()),
                 Fact::boolean(principal.kind.is_privileged()),
+                Fact::boolean(principal.power.rules),
             );
         }
     }
@@ -236,17 +255,13 @@ fn enrolled_by(sight: &Sight, principals: &Principals) -> Fact {
 
 /// Members of the groups that rule the domain.
 fn ruling(privileged: &Privileged) -> Vec<Record> {
-    let record = |(dn, membership): (&str, &Membership)| {
-        let kind = match () {
-            () if dn.contains(",cn=foreignsecurityprincipals,") => "foreign",
-            () if privileged.groups.contains_key(dn) => "group",
-            () => "account",
-        };
-        let name = privileged.groups.get(dn).map_or_else(|| first_name(dn), |group| &group.name);
+    let record = |membership: &Membership| {
+        let dn = membership.who.lower();
+        let name = privileged.groups.get(&dn).map_or_else(|| first_name(&dn), |group| &group.name);
         Record::from([
-            ("dn".to_owned(), Fact::Known(Value::Dn(dn.to_owned()))),
             ("name".to_owned(), Fact::text(name)),
-            ("kind".to_owned(), word(kind)),
+            ("dn".to_owned(), Fact::Known(Value::Dn(dn))),
+            ("kind".to_owned(), word(membership.what.as_str())),
             ("groups".to_owned(), Fact::set(membership.groups.iter().copied())),
             ("direct".to_owned(), Fact::boolean(membership.direct)),
         ])
@@ -262,7 +277,7 @@ mod tests {
 
     fn sight(area: Area, seen: Seen) -> Sight {
         let dn = "CN=t,CN=Certificate Templates,DC=x".to_owned();
-        Sight { dn, name: "t".to_owned(), area, group: false, seen }
+        Sight { dn, sid: None, name: "t".to_owned(), area, group: false, seen }
     }
 
     fn read(sid: &str, rights: &[&'static str]) -> Seen {
@@ -274,7 +289,7 @@ mod tests {
     fn made(sights: Vec<Sight>) -> (Gathered, Templates) {
         let sightings = Sightings { objects: sights, ended: 3, ..Sightings::default() };
         let mut principals = Principals::new("S-1-5-21-1-2-3".to_owned(), None);
-        principals.learn(HELP, "help", Kind::Ordinary);
+        principals.learn(HELP, "help", Kind::Ordinary, Power::default());
         report(&sightings, &principals, &Privileged::default())
     }
 

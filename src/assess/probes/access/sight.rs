@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::assess::probes::access::area::{Area, is_a};
+use crate::assess::probes::access::area::{Area, is_a, sid_of};
 use crate::assess::probes::access::principal::{is_everybody, is_master};
 use crate::assess::probes::access::right::{Holding, holdings};
 use crate::assess::probes::descriptor::Descriptor;
@@ -18,6 +18,8 @@ pub const WRITES_SHOWN: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sight {
     pub dn: String,
+    /// None where it has none, or where it is not shown.
+    pub sid: Option<String>,
     /// What reports call it.
     pub name: String,
     pub area: Area,
@@ -83,7 +85,8 @@ impl Sightings {
             return self.overflow();
         }
         let name = entry.text("displayName").unwrap_or_else(|| first_name(&entry.dn)).to_owned();
-        self.objects.push(Sight { dn: entry.dn.clone(), name, area, group: is_a(entry, "group"), seen });
+        let (dn, sid, group) = (entry.dn.clone(), sid_of(entry), is_a(entry, "group"));
+        self.objects.push(Sight { dn, sid, name, area, group, seen });
     }
 
     /// Takes note of one of many objects that are all alike in most forests: of those with the same rights the first stands for all.
@@ -138,7 +141,8 @@ impl Sightings {
     /// Takes note that an object that every domain has was not to be seen.
     pub fn miss(&mut self, dn: &str, area: Area) {
         let name = first_name(dn).to_owned();
-        self.objects.push(Sight { dn: dn.to_owned(), name, area, group: false, seen: Seen::Hidden });
+        let (dn, sid) = (dn.to_owned(), None);
+        self.objects.push(Sight { dn, sid, name, area, group: false, seen: Seen::Hidden });
     }
 
     /// Whether some object of the area was sighted.

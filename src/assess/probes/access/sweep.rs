@@ -1,14 +1,15 @@
 //! The searches that bring descriptors: the domain's, those of the configuration, and those of who is privileged and was not
 //! among them. Owner, group and list of access are asked for, never the audit list: it needs a privilege that we must not have.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assess::probes::access::area::{
-    ATTRIBUTES, Area, DOMAIN_FILTER, KRBTGT, in_domain, in_pki, in_sites,
+    ATTRIBUTES, Area, DOMAIN_FILTER, KRBTGT, in_domain, in_pki, in_sites, sid_of,
 };
 use crate::assess::probes::access::sight::{Seen, Sight, Sightings, above, first_name};
 use crate::assess::probes::descriptor::{Descriptor, sid_bytes};
 use crate::assess::probes::logon::{Contexts, Session};
+use crate::assess::probes::member::Named;
 use crate::assess::probes::privileged::Privileged;
 use crate::assess::probes::unseen::{Reach, Unseen};
 use crate::assess::settings::Settings;
@@ -215,29 +216,31 @@ pub async fn privileged(
     privileged: &Privileged,
     sightings: &mut Sightings,
 ) -> Result<(), String> {
-    let known: BTreeSet<String> = sightings.objects.iter().map(|sight| sight.dn.to_lowercase()).collect();
-    let domain = session.contexts.domain.to_lowercase();
-    let left: Vec<&str> = privileged
-        .all()
-        .filter(|dn| dn.ends_with(&domain) && !dn.contains(",cn=foreignsecurityprincipals,"))
-        .filter(|dn| !known.contains(*dn))
-        .collect();
+    let known: BTreeMap<String, Option<String>> =
+        sightings.objects.iter().map(|sight| (sight.dn.to_lowercase(), sight.sid.clone())).collect();
+    // who has the name and not the SID is somebody else
+    let is_known =
+        |named: &Named| known.get(&named.lower()).is_some_and(|sid| named.sid.is_none() || *sid == named.sid);
+    let left: Vec<&Named> = privileged.all().filter(|named| !is_known(named)).collect();
     if left.len() > SINGLES_MAX {
         let reason =
             format!("more than {SINGLES_MAX} privileged accounts are not protected by AdminSDHolder");
         sightings.missing.push(reason);
         return Ok(());
     }
-    for dn in left {
+    for named in left {
+        let dn = &named.dn;
         let (entries, done) =
             session.directory.read(&single(dn, settings)).await.map_err(|error| error.to_string())?;
-        match entries.first() {
+        let same = |entry: &&Entry| named.sid.is_none() || sid_of(entry) == named.sid;
+        match entries.first().filter(same) {
             Some(entry) => sightings.take(entry, Area::Protected, &descriptor(entry)),
             None => {
                 let reason = "our account does not see a member of a group that rules the domain";
                 sightings.unseen.push(Unseen::new(dn, Reach::Itself, reason.to_owned()));
                 sightings.objects.push(Sight {
-                    dn: dn.to_owned(),
+                    dn: dn.clone(),
+                    sid: named.sid.clone(),
                     name: first_name(dn).to_owned(),
                     area: Area::Protected,
                     group: false,
@@ -260,12 +263,12 @@ pub async fn places(
     sightings: &mut Sightings,
 ) -> Result<(), String> {
     let domain = format!(",{}", session.contexts.domain.to_lowercase());
-    // policies do nothing to a group
-    let accounts = privileged.members().map(|(dn, _)| dn).filter(|dn| !privileged.groups.contains_key(*dn));
-    let units: BTreeSet<&str> = accounts
-        .filter(|dn| !dn.contains(",cn=foreignsecurityprincipals,"))
-        .flat_map(above)
-        .filter(|dn| dn.starts_with("ou=") && dn.ends_with(&domain))
+    // policies do nothing to a group; each unit once, as the directory writes it
+    let units: BTreeMap<String, &str> = privileged
+        .accounts()
+        .flat_map(|(_, named)| above(&named.dn))
+        .map(|dn| (dn.to_lowercase(), dn))
+        .filter(|(lower, _)| lower.starts_with("ou=") && lower.ends_with(&domain))
         .collect();
     let is_looked_at = |dn: &str, sightings: &Sightings| {
         let is_it = |sight: &&Sight| sight.dn.eq_ignore_ascii_case(dn);
@@ -275,7 +278,7 @@ pub async fn places(
         sightings.missing.push(format!("privileged accounts lie in more than {SINGLES_MAX} units"));
         return Ok(());
     }
-    for dn in units {
+    for dn in units.into_values() {
         if is_looked_at(dn, sightings) {
             continue;
         }
@@ -307,8 +310,9 @@ pub fn close(privileged: &Privileged, sightings: &mut Sightings) {
         sightings.miss(dn, Area::ControllerPolicy);
     }
     // whoever shows a part of itself may be a member of more, or log on by more, than is seen
-    let narrow: Vec<&str> = privileged.all().filter(|dn| sightings.narrow.contains(*dn)).collect();
-    narrow.into_iter().for_each(|dn| sightings.veil("privileged", dn));
+    let narrow: Vec<&Named> =
+        privileged.all().filter(|named| sightings.narrow.contains(&named.lower())).collect();
+    narrow.into_iter().for_each(|named| sightings.veil("privileged", &named.dn));
 }
 
 #[cfg(test)]
