@@ -60,7 +60,7 @@ pub async fn collect(
             let lists = [revocation::CONTROLLERS, revocation::CARDS]
                 .map(|collection| requirements.probes.iter().any(|name| revocation::finds(name, collection)));
             let ways = Ways { target, controllers: &found, config: &config, settings, clock, access, lists };
-            gathered.absorb(pass(&ways, &searches, bound, at).await);
+            gathered.absorb(Box::pin(pass(&ways, &searches, bound, at)).await);
         }
         Err(error) => gathered.absorb(unread(&searches, &error.to_string())),
     }
@@ -140,7 +140,8 @@ struct Bound {
 impl Bound {
     /// What `work` comes to, or none when the pass is over first.
     async fn of<T>(self, work: impl Future<Output = T>) -> Option<T> {
-        timeout_at(self.end, work).await.ok()
+        // on the heap: all probes of a pass inside one another are more than a thread's stack holds
+        timeout_at(self.end, Box::pin(work)).await.ok()
     }
 
     fn reason(self, what: &str) -> String {
@@ -233,7 +234,7 @@ async fn read(ways: &Ways<'_>, searches: &[PlannedSearch], bound: Bound, at: Off
     let pool = authorities(&mut session, ways, bound).await;
     // the reading does not wait for those that ask on connections of their own
     let (mut gathered, kerberos, sasl, lists) = tokio::join!(
-        with_session(&mut session, ways, searches, bound, at),
+        Box::pin(with_session(&mut session, ways, searches, bound, at)),
         bound.probe(
             "kerberos",
             &encryption::NAMES,
