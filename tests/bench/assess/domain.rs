@@ -30,7 +30,7 @@ enum Object {
 /// An object that every domain has: DN below the domain, last class, RID (0: none), further attributes.
 type Fixed = (&'static str, &'static str, u32, &'static [(&'static str, &'static str)]);
 
-const FIXED: [Fixed; 19] = [
+const FIXED: [Fixed; 28] = [
     ("", "domainDNS", 0, &[("ms-DS-MachineAccountQuota", "0"), ("minPwdLength", "14"), ("gPLink", "")]),
     ("CN=Users,", "container", 0, &[]),
     ("CN=System,", "container", 0, &[]),
@@ -94,6 +94,55 @@ const FIXED: [Fixed; 19] = [
         &[("sAMAccountName", "Domain Controllers"), ("adminCount", "1")],
     ),
     ("CN=Schema Admins,CN=Users,", "group", 518, &[("sAMAccountName", "Schema Admins"), ("adminCount", "1")]),
+    (
+        "CN=Enterprise Admins,CN=Users,",
+        "group",
+        519,
+        &[("sAMAccountName", "Enterprise Admins"), ("adminCount", "1")],
+    ),
+    ("CN=Cert Publishers,CN=Users,", "group", 517, &[("sAMAccountName", "Cert Publishers")]),
+    (
+        "CN=Group Policy Creator Owners,CN=Users,",
+        "group",
+        520,
+        &[("sAMAccountName", "Group Policy Creator Owners")],
+    ),
+    (
+        "CN=Read-only Domain Controllers,CN=Users,",
+        "group",
+        521,
+        &[("sAMAccountName", "Read-only Domain Controllers"), ("adminCount", "1")],
+    ),
+    (
+        "CN=Account Operators,CN=Builtin,",
+        "group",
+        548,
+        &[("sAMAccountName", "Account Operators"), ("isCriticalSystemObject", "TRUE")],
+    ),
+    (
+        "CN=Server Operators,CN=Builtin,",
+        "group",
+        549,
+        &[("sAMAccountName", "Server Operators"), ("isCriticalSystemObject", "TRUE")],
+    ),
+    (
+        "CN=Print Operators,CN=Builtin,",
+        "group",
+        550,
+        &[("sAMAccountName", "Print Operators"), ("isCriticalSystemObject", "TRUE")],
+    ),
+    (
+        "CN=Backup Operators,CN=Builtin,",
+        "group",
+        551,
+        &[("sAMAccountName", "Backup Operators"), ("isCriticalSystemObject", "TRUE")],
+    ),
+    (
+        "CN=Replicator,CN=Builtin,",
+        "group",
+        552,
+        &[("sAMAccountName", "Replicator"), ("isCriticalSystemObject", "TRUE")],
+    ),
     (
         "CN=Administrators,CN=Builtin,",
         "group",
@@ -287,8 +336,8 @@ fn fixed(n: usize, name: &str) -> Values {
             _ => &["CN=Container,CN=Schema,CN=Configuration,DC=bench,DC=test"],
         }),
         ("name" | "cn", _) => one(dn.split([',', '=']).nth(1).unwrap_or("bench").to_owned()),
-        ("objectsid", _) if rid == 544 => {
-            vec![[&[1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0][..], &544u32.to_le_bytes()].concat().into()]
+        ("objectsid", _) if dn.ends_with("CN=Builtin,") && rid > 0 => {
+            vec![[&[1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0][..], &rid.to_le_bytes()].concat().into()]
         }
         ("objectsid", _) if dn.is_empty() => vec![domain_sid(None).into()],
         ("objectsid", _) if rid > 0 => vec![sid(rid as usize).into()],
