@@ -24,6 +24,7 @@ use crate::directory::guard::{Batch, Guard, relay};
 use crate::directory::paging::{next_cookie, paged_control};
 use crate::directory::request::{Change, Credential, Outcome, RawControl, Scope, Search, SearchDone};
 use crate::directory::settings::Settings;
+use crate::directory::sink::{Each, Sink};
 use crate::ldap::entry::{Attribute, Entry};
 use crate::ldap::filter::Filter;
 use crate::secret::attributes::is_secret;
@@ -129,8 +130,17 @@ impl Directory {
     pub async fn search(
         &mut self,
         search: &Search,
-        mut on_entry: impl FnMut(Entry) + Send,
+        on_entry: impl FnMut(Entry) + Send,
     ) -> Result<SearchDone, DirectoryError> {
+        self.search_into(search, &mut Each(on_entry)).await
+    }
+
+    /// The same, for whoever needs time for what comes: the directory waits meanwhile, so that nothing piles up.
+    pub async fn search_into<S: Sink>(
+        &mut self,
+        search: &Search,
+        sink: &mut S,
+    ) -> Result<SearchDone, S::Error> {
         search.check()?;
         let filter = search.filter.to_string();
         let most = search.entries.unwrap_or(u64::MAX).min(self.settings.entries);
@@ -150,13 +160,15 @@ impl Directory {
                 controls.push(paged_control(size.max(1), &cookie));
             }
             let before = done.entries;
-            self.page(search, &filter, controls, most, &mut done, &mut on_entry).await?;
+            self.page(search, &filter, controls, most, &mut done, sink).await?;
             done.pages += 1;
             let paged = search.page_size.is_some() && done.code == 0 && !done.stopped;
             match if paged { next_cookie(&done.controls)? } else { None } {
                 // a directory that never moves on would keep us for ever (Samba keeps the cookie, but brings entries)
                 Some(next) if next == cookie && done.entries == before => {
-                    return Err(DirectoryError::Malformed("an empty page that leads to itself".to_owned()));
+                    return Err(
+                        DirectoryError::Malformed("an empty page that leads to itself".to_owned()).into()
+                    );
                 }
                 Some(next) => cookie = next,
                 None => return Ok(done),
@@ -164,15 +176,15 @@ impl Directory {
         }
     }
 
-    async fn page(
+    async fn page<S: Sink>(
         &mut self,
         search: &Search,
         filter: &str,
         controls: Vec<RawControl>,
         most: u64,
         done: &mut SearchDone,
-        on_entry: &mut (impl FnMut(Entry) + Send),
-    ) -> Result<(), DirectoryError> {
+        sink: &mut S,
+    ) -> Result<(), S::Error> {
         const WHAT: &str = "a search";
         let scope = match search.scope {
             Scope::Base => ldap3::Scope::Base,
@@ -187,12 +199,12 @@ impl Directory {
         let mut stream = self.answer(WHAT, started).await?;
         let id = stream.ldap_handle().last_id();
         loop {
-            let on_batch = |batch| take(batch, id, most, done, on_entry);
-            match self.arrival(WHAT, &mut tap, stream.next(), on_batch).await? {
+            let taking = Taking { id, most, done, sink };
+            match self.arrival(WHAT, &mut tap, stream.next(), taking).await? {
                 Arrival::Item(item) if item.is_intermediate() => {}
                 Arrival::Item(item) if item.is_ref() => done.referrals.extend(texts(item.0)),
                 Arrival::Item(_) => {
-                    return Err(DirectoryError::Malformed("an entry that nobody asked for".to_owned()));
+                    return Err(DirectoryError::Malformed("an entry that nobody asked for".to_owned()).into());
                 }
                 Arrival::End => break,
                 Arrival::Enough => {
@@ -317,15 +329,15 @@ impl Directory {
         }
     }
 
-    /// What `ldap3` has for us next. Entries that come before it are given to `on_batch`, which says when it has enough. Each of them, and
+    /// What `ldap3` has for us next. Entries that come before it are given to `taking`, which says when it has enough. Each of them, and
     /// the item, has the whole time for one answer.
-    async fn arrival<T>(
+    async fn arrival<T, S: Sink>(
         &self,
         what: &'static str,
         tap: &mut Receiver<Batch>,
         next: impl Future<Output = Result<Option<T>, LdapError>>,
-        mut on_batch: impl FnMut(Batch) -> Result<bool, DirectoryError>,
-    ) -> Result<Arrival<T>, DirectoryError> {
+        mut taking: Taking<'_, S>,
+    ) -> Result<Arrival<T>, S::Error> {
         let after = self.settings.answer_timeout();
         let mut next = pin!(contain(next));
         loop {
@@ -338,22 +350,22 @@ impl Directory {
                 }
             };
             match timeout(after, either).await {
-                Err(_) => return Err(DirectoryError::TimedOut { what, after }),
+                Err(_) => return Err(DirectoryError::TimedOut { what, after }.into()),
                 Ok(Ok(batch)) => {
-                    if !on_batch(batch)? {
+                    if !taking.batch(batch).await? {
                         return Ok(Arrival::Enough);
                     }
                 }
                 Ok(Err(Ok(Ok(Some(item))))) => return Ok(Arrival::Item(item)),
                 Ok(Err(Ok(Ok(None)))) => break,
-                Ok(Err(Ok(Err(error)))) => return Err(self.explain(error).await),
+                Ok(Err(Ok(Err(error)))) => return Err(self.explain(error).await.into()),
                 Ok(Err(Err(_))) => {
-                    return Err(DirectoryError::Malformed("an answer that cannot be read".to_owned()));
+                    return Err(DirectoryError::Malformed("an answer that cannot be read".to_owned()).into());
                 }
             }
         }
         while let Ok(batch) = tap.try_recv() {
-            if !on_batch(batch)? {
+            if !taking.batch(batch).await? {
                 return Ok(Arrival::Enough);
             }
         }
@@ -405,27 +417,35 @@ enum Arrival<T> {
     Enough,
 }
 
-/// Gives entries of the search `id` on, without what holds a secret; false when there are more than `most`.
-fn take(
-    batch: Batch,
+/// What a search brings, on its way to whom it is for.
+struct Taking<'a, S> {
     id: i32,
     most: u64,
-    done: &mut SearchDone,
-    on_entry: &mut impl FnMut(Entry),
-) -> Result<bool, DirectoryError> {
-    for (of, mut entry) in batch {
-        // an answer to another question, one that was given up, is nothing to this one
-        if of != id {
-            continue;
+    done: &'a mut SearchDone,
+    sink: &'a mut S,
+}
+
+impl<S: Sink> Taking<'_, S> {
+    /// Gives entries of this search on, without what holds a secret; false when there are more than wanted.
+    async fn batch(&mut self, batch: Batch) -> Result<bool, S::Error> {
+        let mut entries = Vec::with_capacity(batch.len());
+        let mut enough = false;
+        for (of, mut entry) in batch {
+            // an answer to another question, one that was given up, is nothing to this one
+            if of != self.id {
+                continue;
+            }
+            if self.done.entries >= self.most {
+                enough = true;
+                break;
+            }
+            self.done.entries += 1;
+            entry.attributes.retain(|attribute| !is_secret(&attribute.description));
+            entries.push(entry);
         }
-        if done.entries >= most {
-            return Ok(false);
-        }
-        done.entries += 1;
-        entry.attributes.retain(|attribute| !is_secret(&attribute.description));
-        on_entry(entry);
+        self.sink.take(entries).await?;
+        Ok(!enough)
     }
-    Ok(true)
 }
 
 fn texts(tag: StructureTag) -> Vec<String> {

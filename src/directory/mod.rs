@@ -16,3 +16,4 @@ pub mod guard;
 pub mod paging;
 pub mod request;
 pub mod settings;
+pub mod sink;

@@ -43,22 +43,25 @@ pub struct Wanted {
 /// Decides for every staged object that is a person. `bases` are the scope's bases by GUID; none: the whole tree.
 pub fn desired(member: &OdsCode, staged: &Staged, scope: &Scope, bases: Option<&BTreeSet<Guid>>) -> Wanted {
     let mut wanted = Wanted::default();
-    for object in staged.objects() {
-        if !object.is_a("user") && !object.deleted && !object.partial {
-            continue;
-        }
-        let fate = fate(member, object, staged, scope, bases, &mut wanted.quarantine);
+    for object in staged.objects().filter(|object| is_person(object)) {
+        let inside = bases.is_none_or(|bases| staged.is_below(&object.guid, bases));
+        let fate = fate(member, object, inside, scope, &mut wanted.quarantine);
         wanted.fates.insert(object.guid, fate);
     }
     wanted
 }
 
-fn fate(
+/// Whether an object is, or may have been, a person.
+pub fn is_person(object: &Object) -> bool {
+    object.is_a("user") || object.deleted || object.partial
+}
+
+/// What is to become of one person, as far as it does not depend on others. `inside`: below a base of the scope.
+pub fn fate(
     member: &OdsCode,
     object: &Object,
-    staged: &Staged,
+    inside: bool,
     scope: &Scope,
-    bases: Option<&BTreeSet<Guid>>,
     quarantine: &mut BTreeSet<Quarantine>,
 ) -> Fate {
     if object.deleted {
@@ -74,7 +77,7 @@ fn fate(
         );
         return Fate::Hold;
     }
-    if bases.is_some_and(|bases| !staged.is_below(&object.guid, bases)) {
+    if !inside {
         return Fate::Leave("outside_scope");
     }
     if object.is_disabled() {

@@ -84,3 +84,32 @@ impl SyncError {
         }
     }
 }
+
+/// What ends a search whose entries are used as they come: the directory, or their use.
+#[derive(Debug)]
+pub enum Broken {
+    Directory(DirectoryError),
+    Use(SyncError),
+}
+
+impl From<DirectoryError> for Broken {
+    fn from(error: DirectoryError) -> Broken {
+        Broken::Directory(error)
+    }
+}
+
+impl From<SyncError> for Broken {
+    fn from(error: SyncError) -> Broken {
+        Broken::Use(error)
+    }
+}
+
+impl Broken {
+    /// The error of a run, when the directory was this one.
+    pub fn in_directory(self, wrap: fn(DirectoryError) -> SyncError) -> SyncError {
+        match self {
+            Broken::Directory(error) => wrap(error),
+            Broken::Use(error) => error,
+        }
+    }
+}

@@ -54,6 +54,17 @@ pub struct Executed {
     pub gate_closed: bool,
 }
 
+impl Executed {
+    /// Adds what came of another plan of the same run.
+    pub fn add(&mut self, more: Executed) {
+        for (action, count) in more.done {
+            *self.done.entry(action).or_insert(0) += count;
+        }
+        self.undone.extend(more.undone);
+        self.gate_closed |= more.gate_closed;
+    }
+}
+
 /// Executes the plan over `connections`, of which there is at least one.
 pub async fn execute(
     plan: &Plan,

@@ -6,9 +6,11 @@ use time::OffsetDateTime;
 
 use crate::ldap::dn::Dn;
 use crate::policy::terms::OdsCode;
+use crate::sync::difference::Ownership;
 use crate::sync::guid::Guid;
 use crate::sync::settings::Scope;
 use crate::sync::staged::Staged;
+use crate::sync::survey::Others;
 use crate::sync::target::TargetView;
 
 /// The input of a plan. Nothing else decides.
@@ -26,5 +28,14 @@ pub struct Input<'a> {
     pub target: &'a TargetView,
     /// Lower-case attributes that are never touched.
     pub national: &'a BTreeSet<String>,
+    /// People who need nothing and touch nobody who does: they are in neither `staged` nor `target`.
+    pub others: &'a Others,
     pub now: OffsetDateTime,
+}
+
+impl<'a> Input<'a> {
+    /// Whose attributes are whose.
+    pub fn ownership(&self) -> Ownership<'a> {
+        Ownership { scope: self.scope, national: self.national }
+    }
 }

@@ -8,11 +8,13 @@
 
 pub mod controller;
 pub mod desired;
+pub mod difference;
 pub mod error;
 pub mod execute;
 pub mod guards;
 pub mod guid;
 pub mod input;
+pub mod look;
 pub mod member;
 pub mod metrics;
 pub mod naming;
@@ -27,4 +29,5 @@ pub mod shelf;
 pub mod staged;
 pub mod state;
 pub mod step;
+pub mod survey;
 pub mod target;

@@ -9,9 +9,9 @@ use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
 use crate::store::record::{JournalEntry, NewJournalEntry};
 use crate::sync::desired::NAMING;
+use crate::sync::difference::PUBLISHABLE;
 use crate::sync::error::SyncError;
 use crate::sync::naming;
-use crate::sync::plan::PUBLISHABLE;
 use crate::sync::settings::Scope;
 use crate::sync::shelf::{self, Shelf};
 use crate::sync::step::{Action, NOW, Step};
@@ -22,10 +22,8 @@ const JOURNAL_PAGE: u32 = 1_000;
 
 /// Reads the member's entries, all or an error.
 pub async fn view(directory: &mut Directory, base: &Dn, scope: &Scope) -> Result<TargetView, SyncError> {
-    let mut names: BTreeSet<&str> = PUBLISHABLE.iter().copied().collect();
-    names.extend(scope.attributes.keys().map(String::as_str));
-    names.extend([NAMING, "objectClass", "entryUUID", "entryCSN", ANCHOR, MEMBER, STAMP, LEFT_AT]);
-    let names: Vec<&str> = names.into_iter().collect();
+    let names = attributes(scope);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let page = directory.settings().page_size;
     let search =
         Search::new(&base.to_string(), Depth::Subtree, Filter::present("objectClass"), &names).paged(page);
@@ -52,7 +50,16 @@ pub async fn view(directory: &mut Directory, base: &Dn, scope: &Scope) -> Result
     Ok(view)
 }
 
-fn target(entry: Entry) -> TargetEntry {
+/// The attributes of a national entry that are looked at.
+pub fn attributes(scope: &Scope) -> Vec<String> {
+    let mut names: BTreeSet<&str> = PUBLISHABLE.iter().copied().collect();
+    names.extend(scope.attributes.keys().map(String::as_str));
+    names.extend([NAMING, "objectClass", "entryUUID", "entryCSN", ANCHOR, MEMBER, STAMP, LEFT_AT]);
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// An entry as it was read with [`attributes`].
+pub fn target(entry: Entry) -> TargetEntry {
     let text = |name: &str| entry.text(name).unwrap_or_default().to_owned();
     let (entry_uuid, entry_csn) = (text("entryUUID"), text("entryCSN"));
     let attributes: BTreeMap<String, Vec<String>> = entry
@@ -70,7 +77,11 @@ fn target(entry: Entry) -> TargetEntry {
 
 /// Steps that were begun before a crash and whose outcome nobody wrote down: looks what became of them, and writes it
 /// down. Returns how many there were.
-pub async fn settle_journal(shelf: &Shelf, view: &TargetView) -> Result<u64, SyncError> {
+pub async fn settle_journal(
+    shelf: &Shelf,
+    directory: &mut Directory,
+    scope: &Scope,
+) -> Result<u64, SyncError> {
     let mut after = shelf.number(shelf::JOURNAL).await?.unwrap_or(0);
     let mut open: BTreeMap<(String, u64), Step> = BTreeMap::new();
     loop {
@@ -87,19 +98,18 @@ pub async fn settle_journal(shelf: &Shelf, view: &TargetView) -> Result<u64, Syn
         }
         after = last;
     }
-    let by_anchor: BTreeMap<String, &TargetEntry> =
-        view.entries.iter().filter_map(|entry| entry.anchor().map(|a| (a.to_string(), entry))).collect();
     let found = open.len() as u64;
-    let entries = open
-        .into_iter()
-        .map(|((plan, step), what)| NewJournalEntry {
+    let mut entries = Vec::with_capacity(open.len());
+    for ((plan, step), what) in open {
+        let done = is_done(&what, directory, scope).await?;
+        entries.push(NewJournalEntry {
             plan,
             step,
-            phase: if holds(&what, view, &by_anchor) { "found_done" } else { "found_not_done" }.to_owned(),
+            phase: if done { "found_done" } else { "found_not_done" }.to_owned(),
             at: shelf.now(),
             document: b"{}".to_vec(),
-        })
-        .collect::<Vec<_>>();
+        });
+    }
     if !entries.is_empty() {
         after = shelf.journal(entries).await?;
     }
@@ -108,18 +118,31 @@ pub async fn settle_journal(shelf: &Shelf, view: &TargetView) -> Result<u64, Syn
 }
 
 /// Whether the directory is as the step would have made it.
-fn holds(step: &Step, view: &TargetView, by_anchor: &BTreeMap<String, &TargetEntry>) -> bool {
-    let entry = step.anchor.as_ref().and_then(|anchor| by_anchor.get(&anchor.to_string()));
-    let Some(entry) = entry else {
-        return step.action == Action::Delete || (step.action == Action::Prepare && view.base_exists);
-    };
-    if step.action == Action::Delete {
-        return false;
+async fn is_done(step: &Step, directory: &mut Directory, scope: &Scope) -> Result<bool, SyncError> {
+    let names = attributes(scope);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let place = step.to.as_deref().unwrap_or(&step.dn);
+    let search = Search::new(place, Depth::Base, Filter::present("objectClass"), &names);
+    let (found, done) = directory.read(&search).await.map_err(SyncError::Target)?;
+    if done.code != NO_SUCH_OBJECT && !done.is_complete() {
+        let text = format!("reading one entry ended with result code {}: nothing is concluded", done.code);
+        return Err(SyncError::Unusable(text));
     }
+    let entry = found.into_iter().next().map(target);
+    // another entry that has the name by now is not this one
+    let entry = entry.filter(|entry| step.anchor.is_none() || entry.anchor() == step.anchor);
+    let Some(entry) = entry else { return Ok(step.action == Action::Delete) };
+    Ok(match step.action {
+        Action::Delete => false,
+        Action::Prepare => true,
+        _ => holds(step, &entry),
+    })
+}
+
+fn holds(step: &Step, entry: &TargetEntry) -> bool {
     let set = |values: &[String]| values.iter().cloned().collect::<BTreeSet<_>>();
-    step.to.as_ref().is_none_or(|to| naming::key(to) == naming::key(&entry.dn))
-        && step.changes.iter().all(|change| match change.after.as_slice() {
-            [now] if now == NOW => entry.attributes.contains_key(&change.attribute),
-            after => set(after) == set(entry.values(&change.attribute)),
-        })
+    step.changes.iter().all(|change| match change.after.as_slice() {
+        [now] if now == NOW => entry.attributes.contains_key(&change.attribute),
+        after => set(after) == set(entry.values(&change.attribute)),
+    })
 }

@@ -7,51 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::policy::terms::OdsCode;
 use crate::sync::desired::{self, Desired, Fate, NAMING};
+use crate::sync::difference::{self, CLASSES, classes, difference, sorted};
 use crate::sync::guid::Guid;
 use crate::sync::input::Input;
 use crate::sync::naming::{self, Wish};
-use crate::sync::settings::Origin;
 use crate::sync::state::{Known, settle};
 use crate::sync::step::{Action, Change, NOW, Plan, Step};
-use crate::sync::target::{ANCHOR, Anchor, CLASS, LEFT_AT, MEMBER, STAMP, TargetEntry};
+use crate::sync::survey::Others;
+use crate::sync::target::{ANCHOR, Anchor, LEFT_AT, MEMBER, STAMP, TargetEntry};
 
-/// The classes of a published entry. The superiors are written out: whoever filters by `person` on what it has read, the
-/// front door included, does not know a server's schema.
-const CLASSES: [&str; 5] = ["top", "person", "organizationalPerson", "inetOrgPerson", CLASS];
-
-/// Attributes of a person's entry that are published or nothing: what the scope does not map is taken away.
-pub const PUBLISHABLE: &[&str] = &[
-    "businesscategory",
-    "cn",
-    "departmentnumber",
-    "description",
-    "displayname",
-    "employeenumber",
-    "employeetype",
-    "facsimiletelephonenumber",
-    "givenname",
-    "homephone",
-    "homepostaladdress",
-    "initials",
-    "l",
-    "mail",
-    "manager",
-    "mobile",
-    "o",
-    "ou",
-    "pager",
-    "physicaldeliveryofficename",
-    "postaladdress",
-    "postalcode",
-    "preferredlanguage",
-    "roomnumber",
-    "secretary",
-    "sn",
-    "st",
-    "street",
-    "telephonenumber",
-    "title",
-];
 /// What stays on a leaver's entry.
 const KEPT: &[&str] = &["cn", "sn", "employeenumber", ANCHOR, MEMBER];
 
@@ -75,7 +39,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
             create(input, &known, guid, wish, &mut drafts);
         }
     }
-    drafts.into_plan(input.member, known)
+    drafts.into_plan(input.member, known, input.others)
 }
 
 /// Steps by kind and GUID, with the keys of what they need.
@@ -96,7 +60,7 @@ impl Drafts {
         key
     }
 
-    fn into_plan(self, member: &OdsCode, known: Known<'_>) -> Plan {
+    fn into_plan(self, member: &OdsCode, known: Known<'_>, others: &Others) -> Plan {
         let numbers: BTreeMap<Key, usize> = self.steps.keys().enumerate().map(|(n, key)| (*key, n)).collect();
         let mut last: BTreeMap<Guid, usize> = BTreeMap::new();
         let mut steps = Vec::with_capacity(self.steps.len());
@@ -108,7 +72,7 @@ impl Drafts {
             steps.push(Step { needs: needs.into_iter().collect(), ..step });
         }
         let people = known.fates.values().filter(|fate| !matches!(fate, Fate::Leave(_))).count() as u64;
-        Plan::new(member.clone(), steps, known.quarantine.into_iter().collect(), people)
+        Plan::new(member.clone(), steps, known.quarantine.into_iter().collect(), people + others.people)
     }
 }
 
@@ -159,75 +123,23 @@ fn added(name: &str, values: &[&str]) -> Change {
 
 /// Fills in the attributes that name other people: where those people's entries are to be.
 fn refer(input: &Input<'_>, known: &mut Known<'_>) {
-    let places: BTreeMap<Guid, String> = known
+    let places: BTreeMap<Guid, Option<String>> = known
         .fates
         .iter()
-        .filter_map(|(guid, fate)| match fate {
-            Fate::Publish(wish) => Some((*guid, naming::dn(&wish.name, input.base))),
-            _ => None,
+        .map(|(guid, fate)| match fate {
+            Fate::Publish(wish) => (*guid, Some(naming::dn(&wish.name, input.base))),
+            _ => (*guid, None),
         })
         .collect();
+    let place = |guid: &Guid| match places.get(guid) {
+        Some(place) => place.clone(),
+        None => input.others.name(guid).map(|name| naming::dn(name, input.base)),
+    };
     for (guid, fate) in &mut known.fates {
-        let (Fate::Publish(wish), Some(object)) = (fate, input.staged.get(guid)) else { continue };
-        for (name, origin) in &input.scope.attributes {
-            let Origin::Local(local) = origin else { continue };
-            let Some(references) = object.references.get(local) else { continue };
-            let mut values: Vec<String> =
-                references.iter().filter_map(|one| places.get(one).cloned()).collect();
-            values.sort();
-            if !values.is_empty() {
-                wish.attributes.insert(name.clone(), values);
-            }
+        if let (Fate::Publish(wish), Some(object)) = (fate, input.staged.get(guid)) {
+            difference::refer(&mut wish.attributes, object, input.scope, place);
         }
     }
-}
-
-/// The attributes of an entry that a plan decides about.
-fn owned<'a>(input: &'a Input<'_>, entry: &'a TargetEntry) -> BTreeSet<&'a str> {
-    let mut names: BTreeSet<&str> = PUBLISHABLE.iter().copied().collect();
-    names.extend(input.scope.attributes.keys().map(String::as_str));
-    names.extend([ANCHOR, MEMBER]);
-    names.retain(|name| *name != NAMING && !input.national.contains(*name));
-    names.retain(|name| entry.attributes.contains_key(*name));
-    names
-}
-
-fn sorted(values: &[String]) -> Vec<String> {
-    let mut values = values.to_vec();
-    values.sort();
-    values
-}
-
-fn difference(entry: &TargetEntry, name: &str, after: &[String]) -> Option<Change> {
-    let before = sorted(entry.values(name));
-    let after = sorted(after);
-    let same = if name == "manager" || name == "secretary" {
-        before.iter().map(|dn| naming::key(dn)).eq(after.iter().map(|dn| naming::key(dn)))
-    } else {
-        before == after
-    };
-    (!same).then(|| Change { attribute: name.to_owned(), before, after })
-}
-
-/// Changes of attributes that make `entry` what `wish` says, without stamp and classes.
-fn content(input: &Input<'_>, entry: &TargetEntry, wish: &Desired) -> Vec<Change> {
-    let mut names = owned(input, entry);
-    names.extend(wish.attributes.keys().map(String::as_str).filter(|name| !input.national.contains(*name)));
-    names
-        .into_iter()
-        .filter_map(|name| difference(entry, name, wish.attributes.get(name).map_or(&[], Vec::as_slice)))
-        .collect()
-}
-
-fn classes(entry: &TargetEntry) -> Option<Change> {
-    let before = entry.values("objectclass");
-    let has = |class: &str| before.iter().any(|one| one.eq_ignore_ascii_case(class));
-    if has("inetOrgPerson") && has(CLASS) {
-        return None;
-    }
-    let missing: Vec<&str> = CLASSES.into_iter().filter(|class| !has(class)).collect();
-    let after = before.iter().cloned().chain(missing.iter().map(|class| (*class).to_owned())).collect();
-    Some(Change { attribute: "objectclass".to_owned(), before: before.to_vec(), after })
 }
 
 fn change(
@@ -239,7 +151,7 @@ fn change(
     drafts: &mut Drafts,
 ) {
     let join = entry.anchor().is_none();
-    let mut changes = content(input, entry, wish);
+    let mut changes = input.ownership().content(entry, wish);
     changes.extend(classes(entry));
     let stamp = desired::stamp(&wish.attributes);
     let drifted = entry.first(STAMP) == Some(stamp.as_str());
@@ -329,7 +241,9 @@ fn leave(input: &Input<'_>, guid: &Guid, entry: &TargetEntry, why: &str, drafts:
         }
         return;
     }
-    let mut changes: Vec<Change> = owned(input, entry)
+    let mut changes: Vec<Change> = input
+        .ownership()
+        .owned(entry)
         .into_iter()
         .filter(|name| !KEPT.contains(name))
         .filter_map(|name| difference(entry, name, &[]))

@@ -1,6 +1,7 @@
 //! Reading a member directory with DirSync (MS-ADTS 3.1.1.3.4.1.3), with no other right than to read.
 //!
-//! A page's effects and its cookie are kept in one transaction, so that a run killed at any moment goes on where it was.
+//! Objects are staged as they come, and the cookie that says so is kept when all of a page is staged: a run killed at any moment reads
+//! that page again and stages the same.
 //! Deletions are told only to an account that may list and read the Deleted Objects container; without that they are
 //! found by complete passes. An object that a complete pass did not bring counts as deleted, and only then.
 
@@ -10,13 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::directory::client::Directory;
 use crate::directory::request::{RawControl, Scope as Depth, Search};
+use crate::directory::sink::Sink;
 use crate::ldap::dn::Dn;
 use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
 use crate::ldap::typed_control::{DirSync, DirSyncAnswer, SHOW_DELETED};
 use crate::store::record::StagedPage;
 use crate::sync::controller::{self, Controller, Decision};
-use crate::sync::error::SyncError;
+use crate::sync::error::{Broken, SyncError};
 use crate::sync::guid::Guid;
 use crate::sync::settings::{Scope, Settings};
 use crate::sync::shelf::{self, Shelf};
@@ -30,6 +32,12 @@ const EXTENDED_DN: &str = "1.2.840.113556.1.4.529";
 const EXTENDED_DN_TEXT: &[u8] = &[0x30, 0x03, 0x02, 0x01, 0x01];
 /// The Deleted Objects container of a naming context (MS-ADTS 6.1.1.4.2).
 const DELETED_OBJECTS: &str = "18E2EA80684F11D2B9AA00C04F79F805";
+
+/// Objects that are staged in one transaction.
+const CHUNK: usize = 500;
+
+/// Objects that are marked as gone in one transaction.
+const ABSENT: usize = 20_000;
 
 /// What one pass brought.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +139,10 @@ impl Attempt {
             false => shelf.value(shelf::COOKIE).await?.unwrap_or_default(),
         };
         let number = if pass.complete && !resumed { before + 1 } else { before };
+        if number > before {
+            // at once: what a pass that ends early has staged must not count as seen by the next one
+            shelf.set(vec![(shelf::PASS.into(), Some(text(number)))]).await?;
+        }
         Ok(Attempt { cookie, number, asked: asked(reading.scope) })
     }
 }
@@ -213,10 +225,9 @@ async fn page(
     controller: &Controller,
 ) -> Result<bool, Refused> {
     let asked_at = shelf.now();
-    let (entries, done) = directory
-        .read(&dirsync(reading, attempt)?)
-        .await
-        .map_err(|e| Refused::Other(SyncError::Source(e)))?;
+    let mut staging = Staging::new(shelf, attempt.number);
+    let done = directory.search_into(&dirsync(reading, attempt)?, &mut staging).await;
+    let done = done.map_err(|broken| broken.in_directory(SyncError::Source))?;
     if matches!(done.code, 1 | 2 | 12 | 53) {
         return Err(Refused::Cookie);
     }
@@ -229,22 +240,20 @@ async fn page(
     let Some(answer) = answer else {
         return Err(SyncError::Unreadable("its DirSync answer has no cookie".into()).into());
     };
-    let objects = effects(directory, shelf, reading, entries).await?;
+    staging.flush().await?;
     pass.pages += 1;
-    pass.objects += objects.len() as u64;
-    pass.deleted += objects.values().filter(|object| object.deleted).count() as u64;
+    pass.objects += staging.objects;
+    pass.deleted += staging.deleted;
+    let (brought, partial) = (staging.objects > 0, staging.partial);
+    in_full(directory, shelf, reading, attempt.number, partial).await?;
     let mut keep = StagedPage::default();
     if pass.complete && !answer.more && pass.canary_seen {
-        absent(shelf, attempt.number, &objects, &mut keep, pass).await?;
+        absent(shelf, attempt.number, pass).await?;
         keep.values.push((shelf::COMPLETE_AT.into(), Some(text(shelf.now().unix_timestamp()))));
-    }
-    for object in objects.values() {
-        keep.put.push(shelf::kept(object, attempt.number)?);
     }
     if pass.complete {
         let completing = answer.more.then(|| text(attempt.number));
         keep.values.push((shelf::COMPLETING.into(), completing));
-        keep.values.push((shelf::PASS.into(), Some(text(attempt.number))));
         let told = if pass.deletions_told { "yes" } else { "no" };
         keep.values.push((shelf::TOLD.into(), Some(text(told))));
         keep.values.push((shelf::ASKED.into(), serde_json::to_vec(&attempt.asked).ok()));
@@ -252,7 +261,7 @@ async fn page(
     if !answer.more && pass.canary_seen {
         keep.values.push((shelf::READ_AT.into(), Some(text(asked_at.unix_timestamp()))));
     }
-    if !keep.put.is_empty() {
+    if brought || pass.deleted > 0 {
         keep.values.push((shelf::CHANGED.into(), Some(text(asked_at.unix_timestamp_nanos()))));
     }
     // as it was before the page: a later look must not find less
@@ -268,61 +277,102 @@ fn text(number: impl ToString) -> Vec<u8> {
 }
 
 /// Objects that a complete pass did not bring are gone.
-async fn absent(
-    shelf: &Shelf,
-    number: u64,
-    brought: &BTreeMap<Guid, Object>,
-    keep: &mut StagedPage,
-    pass: &mut Pass,
-) -> Result<(), SyncError> {
-    for (mut object, seen) in shelf.everything().await? {
-        if seen < number && !object.deleted && !brought.contains_key(&object.guid) {
+async fn absent(shelf: &Shelf, number: u64, pass: &mut Pass) -> Result<(), SyncError> {
+    loop {
+        let mut keep = StagedPage::default();
+        for (mut object, seen) in shelf.unseen(number, ABSENT).await? {
             object.deleted = true;
-            pass.deleted += 1;
             keep.put.push(shelf::kept(&object, seen)?);
         }
+        if keep.put.is_empty() {
+            return Ok(());
+        }
+        pass.deleted += keep.put.len() as u64;
+        shelf.apply(keep).await?;
     }
-    Ok(())
 }
 
-/// The objects after a page, those that came incomplete read in full.
-async fn effects(
+/// Stages what a page brings as it comes; the cookie follows when all of it is staged. What an object last was is true whether or not the
+/// rest of the page comes: a page that is read twice is staged twice.
+struct Staging<'a> {
+    shelf: &'a Shelf,
+    number: u64,
+    waiting: Vec<Entry>,
+    /// Objects that came, and those of them that are deleted.
+    objects: u64,
+    deleted: u64,
+    /// Objects that came with less than what is needed.
+    partial: Vec<Guid>,
+}
+
+impl Staging<'_> {
+    fn new(shelf: &Shelf, number: u64) -> Staging<'_> {
+        Staging { shelf, number, waiting: Vec::new(), objects: 0, deleted: 0, partial: Vec::new() }
+    }
+
+    async fn flush(&mut self) -> Result<(), SyncError> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let deltas: Vec<(Guid, Delta)> =
+            waiting.into_iter().filter_map(|entry| delta(entry).and_then(|d| Some((d.guid?, d)))).collect();
+        if deltas.is_empty() {
+            return Ok(());
+        }
+        let before = self.shelf.objects(deltas.iter().map(|(guid, _)| *guid).collect()).await?;
+        let mut objects: BTreeMap<Guid, Object> = BTreeMap::new();
+        for ((guid, delta), before) in deltas.into_iter().zip(before) {
+            let before = objects.remove(&guid).or(before);
+            let was_deleted = before.as_ref().is_some_and(|object| object.deleted);
+            let mut object = Object::after(before, guid, delta);
+            object.partial |= was_deleted && !object.deleted;
+            objects.insert(guid, object);
+        }
+        let mut keep = StagedPage::default();
+        for object in objects.values() {
+            self.objects += 1;
+            self.deleted += u64::from(object.deleted);
+            if object.partial && !object.deleted {
+                self.partial.push(object.guid);
+            }
+            keep.put.push(shelf::kept(object, self.number)?);
+        }
+        self.shelf.apply(keep).await
+    }
+}
+
+impl Sink for Staging<'_> {
+    type Error = Broken;
+
+    async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Broken> {
+        self.waiting.extend(entries);
+        if self.waiting.len() >= CHUNK { Ok(self.flush().await?) } else { Ok(()) }
+    }
+}
+
+/// Reads objects in full that came with less than what is needed.
+async fn in_full(
     directory: &mut Directory,
     shelf: &Shelf,
     reading: &Reading<'_>,
-    entries: Vec<Entry>,
-) -> Result<BTreeMap<Guid, Object>, SyncError> {
-    let deltas: Vec<(Guid, Delta)> =
-        entries.into_iter().filter_map(|entry| delta(entry).and_then(|d| Some((d.guid?, d)))).collect();
-    let before = shelf.objects(deltas.iter().map(|(guid, _)| *guid).collect()).await?;
-    let mut objects: BTreeMap<Guid, Object> = BTreeMap::new();
-    for ((guid, delta), before) in deltas.into_iter().zip(before) {
-        let before = objects.remove(&guid).or(before);
-        let was_deleted = before.as_ref().is_some_and(|object| object.deleted);
-        let mut object = Object::after(before, guid, delta);
-        object.partial |= was_deleted && !object.deleted;
-        objects.insert(guid, object);
-    }
+    number: u64,
+    partial: Vec<Guid>,
+) -> Result<(), SyncError> {
     let names: Vec<String> = asked(reading.scope);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    for object in objects.values_mut().filter(|object| object.partial && !object.deleted) {
-        let search = Search::new(
-            &format!("<GUID={}>", object.guid),
-            Depth::Base,
-            Filter::present("objectClass"),
-            &names,
-        )
-        .control(RawControl {
-            oid: EXTENDED_DN.into(),
-            critical: false,
-            value: Some(EXTENDED_DN_TEXT.into()),
-        });
-        let (found, _) = directory.read(&search).await.map_err(SyncError::Source)?;
-        if let Some(full) = found.into_iter().next().and_then(delta) {
-            *object = Object::after(None, object.guid, full);
+    for part in partial.chunks(CHUNK) {
+        let mut keep = StagedPage::default();
+        for guid in part {
+            let everything = Filter::present("objectClass");
+            let search = Search::new(&format!("<GUID={guid}>"), Depth::Base, everything, &names);
+            let named =
+                RawControl { oid: EXTENDED_DN.into(), critical: false, value: Some(EXTENDED_DN_TEXT.into()) };
+            let (found, _) = directory.read(&search.control(named)).await.map_err(SyncError::Source)?;
+            if let Some(full) = found.into_iter().next().and_then(delta) {
+                keep.put.push(shelf::kept(&Object::after(None, *guid, full), number)?);
+            }
         }
+        shelf.apply(keep).await?;
     }
-    Ok(objects)
+    Ok(())
 }
 
 /// An entry as a delta. An entry without GUID is none of ours.

@@ -1,6 +1,6 @@
 //! One run for one member, from lease to read-back.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,17 +18,16 @@ use crate::store::record::PlanRecord;
 use crate::sync::error::SyncError;
 use crate::sync::execute::{Executed, Gate, execute};
 use crate::sync::guards::{Circumstances, Verdict, judge};
-use crate::sync::guid::Guid;
 use crate::sync::input::Input;
+use crate::sync::look::{Look, look};
 use crate::sync::observe;
 use crate::sync::plan::plan;
 use crate::sync::read::{Pass, Reading, read};
 use crate::sync::report::{Outcome, Report};
 use crate::sync::settings::{Scope, Settings};
 use crate::sync::shelf::{self, Shelf};
-use crate::sync::staged::Staged;
-use crate::sync::step::Plan;
-use crate::sync::target::TargetView;
+use crate::sync::step::{Action, Plan};
+use crate::sync::survey::{Frame, Sight};
 
 /// A directory and how to reach it.
 #[derive(Debug, Clone)]
@@ -121,7 +120,19 @@ pub async fn run_member(job: &Job, hands: &Hands, mode: Mode, gate: &Gate) -> Re
 struct Planned {
     plan: Plan,
     verdict: Verdict,
-    view: TargetView,
+    /// Entries published.
+    published: u64,
+    /// People who need something, and whom the plan leaves for the next one.
+    deferred: u64,
+}
+
+/// What a run wrote, over all of its plans.
+#[derive(Default)]
+struct Written {
+    executed: Executed,
+    /// Counts of the plans after the first one.
+    planned: BTreeMap<Action, u64>,
+    milliseconds: u64,
 }
 
 async fn under_lease(
@@ -136,31 +147,23 @@ async fn under_lease(
     let pass = read_source(job, hands, mode, shelf).await?;
     shelf.renew().await?;
     let (read_ms, begun) = (milliseconds(begun), Instant::now());
-    let base = member_base(job)?;
     let mut target = job.target.connect(SyncError::Target).await?;
-    let view = observe::view(&mut target, &base, &job.scope).await?;
-    let found_out = observe::settle_journal(shelf, &view).await?;
-    let planned = make(job, hands, &pass, shelf, &base, view).await?;
+    let found_out = observe::settle_journal(shelf, &mut target, &job.scope).await?;
+    let planned = make(job, hands, &pass, shelf, &mut target).await?;
     let plan_ms = milliseconds(begun);
     keep_plans(shelf, Some(&planned.plan), &planned.verdict, started_at, mode).await?;
-    let begun = Instant::now();
-    let (executed, left) = if mode.dry_run {
-        (Executed::default(), None)
-    } else {
-        write(job, hands, gate, shelf, &base, &pass, &planned.verdict.go, &mut target).await?
+    let (written, left) = match mode.dry_run {
+        true => (Written::default(), None),
+        false => write(job, hands, gate, shelf, &pass, &planned, started_at, &mut target).await?,
     };
-    let write_ms = milliseconds(begun);
     target.unbind().await;
-    let Planned { plan, verdict, view } = planned;
-    // what waits is named as it is after the writes: the next run finds it under that hash
-    let left = left.as_ref();
-    if let Some(left) = left {
-        keep_plans(shelf, None, &left.verdict, started_at, mode).await?;
-    }
-    let after = left.map_or(&verdict, |left| &left.verdict);
-    let waits = !after.held.steps.is_empty() && !after.approved;
-    let remaining = if left.is_some() || mode.dry_run { after.go.steps.len() as u64 } else { 0 };
-    let published = left.map_or(&view, |left| &left.view).published();
+    let Written { executed, planned: later, milliseconds: write_ms } = written;
+    let after = left.as_ref().unwrap_or(&planned);
+    let waits = !after.verdict.held.steps.is_empty() && !after.verdict.approved;
+    let remaining = match left.is_some() || mode.dry_run {
+        true => after.verdict.go.steps.len() as u64 + after.deferred,
+        false => 0,
+    };
     let outcome = match () {
         () if mode.dry_run => Outcome::Planned,
         () if executed.gate_closed => Outcome::GateClosed,
@@ -168,15 +171,23 @@ async fn under_lease(
         () if waits => Outcome::Held,
         () => Outcome::Done,
     };
+    let (held, held_steps, published) = (
+        waits.then(|| after.verdict.held.hash.clone()),
+        after.verdict.held.steps.len() as u64,
+        after.published,
+    );
+    let Planned { plan, verdict, .. } = planned;
+    let mut counts = plan.counts();
+    later.into_iter().for_each(|(action, more)| *counts.entry(action).or_insert(0) += more);
     let report = Report {
         member: job.member.clone(),
         started_at,
         ended_at: hands.clock.now(),
         outcome,
-        planned: plan.counts(),
+        planned: counts,
         plan: plan.hash,
-        held: waits.then(|| after.held.hash.clone()),
-        held_steps: if waits { after.held.steps.len() as u64 } else { 0 },
+        held,
+        held_steps: if waits { held_steps } else { 0 },
         trips: verdict.trips,
         approved: verdict.approved,
         executed,
@@ -220,27 +231,55 @@ pub fn member_base(job: &Job) -> Result<Dn, SyncError> {
         .map_err(|_| SyncError::Internal("a member without a code".to_owned()))
 }
 
+/// Plans. Where everybody who was looked at is held, others who are left for the next plan would never have their turn: then more are
+/// looked at.
 async fn make(
     job: &Job,
     hands: &Hands,
     pass: &Pass,
     shelf: &Shelf,
-    base: &Dn,
-    view: TargetView,
+    target: &mut Directory,
 ) -> Result<Planned, SyncError> {
-    let staged = shelf.staged().await?;
+    let mut most = hands.settings.plan_people;
+    loop {
+        let planned = make_for(job, hands, pass, shelf, target, most).await?;
+        if planned.deferred == 0 || !planned.verdict.go.steps.is_empty() {
+            return Ok(planned);
+        }
+        most = most.saturating_mul(4);
+    }
+}
+
+async fn make_for(
+    job: &Job,
+    hands: &Hands,
+    pass: &Pass,
+    shelf: &Shelf,
+    target: &mut Directory,
+    most: usize,
+) -> Result<Planned, SyncError> {
+    let (base, now) = (member_base(job)?, hands.clock.now());
     let whole = shelf.value(shelf::COMPLETE_AT).await?.is_some();
-    let (bases, lost) = pins(&staged, &job.scope, shelf).await?;
+    let frame = Frame {
+        member: job.member.clone(),
+        base: base.clone(),
+        scope: job.scope.clone(),
+        national: hands.settings.national_attributes.clone(),
+        now,
+        most,
+    };
+    let Look { sight: Sight { staged, view, others }, bases, lost } = look(frame, shelf, target).await?;
     let plan = plan(&Input {
         member: &job.member,
-        base,
+        base: &base,
         staged: &staged,
         whole,
         scope: &job.scope,
         bases: bases.as_ref(),
         target: &view,
         national: &hands.settings.national_attributes,
-        now: hands.clock.now(),
+        others: &others,
+        now,
     });
     let blind = match () {
         () if !pass.canary_seen => {
@@ -250,15 +289,15 @@ async fn make(
         () if lost => Some("a base of the scope does not exist: correct the scope or the member directory"),
         () => None,
     };
+    let published = view.published() + others.published;
     let around = Circumstances {
-        published: view.published(),
+        published,
         people: plan.people,
         people_before: shelf.number(shelf::PEOPLE).await?,
         blind: blind.map(str::to_owned),
     };
-    let (guards, now) = (job.scope.guards, hands.clock.now());
-    let second = hands.settings.second_officer_at;
-    let verdict = shelf
+    let (guards, second) = (job.scope.guards, hands.settings.second_officer_at);
+    let (plan, verdict) = shelf
         .store(move |store, _| {
             let mut failed = None;
             let verdict = judge(&plan, &around, &guards, second, now, |hash| {
@@ -270,40 +309,7 @@ async fn make(
             failed.map_or(Ok((plan, verdict)), Err)
         })
         .await?;
-    Ok(Planned { plan: verdict.0, verdict: verdict.1, view })
-}
-
-/// The scope's bases by GUID. A base is looked up by name once, and then followed; only when it is deleted is its name
-/// looked up again. The second value tells that one is nowhere.
-async fn pins(
-    staged: &Staged,
-    scope: &Scope,
-    shelf: &Shelf,
-) -> Result<(Option<BTreeSet<Guid>>, bool), SyncError> {
-    if scope.bases.is_empty() {
-        return Ok((None, false));
-    }
-    let kept = shelf.pins().await?;
-    let (mut bases, mut lost, mut new) = (BTreeSet::new(), false, Vec::new());
-    for base in &scope.bases {
-        let key = format!("{}{}", shelf::PIN, base.to_lowercase());
-        let pinned = kept.iter().find(|(name, _)| *name == key).and_then(|(_, value)| Guid::from_wire(value));
-        let living = pinned.filter(|guid| staged.get(guid).is_some_and(|object| !object.deleted));
-        let found = living.or_else(|| staged.find(&Dn::parse(base).ok()?));
-        match found {
-            Some(guid) => {
-                bases.insert(guid);
-                if living.is_none() {
-                    new.push((key, Some(guid.0.to_vec())));
-                }
-            }
-            None => lost = true,
-        }
-    }
-    if !new.is_empty() {
-        shelf.set(new).await?;
-    }
-    Ok((Some(bases), lost))
+    Ok(Planned { plan, verdict, published, deferred: others.deferred })
 }
 
 async fn keep_plans(
@@ -369,27 +375,51 @@ async fn keep_outcome(shelf: &Shelf, report: &Report, people: u64) -> Result<(),
 /// Key of the last run's report in the member's sync state, JSON.
 pub const LAST_REPORT: &str = "report";
 
-/// Writes, and reads back: what is left to do is left by the directory, not by the plan.
+/// Writes, and reads back: what is left to do is left by the directory, not by the plan. Where a plan left people for the next one, that
+/// is made and done as well, as long as there is progress.
 #[expect(clippy::too_many_arguments, reason = "everything of a run comes together here, once")]
 async fn write(
     job: &Job,
     hands: &Hands,
     gate: &Gate,
     shelf: &mut Shelf,
-    base: &Dn,
     pass: &Pass,
-    go: &Plan,
+    first: &Planned,
+    started_at: OffsetDateTime,
     target: &mut Directory,
-) -> Result<(Executed, Option<Planned>), SyncError> {
-    if go.steps.is_empty() {
-        return Ok((Executed::default(), None));
+) -> Result<(Written, Option<Planned>), SyncError> {
+    let begun = Instant::now();
+    let mut written = Written::default();
+    let mut left: Option<Planned> = None;
+    loop {
+        let now = left.as_ref().unwrap_or(first);
+        let (go, deferred) = (&now.verdict.go, now.deferred);
+        if go.steps.is_empty() {
+            break;
+        }
+        let several = hands.settings.connections.clamp(1, 16).min(go.steps.len().div_ceil(20));
+        let mut connections = Vec::new();
+        for _ in 0..several {
+            connections.push(job.target.connect(SyncError::Target).await?);
+        }
+        let executed = execute(go, connections, shelf, &hands.settings, gate).await?;
+        let progress = !executed.done.is_empty();
+        let ended = executed.gate_closed;
+        written.executed.add(executed);
+        let next = make(job, hands, pass, shelf, target).await?;
+        let again = deferred > 0 && progress && !ended && !next.verdict.go.steps.is_empty();
+        // what waits is named as it is after the writes: the next run finds it under that hash
+        keep_plans(shelf, again.then_some(&next.plan), &next.verdict, started_at, Mode::default()).await?;
+        if again {
+            next.plan.counts().into_iter().for_each(|(action, more)| {
+                *written.planned.entry(action).or_insert(0) += more;
+            });
+        }
+        left = Some(next);
+        if !again {
+            break;
+        }
     }
-    let several = hands.settings.connections.clamp(1, 16).min(go.steps.len().div_ceil(20));
-    let mut connections = Vec::new();
-    for _ in 0..several {
-        connections.push(job.target.connect(SyncError::Target).await?);
-    }
-    let executed = execute(go, connections, shelf, &hands.settings, gate).await?;
-    let view = observe::view(target, base, &job.scope).await?;
-    Ok((executed, Some(make(job, hands, pass, shelf, base, view).await?)))
+    written.milliseconds = milliseconds(begun);
+    Ok((written, left))
 }

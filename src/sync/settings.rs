@@ -25,6 +25,8 @@ pub struct Settings {
     pub connections: usize,
     /// Steps between two looks at the gate.
     pub batch: usize,
+    /// People created or changed by one plan, at most; a run makes as many plans as it takes.
+    pub plan_people: usize,
     /// Seconds that a lease lasts without being prolonged.
     pub lease_seconds: u32,
     /// Seconds between complete passes when deletions are told to us.
@@ -47,6 +49,7 @@ impl Default for Settings {
             parallel: 4,
             connections: 4,
             batch: 100,
+            plan_people: 50_000,
             lease_seconds: 60,
             complete_seconds: 86_400,
             complete_blind_seconds: 3_600,
@@ -71,6 +74,7 @@ impl Checked for Settings {
             .within("parallel", self.parallel, 1..=1_000)
             .within("connections", self.connections, 1..=16)
             .within("batch", self.batch, 1..=100_000)
+            .within("plan_people", self.plan_people, 100..=10_000_000)
             .within("lease_seconds", self.lease_seconds, LEASE_SECONDS_MIN..=3_600)
             .within("complete_seconds", self.complete_seconds, 60..=31_536_000)
             .within("complete_blind_seconds", self.complete_blind_seconds, 60..=31_536_000)

@@ -13,7 +13,8 @@ use crate::store::port::Store;
 use crate::store::record::{Lease, NewJournalEntry, StagedObject, StagedPage};
 use crate::sync::error::SyncError;
 use crate::sync::guid::Guid;
-use crate::sync::staged::{Object, Staged};
+use crate::sync::staged::Object;
+use crate::sync::survey::Survey;
 
 /// Keys of a member's sync state.
 pub const COOKIE: &str = "cookie";
@@ -107,23 +108,35 @@ impl Shelf {
         .await
     }
 
-    /// Everything staged, with the number of the pass that last saw each object.
-    pub async fn everything(&self) -> Result<Vec<(Object, u64)>, SyncError> {
+    /// Shows a survey everything staged.
+    pub async fn survey(&self, mut survey: Survey) -> Result<Survey, SyncError> {
         self.with(|shelf| {
-            let mut all = Vec::new();
             shelf.store.visit_staged(&shelf.ods, &mut |object| {
-                let pass = object.pass;
-                all.push((read(object)?, pass));
+                survey.staged(read(object)?);
                 Ok(())
             })?;
-            Ok(all)
+            Ok(survey)
         })
         .await
     }
 
-    /// Everything staged, as a tree.
-    pub async fn staged(&self) -> Result<Staged, SyncError> {
-        Ok(Staged::of(self.everything().await?.into_iter().map(|(object, _)| object)))
+    /// Up to `limit` living objects that no pass since `number` has seen, by GUID.
+    pub async fn unseen(&self, number: u64, limit: usize) -> Result<Vec<(Object, u64)>, SyncError> {
+        self.with(move |shelf| {
+            let mut found = Vec::new();
+            shelf.store.visit_staged(&shelf.ods, &mut |object| {
+                let pass = object.pass;
+                if pass < number && found.len() < limit {
+                    let object = read(object)?;
+                    if !object.deleted {
+                        found.push((object, pass));
+                    }
+                }
+                Ok(())
+            })?;
+            Ok(found)
+        })
+        .await
     }
 
     /// Appends to the journal.

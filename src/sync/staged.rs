@@ -12,7 +12,7 @@ use crate::ldap::truth::{Lookup, Truth, evaluate};
 use crate::sync::guid::Guid;
 
 /// No real tree is deeper; more means a circle.
-const DEPTH_MAX: usize = 64;
+pub const DEPTH_MAX: usize = 64;
 /// userAccountControl: the account is disabled (MS-ADTS 2.2.16).
 const ACCOUNT_DISABLED: u32 = 0x2;
 

@@ -9,8 +9,9 @@ use crate::ldap::filter::Filter;
 use crate::policy::documents::{Guard, Guards};
 use crate::store::record::Approval;
 use crate::sync::guards::{Circumstances, judge};
-use crate::sync::settings::Scope;
+use crate::sync::settings::{Origin, Scope};
 use crate::sync::staged::{Object, Staged};
+use crate::sync::survey::{Frame, Others, Sight, Survey};
 use crate::sync::target::{TargetView, to_generalized_time};
 
 const DAY: Duration = Duration::DAY;
@@ -165,8 +166,61 @@ impl Bench {
             bases: Some(&self.bases),
             target: &self.view,
             national: &self.national,
+            others: &Others::default(),
             now,
         })
+    }
+
+    /// The same with a survey before it, as a run does it.
+    fn surveyed(
+        &self,
+        objects: Vec<Object>,
+        whole: bool,
+        now: OffsetDateTime,
+        most: usize,
+    ) -> (Plan, Others) {
+        let by_guid: BTreeMap<Guid, Object> = objects.iter().map(|one| (one.guid, one.clone())).collect();
+        let mut survey = Survey::new(Frame {
+            member: self.member.clone(),
+            base: self.base.clone(),
+            scope: self.scope.clone(),
+            national: self.national.clone(),
+            now,
+            most,
+        });
+        objects.into_iter().for_each(|object| survey.staged(object));
+        survey.place(Some(&self.bases));
+        if self.view.base_exists {
+            survey.base_exists();
+        }
+        for entry in &self.view.entries {
+            let object = survey.needs(entry).map(|guid| by_guid[&guid].clone());
+            survey.compare(entry.clone(), object);
+        }
+        loop {
+            let recalls = survey.recall();
+            if recalls.is_empty() {
+                break;
+            }
+            for recall in recalls {
+                let entry = recall.dn.map(|dn| self.view.entries[self.find(&dn).unwrap()].clone());
+                survey.look_at(by_guid[&recall.guid].clone(), entry);
+            }
+        }
+        let Sight { staged, view, others } = survey.finish();
+        let plan = plan(&Input {
+            member: &self.member,
+            base: &self.base,
+            staged: &staged,
+            whole,
+            scope: &self.scope,
+            bases: Some(&self.bases),
+            target: &view,
+            national: &self.national,
+            others: &others,
+            now,
+        });
+        (plan, others)
     }
 
     /// Does what the national directory would do, and refuses what it would refuse.
@@ -274,6 +328,40 @@ proptest! {
             if lazily { bench.execute_lazily(&plan, now) } else { bench.execute(&plan, now) }
             let again = bench.plan(objects(&people), true, now);
             prop_assert_eq!(&again.steps, &Vec::new());
+        }
+    }
+
+    #[test]
+    fn a_survey_changes_no_plan(worlds in prop::collection::vec(prop_oneof![world(), orderly()], 1..5), stop in 0usize..30) {
+        let mut bench = Bench::new();
+        let mut now = start();
+        for people in worlds {
+            now += DAY * 11;
+            let whole = bench.plan(objects(&people), true, now);
+            let (plan, _) = bench.surveyed(objects(&people), true, now, usize::MAX);
+            prop_assert_eq!(&whole, &plan);
+            for step in plan.steps.iter().take(stop) {
+                bench.apply(step, now);
+            }
+            prop_assert_eq!(bench.plan(objects(&people), true, now), bench.surveyed(objects(&people), true, now, usize::MAX).0);
+        }
+    }
+
+    #[test]
+    fn plans_of_a_few_people_each_come_to_the_same(first in orderly(), second in orderly(), most in 1usize..3) {
+        let mut bench = Bench::new();
+        for people in [&first, &second] {
+            for _ in 0..40 {
+                // more at a time when those who were looked at all have to wait
+                let of = |most| bench.surveyed(objects(people), true, start(), most);
+                let (plan, others) = (0..9).map(|power| of(most << power)).find(|(plan, others)| others.deferred == 0 || !plan.steps.is_empty()).unwrap();
+                bench.execute(&plan, start());
+                if plan.steps.is_empty() {
+                    prop_assert_eq!(others.deferred, 0);
+                    break;
+                }
+            }
+            prop_assert_eq!(&bench.plan(objects(people), true, start()).steps, &Vec::new());
         }
     }
 

@@ -1,0 +1,167 @@
+//! What a plan looks at: everything staged and everything published, read as streams, and of them only what needs something.
+
+use std::collections::BTreeSet;
+
+use crate::directory::client::Directory;
+use crate::directory::request::{Scope as Depth, Search};
+use crate::directory::sink::Sink;
+use crate::ldap::dn::Dn;
+use crate::ldap::entry::Entry;
+use crate::ldap::filter::Filter;
+use crate::sync::error::{Broken, SyncError};
+use crate::sync::guid::Guid;
+use crate::sync::naming;
+use crate::sync::observe::{attributes, target};
+use crate::sync::settings::Scope;
+use crate::sync::shelf::{self, Shelf};
+use crate::sync::staged::Staged;
+use crate::sync::survey::{Frame, Recall, Sight, Survey};
+
+const NO_SUCH_OBJECT: u32 = 32;
+/// National entries that are compared at a time.
+const CHUNK: usize = 500;
+
+/// What a look came to.
+#[derive(Debug)]
+pub struct Look {
+    pub sight: Sight,
+    /// The scope's bases by GUID; none: the whole tree.
+    pub bases: Option<BTreeSet<Guid>>,
+    /// A base of the scope is nowhere.
+    pub lost: bool,
+}
+
+/// Reads all, or an error.
+pub async fn look(frame: Frame, shelf: &Shelf, directory: &mut Directory) -> Result<Look, SyncError> {
+    let (base, scope) = (frame.base.clone(), frame.scope.clone());
+    let mut survey = shelf.survey(Survey::new(frame)).await?;
+    let (bases, lost) = pins(&survey.tree(), &scope, shelf).await?;
+    survey.place(bases.as_ref());
+    let survey = compare(survey, &base, &scope, shelf, directory).await?;
+    let sight = recall(survey, &scope, shelf, directory).await?;
+    Ok(Look { sight, bases, lost })
+}
+
+/// Compares national entries with what is staged, as they come.
+struct Comparing<'a> {
+    survey: Survey,
+    own: String,
+    shelf: &'a Shelf,
+    waiting: Vec<Entry>,
+}
+
+impl Comparing<'_> {
+    async fn flush(&mut self) -> Result<(), SyncError> {
+        let entries: Vec<_> = std::mem::take(&mut self.waiting).into_iter().map(target).collect();
+        let needs: Vec<Option<Guid>> = entries.iter().map(|entry| self.survey.needs(entry)).collect();
+        let mut objects = self.shelf.objects(needs.iter().flatten().copied().collect()).await?.into_iter();
+        for (entry, needed) in entries.into_iter().zip(needs) {
+            let object = needed.and_then(|_| objects.next()).flatten();
+            self.survey.compare(entry, object);
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Comparing<'_> {
+    type Error = Broken;
+
+    async fn take(&mut self, entries: Vec<Entry>) -> Result<(), Broken> {
+        for entry in entries {
+            if naming::key(&entry.dn) == self.own {
+                self.survey.base_exists();
+            } else {
+                self.waiting.push(entry);
+            }
+        }
+        if self.waiting.len() >= CHUNK { Ok(self.flush().await?) } else { Ok(()) }
+    }
+}
+
+async fn compare(
+    survey: Survey,
+    base: &Dn,
+    scope: &Scope,
+    shelf: &Shelf,
+    directory: &mut Directory,
+) -> Result<Survey, SyncError> {
+    let names = attributes(scope);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let page = directory.settings().page_size;
+    let search =
+        Search::new(&base.to_string(), Depth::Subtree, Filter::present("objectClass"), &names).paged(page);
+    let mut comparing = Comparing { survey, own: base.normal(), shelf, waiting: Vec::new() };
+    let done = directory.search_into(&search, &mut comparing).await;
+    let done = done.map_err(|broken| broken.in_directory(SyncError::Target))?;
+    // without the unit there is nothing below it either
+    if done.code != NO_SUCH_OBJECT && !done.is_complete() {
+        let text =
+            format!("reading {base} ended with result code {}: lift its limits for our account", done.code);
+        return Err(SyncError::Unusable(text));
+    }
+    comparing.flush().await?;
+    Ok(comparing.survey)
+}
+
+async fn recall(
+    mut survey: Survey,
+    scope: &Scope,
+    shelf: &Shelf,
+    directory: &mut Directory,
+) -> Result<Sight, SyncError> {
+    let names = attributes(scope);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    loop {
+        let recalls = survey.recall();
+        if recalls.is_empty() {
+            return Ok(survey.finish());
+        }
+        for part in recalls.chunks(CHUNK) {
+            let objects = shelf.objects(part.iter().map(|recall| recall.guid).collect()).await?;
+            for (Recall { dn, .. }, object) in part.iter().zip(objects) {
+                let mut entry = None;
+                if let Some(dn) = dn {
+                    let search = Search::new(dn, Depth::Base, Filter::present("objectClass"), &names);
+                    let (found, _) = directory.read(&search).await.map_err(SyncError::Target)?;
+                    entry = found.into_iter().next().map(target);
+                }
+                if let Some(object) = object {
+                    survey.look_at(object, entry);
+                }
+            }
+        }
+    }
+}
+
+/// The scope's bases by GUID. A base is looked up by name once, and then followed; only when it is deleted is its name
+/// looked up again. The second value tells that one is nowhere.
+async fn pins(
+    staged: &Staged,
+    scope: &Scope,
+    shelf: &Shelf,
+) -> Result<(Option<BTreeSet<Guid>>, bool), SyncError> {
+    if scope.bases.is_empty() {
+        return Ok((None, false));
+    }
+    let kept = shelf.pins().await?;
+    let (mut bases, mut lost, mut new) = (BTreeSet::new(), false, Vec::new());
+    for base in &scope.bases {
+        let key = format!("{}{}", shelf::PIN, base.to_lowercase());
+        let pinned = kept.iter().find(|(name, _)| *name == key).and_then(|(_, value)| Guid::from_wire(value));
+        let living = pinned.filter(|guid| staged.get(guid).is_some_and(|object| !object.deleted));
+        let found = living.or_else(|| staged.find(&Dn::parse(base).ok()?));
+        match found {
+            Some(guid) => {
+                bases.insert(guid);
+                if living.is_none() {
+                    new.push((key, Some(guid.0.to_vec())));
+                }
+            }
+            None => lost = true,
+        }
+    }
+    if !new.is_empty() {
+        shelf.set(new).await?;
+    }
+    Ok((Some(bases), lost))
+}
