@@ -6,6 +6,7 @@
 //!
 //! Must never: apply a write that no plan holds; write to a member; take "not seen" for "deleted".
 
+pub mod content;
 pub mod controller;
 pub mod desired;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod input;
 pub mod member;
 pub mod metrics;
 pub mod naming;
+pub mod national;
 pub mod observe;
 pub mod plan;
 pub mod read;

@@ -11,6 +11,7 @@ use crate::store::record::{JournalEntry, NewJournalEntry};
 use crate::sync::desired::NAMING;
 use crate::sync::error::SyncError;
 use crate::sync::naming;
+use crate::sync::national::National;
 use crate::sync::plan::PUBLISHABLE;
 use crate::sync::settings::Scope;
 use crate::sync::shelf::{self, Shelf};
@@ -24,19 +25,32 @@ const JOURNAL_PAGE: u32 = 1_000;
 pub async fn view(directory: &mut Directory, base: &Dn, scope: &Scope) -> Result<TargetView, SyncError> {
     let mut names: BTreeSet<&str> = PUBLISHABLE.iter().copied().collect();
     names.extend(scope.attributes.keys().map(String::as_str));
-    names.extend([NAMING, "objectClass", "entryUUID", "entryCSN", ANCHOR, MEMBER, STAMP, LEFT_AT]);
+    let national = National::of(directory).await?;
+    names.extend([
+        NAMING,
+        "objectClass",
+        national.identity,
+        national.version,
+        ANCHOR,
+        MEMBER,
+        STAMP,
+        LEFT_AT,
+    ]);
     let names: Vec<&str> = names.into_iter().collect();
     let page = directory.settings().page_size;
     let search =
         Search::new(&base.to_string(), Depth::Subtree, Filter::present("objectClass"), &names).paged(page);
     let mut view = TargetView::default();
-    let own = base.normal();
+    let (own, mut failed) = (base.normal(), None);
     let done = directory
         .search(&search, |entry| {
             if naming::key(&entry.dn) == own {
                 view.base_exists = true;
-            } else {
-                view.entries.push(target(entry));
+                return;
+            }
+            match target(&national, entry) {
+                Ok(entry) => view.entries.push(entry),
+                Err(error) => failed = Some(error),
             }
         })
         .await
@@ -49,12 +63,11 @@ pub async fn view(directory: &mut Directory, base: &Dn, scope: &Scope) -> Result
             format!("reading {base} ended with result code {}: lift its limits for our account", done.code);
         return Err(SyncError::Unusable(text));
     }
-    Ok(view)
+    failed.map_or(Ok(view), Err)
 }
 
-fn target(entry: Entry) -> TargetEntry {
-    let text = |name: &str| entry.text(name).unwrap_or_default().to_owned();
-    let (entry_uuid, entry_csn) = (text("entryUUID"), text("entryCSN"));
+fn target(national: &National, entry: Entry) -> Result<TargetEntry, SyncError> {
+    let (entry_uuid, entry_csn) = national.known(&entry)?;
     let attributes: BTreeMap<String, Vec<String>> = entry
         .attributes
         .into_iter()
@@ -62,10 +75,12 @@ fn target(entry: Entry) -> TargetEntry {
             let values: Vec<String> =
                 attribute.values.into_iter().filter_map(|value| String::from_utf8(value).ok()).collect();
             let name = attribute.description.to_ascii_lowercase();
-            (!values.is_empty() && name != "entryuuid" && name != "entrycsn").then_some((name, values))
+            let known =
+                [national.identity, national.version].iter().any(|one| one.eq_ignore_ascii_case(&name));
+            (!values.is_empty() && !known).then_some((name, values))
         })
         .collect();
-    TargetEntry { dn: entry.dn, entry_uuid, entry_csn, attributes }
+    Ok(TargetEntry { dn: entry.dn, entry_uuid, entry_csn, attributes })
 }
 
 /// Steps that were begun before a crash and whose outcome nobody wrote down: looks what became of them, and writes it
