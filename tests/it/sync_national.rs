@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::ServerConfig;
 
 /// The name that the certificates of a test have.
@@ -27,7 +27,10 @@ impl Pki {
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(vec![NAME.to_owned()]).unwrap().signed_by(&key, &ca).unwrap();
+        let mut parameters = CertificateParams::new(vec![NAME.to_owned()]).unwrap();
+        // NSS files certificates by their subject, which must not be the CA's own
+        parameters.distinguished_name.push(DnType::CommonName, NAME);
+        let leaf = parameters.signed_by(&key, &ca).unwrap();
         Pki { ca: ca.pem(), certificate: leaf.pem(), key: key.serialize_pem() }
     }
 
