@@ -6,9 +6,12 @@
 //!
 //! Must never: apply a write that no plan holds; write to a member; take "not seen" for "deleted".
 
+pub mod books;
+pub mod compare;
 pub mod content;
 pub mod controller;
 pub mod desired;
+pub mod drift;
 pub mod error;
 pub mod execute;
 pub mod guards;

@@ -45,6 +45,7 @@ fn the_same_story_on_every_server() {
         same("changed");
         others(&world, &stage, &slapd, name);
         same("mended");
+        over(&stage, &slapd, name);
         let quiet = run(&stage, name);
         assert_eq!(quiet["planned"], serde_json::json!({}), "{name}: {quiet:#}");
     }
@@ -101,6 +102,7 @@ fn others(world: &Mutex<crate::sync_source::World>, stage: &Stage, slapd: &Slapd
              dn: uid=n0012,{UNIT}\nchangetype: modrdn\nnewrdn: uid=elsewhere\ndeleteoldrdn: 1\n\n"
         ),
     );
+    told(stage, slapd, name);
     let report = run(stage, name);
     let done = &report["executed"]["done"];
     for (action, count) in [("modify", 1), ("create", 1), ("rename", 1)] {
@@ -110,6 +112,45 @@ fn others(world: &Mutex<crate::sync_source::World>, stage: &Stage, slapd: &Slapd
     let rules: Vec<&str> =
         steps["steps"].as_array().unwrap().iter().map(|s| s["rule"].as_str().unwrap()).collect();
     assert!(rules.contains(&"drift"), "{name}: {rules:?}");
+}
+
+/// The same is told beforehand, by whom, and without anybody's data.
+fn told(stage: &Stage, slapd: &Slapd, name: &str) {
+    let output = stage.sync(&["drift", "RXS"]);
+    assert_eq!(output.status.code(), Some(1), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains("Queen"), "{name}: {text}");
+    let found: Value = serde_json::from_str(&text).unwrap();
+    let drift = found[0]["drift"].as_array().unwrap();
+    let kinds: Vec<&str> = drift.iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["edited", "deleted", "renamed"], "{name}: {found:#}");
+    let edited = &drift[0];
+    assert_eq!(edited["attributes"], serde_json::json!([{"attribute": "title"}]), "{name}: {found:#}");
+    assert!(edited["by"].as_str().unwrap().eq_ignore_ascii_case(slapd.admin), "{name}: {found:#}");
+    assert!(edited["at"].as_str().unwrap().starts_with("20"), "{name}: {found:#}");
+    assert!(drift[2]["named"].as_str().unwrap().starts_with("uid=n0012,"), "{name}: {found:#}");
+    let values = stage.report(&["drift", "--values"]);
+    let title = &values[0]["drift"][0]["attributes"][0];
+    assert_eq!((&title["found"][0], &title["published"][0]), (&"Queen".into(), &"Nurse".into()), "{name}");
+}
+
+/// Nothing is told of what is as published, national attributes and leavers included; a leaver's time runs out.
+fn over(stage: &Stage, slapd: &Slapd, name: &str) {
+    let output = stage.sync(&["drift", "RXS"]);
+    assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+    slapd.ldif(
+        "ldapmodify",
+        &format!(
+            "dn: uid=n0005,{UNIT}\nchangetype: modify\nreplace: portcullisLeftAt\nportcullisLeftAt: 20200101000000Z\n\n\
+             dn: uid=n0013,{UNIT}\nchangetype: modify\nadd: userPassword\nuserPassword: theirs\n\n"
+        ),
+    );
+    let output = stage.sync(&["drift", "RXS"]);
+    assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+    let report = run(stage, name);
+    assert_eq!(report["executed"]["done"], serde_json::json!({"delete": 1}), "{name}: {report:#}");
+    let output = stage.sync(&["drift", "RXS"]);
+    assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stdout));
 }
 
 fn change(attribute: &str, before: &[&str], after: &[&str]) -> Change {
