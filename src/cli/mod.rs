@@ -11,6 +11,7 @@ pub mod attestation;
 pub mod audit;
 pub mod config;
 pub mod context;
+pub mod drift;
 pub mod evidence;
 pub mod exception;
 pub mod failure;

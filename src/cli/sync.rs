@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use crate::ambient::chance;
 use crate::assess::judge::baseline_id;
 use crate::cli::context::Context;
+use crate::cli::drift;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::live::Live;
 use crate::cli::member::answer::standing;
@@ -59,6 +60,9 @@ pub enum Command {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Show what others did to published entries: edited, deleted, renamed, or put beside them. Nothing is written. Exit code 0
+    /// when there is nothing, 1 when there is. The next run mends it through a plan.
+    Drift(drift::Arguments),
     /// Show what was written, before and after, oldest first.
     Journal {
         member: OdsCode,
@@ -78,6 +82,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Run { member, dry_run, complete } => go(context, &member, Mode { dry_run, complete }),
         Command::Status { member } => status(context, &member),
         Command::Approve { plan, reason } => approve(context, &plan, reason.as_deref()),
+        Command::Drift(arguments) => drift::run(&arguments, context, &syncer(context)?),
         Command::Journal { member, after, limit } => journal(context, &member, after, limit),
     }
 }

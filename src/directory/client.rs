@@ -12,7 +12,7 @@ use ldap3::controls::RawControl as WireControl;
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Mod, StdStream};
 use rustls::ClientConfig;
 use tokio::net::UnixStream;
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{Receiver, Sender};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -20,7 +20,7 @@ use crate::directory::contain::contain;
 use crate::directory::dial::{Peer, dial};
 use crate::directory::endpoint::Endpoint;
 use crate::directory::error::DirectoryError;
-use crate::directory::guard::{Batch, Guard, relay};
+use crate::directory::guard::{Batch, Guard, Piece, relay};
 use crate::directory::paging::{next_cookie, paged_control};
 use crate::directory::request::{Change, Credential, Outcome, RawControl, Scope, Search, SearchDone};
 use crate::directory::settings::Settings;
@@ -144,15 +144,7 @@ impl Directory {
         search.check()?;
         let filter = search.filter.to_string();
         let most = search.entries.unwrap_or(u64::MAX).min(self.settings.entries);
-        let mut done = SearchDone {
-            code: 0,
-            text: String::new(),
-            controls: Vec::new(),
-            pages: 0,
-            entries: 0,
-            referrals: Vec::new(),
-            stopped: false,
-        };
+        let mut done = nothing_yet();
         let mut cookie = Vec::new();
         loop {
             let mut controls = search.controls.clone();
@@ -186,11 +178,7 @@ impl Directory {
         sink: &mut S,
     ) -> Result<(), S::Error> {
         const WHAT: &str = "a search";
-        let scope = match search.scope {
-            Scope::Base => ldap3::Scope::Base,
-            Scope::One => ldap3::Scope::OneLevel,
-            Scope::Subtree => ldap3::Scope::Subtree,
-        };
+        let scope = wire_scope(search.scope);
         let mut ldap = self.ldap.clone();
         ldap.with_controls(controls.into_iter().map(to_wire).collect::<Vec<_>>());
         // entries come past `ldap3`, everything else through it
@@ -245,6 +233,80 @@ impl Directory {
         entries
             .pop()
             .ok_or_else(|| DirectoryError::Malformed(format!("no root DSE, result code {}", done.code)))
+    }
+
+    /// Runs a search that has no pages and may never end, a synchronisation (RFC 4533), and gives what comes to `to`, in its order;
+    /// whoever is slow there makes the directory wait. Ends with the search. While nothing comes the directory is asked for a
+    /// sign of life every `beat`.
+    pub async fn follow(
+        &mut self,
+        search: &Search,
+        to: &Sender<Piece>,
+        beat: Duration,
+    ) -> Result<SearchDone, DirectoryError> {
+        const WHAT: &str = "a synchronisation";
+        search.check()?;
+        let mut ldap = self.ldap.clone();
+        ldap.with_controls(search.controls.iter().cloned().map(to_wire).collect::<Vec<_>>());
+        let mut tap = self.guard.watch.tap_everything();
+        let filter = search.filter.to_string();
+        let started =
+            ldap.streaming_search(&search.base, wire_scope(search.scope), &filter, search.attributes.clone());
+        let mut stream = self.answer(WHAT, started).await?;
+        let id = stream.ldap_handle().last_id();
+        let mut done = nothing_yet();
+        let end = {
+            let mut next = pin!(contain(stream.next()));
+            loop {
+                let arrived = async {
+                    tokio::select! {
+                        // what is left is looked at when the end is known
+                        biased;
+                        Some(batch) = tap.recv() => Ok(batch),
+                        item = &mut next => Err(item),
+                    }
+                };
+                match timeout(beat, arrived).await {
+                    Ok(Ok(batch)) => {
+                        // one operation, of any length: what counts is what comes at once
+                        self.guard.watch.begin_operation();
+                        if !hand_on(batch, id, &mut done, to).await {
+                            let mut ldap = self.ldap.clone();
+                            self.answer("an abandon", ldap.abandon(id)).await?;
+                            done.stopped = true;
+                            return Ok(done);
+                        }
+                    }
+                    Ok(Err(item)) => break item,
+                    Err(_) => self.is_alive().await?,
+                }
+            }
+        };
+        match end {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(_))) => {
+                return Err(DirectoryError::Malformed("a reference where entries were due".to_owned()));
+            }
+            Ok(Err(error)) => return Err(self.explain(error).await),
+            Err(_) => return Err(DirectoryError::Malformed("an answer that cannot be read".to_owned())),
+        }
+        while let Ok(batch) = tap.try_recv() {
+            if !hand_on(batch, id, &mut done, to).await {
+                done.stopped = true;
+            }
+        }
+        let result = stream.finish().await;
+        done.code = result.rc;
+        done.text = result.text;
+        done.controls = result.ctrls.into_iter().map(|control| from_wire(control.1)).collect();
+        Ok(done)
+    }
+
+    /// Whether there is an answer to the smallest question.
+    async fn is_alive(&self) -> Result<(), DirectoryError> {
+        let mut ldap = self.ldap.clone();
+        let asked = ldap.search("", ldap3::Scope::Base, "(objectClass=*)", vec!["1.1"]);
+        self.answer("a sign of life", asked).await.map(|_| ())
     }
 
     /// Adds an entry.
@@ -394,6 +456,40 @@ impl Directory {
     }
 }
 
+fn nothing_yet() -> SearchDone {
+    SearchDone {
+        code: 0,
+        text: String::new(),
+        controls: Vec::new(),
+        pages: 0,
+        entries: 0,
+        referrals: Vec::new(),
+        stopped: false,
+    }
+}
+
+fn wire_scope(scope: Scope) -> ldap3::Scope {
+    match scope {
+        Scope::Base => ldap3::Scope::Base,
+        Scope::One => ldap3::Scope::OneLevel,
+        Scope::Subtree => ldap3::Scope::Subtree,
+    }
+}
+
+/// Gives the parts of the answer `id` on, without what holds a secret; false when nobody takes them any more.
+async fn hand_on(batch: Batch, id: i32, done: &mut SearchDone, to: &Sender<Piece>) -> bool {
+    for (_, mut piece) in batch.into_iter().filter(|(of, _)| *of == id) {
+        if let Piece::Entry(entry) | Piece::Controlled(entry, _) = &mut piece {
+            done.entries += 1;
+            entry.attributes.retain(|attribute| !is_secret(&attribute.description));
+        }
+        if to.send(piece).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
 fn to_wire(control: RawControl) -> WireControl {
     WireControl { ctype: control.oid, crit: control.critical, val: control.value }
 }
@@ -430,8 +526,9 @@ impl<S: Sink> Taking<'_, S> {
     async fn batch(&mut self, batch: Batch) -> Result<bool, S::Error> {
         let mut entries = Vec::with_capacity(batch.len());
         let mut enough = false;
-        for (of, mut entry) in batch {
+        for (of, piece) in batch {
             // an answer to another question, one that was given up, is nothing to this one
+            let Piece::Entry(mut entry) = piece else { continue };
             if of != self.id {
                 continue;
             }

@@ -7,6 +7,7 @@
 //! Entries of a search do not go through `ldap3` at all while somebody takes them from the [`Watch::tap`]: they are decoded here anyway, and
 //! its tree of a page of entries costs several times the page in time and memory.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,18 +17,41 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::directory::dial::Stream;
+use crate::directory::request::RawControl;
 use crate::directory::settings::Settings;
 use crate::ldap::codec;
 use crate::ldap::entry::{Entry, EntryReader, SEARCH_ENTRY};
 use crate::ldap::limits::Limits;
 use crate::ldap::message::Operation;
+use crate::ldap::tag::INTERMEDIATE_RESPONSE;
 
 const CHUNK: usize = 32 * 1024;
 /// Batches of entries that wait for whoever takes them; then the directory waits, too.
 const BATCHES: usize = 4;
 
-/// Entries that arrived together, each with its message's id.
-pub type Batch = Vec<(i32, Entry)>;
+/// What arrived together, in its order, each with its message's id.
+pub type Batch = Vec<(i32, Piece)>;
+
+/// A part of a search's answer that does not go through `ldap3`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    Entry(Entry),
+    /// With the controls that came with it.
+    Controlled(Entry, Vec<RawControl>),
+    /// An intermediate response (RFC 4511 section 4.13).
+    Between {
+        name: Option<String>,
+        value: Vec<u8>,
+    },
+}
+
+/// Which parts are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taking {
+    Entries,
+    /// Intermediate responses, too, and controls of entries, since their order and theirs alone says what an entry means.
+    Everything,
+}
 
 /// Why a relay ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,20 +77,29 @@ pub struct Watch {
     fault: Mutex<Option<Fault>>,
     bytes: AtomicU64,
     bytes_max: u64,
-    tap: Mutex<Option<mpsc::Sender<Batch>>>,
+    tap: Mutex<Option<(Taking, mpsc::Sender<Batch>)>>,
 }
 
 impl Watch {
     /// Takes entries from now on, until the receiver is dropped. Every entry is there before the end of its search reaches `ldap3`.
     pub fn tap(&self) -> mpsc::Receiver<Batch> {
+        self.open(Taking::Entries)
+    }
+
+    /// The same, with the entries' controls, and with the intermediate responses between them.
+    pub fn tap_everything(&self) -> mpsc::Receiver<Batch> {
+        self.open(Taking::Everything)
+    }
+
+    fn open(&self, taking: Taking) -> mpsc::Receiver<Batch> {
         let (sender, receiver) = mpsc::channel(BATCHES);
-        *self.tap.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        *self.tap.lock().unwrap_or_else(PoisonError::into_inner) = Some((taking, sender));
         receiver
     }
 
-    fn tapped(&self) -> Option<mpsc::Sender<Batch>> {
+    fn tapped(&self) -> Option<(Taking, mpsc::Sender<Batch>)> {
         let mut tap = self.tap.lock().unwrap_or_else(PoisonError::into_inner);
-        tap.take_if(|sender| sender.is_closed());
+        tap.take_if(|(_, sender)| sender.is_closed());
         tap.clone()
     }
 
@@ -148,13 +181,13 @@ async fn inbound(
             return Fault::protocol(format!("more than {} bytes in one operation", watch.bytes_max));
         }
         let tap = watch.tapped();
-        let taken = match take(&buffer, limits, tap.is_some()) {
+        let taken = match take(&buffer, limits, tap.as_ref().map(|(taking, _)| *taking)) {
             Ok(taken) => taken,
             Err(fault) => return Fault::protocol(fault),
         };
-        if let Some(tap) = tap.filter(|_| !taken.entries.is_empty()) {
+        if let Some((_, tap)) = tap.filter(|_| !taken.pieces.is_empty()) {
             // whoever gave a search up has no use for the rest of it
-            let _ = tap.send(taken.entries).await;
+            let _ = tap.send(taken.pieces).await;
         }
         if !taken.others.is_empty() && inside.write_all(&taken.others).await.is_err() {
             return Fault::ended("the connection was given up");
@@ -168,31 +201,56 @@ async fn inbound(
 struct Taken {
     /// Bytes of all of them.
     whole: usize,
-    entries: Batch,
+    pieces: Batch,
     /// The bytes of those that are for `ldap3`.
     others: Vec<u8>,
 }
 
-/// Takes the whole messages at the beginning of `buffer` apart; entries are for `ldap3`, too, when nobody taps them.
-fn take(buffer: &[u8], limits: &Limits, tapped: bool) -> Result<Taken, String> {
+/// Takes the whole messages at the beginning of `buffer` apart; what nobody taps is for `ldap3`.
+fn take(buffer: &[u8], limits: &Limits, tapped: Option<Taking>) -> Result<Taken, String> {
     let mut taken = Taken::default();
     loop {
         let rest = buffer.get(taken.whole..).unwrap_or_default();
         let Some(length) = codec::frame(rest, limits).map_err(|e| e.to_string())? else { return Ok(taken) };
         let message = rest.get(..length).unwrap_or_default();
-        let is_entry = tapped && codec::peek(message).is_ok_and(|(_, tag)| tag == SEARCH_ENTRY);
-        match is_entry {
-            true => {
-                let reader = EntryReader::read(message, limits).map_err(|e| e.to_string())?;
-                taken.entries.push((reader.id, reader.to_entry().map_err(|e| e.to_string())?));
+        let tag = codec::peek(message).map(|(_, tag)| tag).ok();
+        match (tapped, tag) {
+            (Some(taking), Some(SEARCH_ENTRY)) => taken.pieces.push(entry(message, limits, taking)?),
+            (Some(Taking::Everything), Some(INTERMEDIATE_RESPONSE)) => {
+                taken.pieces.push(between(message, limits)?);
             }
-            false => {
+            _ => {
                 check(message, limits)?;
                 taken.others.extend_from_slice(message);
             }
         }
         taken.whole += length;
     }
+}
+
+fn entry(message: &[u8], limits: &Limits, taking: Taking) -> Result<(i32, Piece), String> {
+    let reader = EntryReader::read(message, limits).map_err(|e| e.to_string())?;
+    let entry = reader.to_entry().map_err(|e| e.to_string())?;
+    Ok(match taking {
+        Taking::Entries => (reader.id, Piece::Entry(entry)),
+        Taking::Everything => {
+            let controls = reader.controls.into_iter().map(|control| RawControl {
+                oid: control.oid.into_owned(),
+                critical: control.critical,
+                value: control.value.map(Cow::into_owned),
+            });
+            (reader.id, Piece::Controlled(entry, controls.collect()))
+        }
+    })
+}
+
+fn between(message: &[u8], limits: &Limits) -> Result<(i32, Piece), String> {
+    let message = codec::decode(message, limits).map_err(|e| e.to_string())?;
+    let Operation::IntermediateResponse(answer) = message.operation else {
+        return Err("another operation than its tag says".to_owned());
+    };
+    let value = answer.value.map(Cow::into_owned).unwrap_or_default();
+    Ok((message.id, Piece::Between { name: answer.name.map(Cow::into_owned), value }))
 }
 
 fn check(message: &[u8], limits: &Limits) -> Result<(), String> {

@@ -4,6 +4,7 @@ pub mod attribute;
 pub mod ber;
 pub mod codec;
 pub mod compound;
+pub mod content_sync;
 pub mod control;
 pub mod dn;
 pub mod dn_text;

@@ -557,6 +557,18 @@ pub struct Guards {
     pub shrink: Guard,
 }
 
+/// What guards are unless a document narrows or widens them.
+impl Default for Guards {
+    fn default() -> Guards {
+        Guards {
+            deletes: Guard { count: 50, share: 500 },
+            renames: Guard { count: 100, share: 1_000 },
+            changes: Guard { count: 5_000, share: 10_000 },
+            shrink: Guard { count: 100, share: 1_000 },
+        }
+    }
+}
+
 /// The smaller of the two trips.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guard {

@@ -2,8 +2,8 @@
 //!
 //! Steps run in groups: a step runs after everything that it needs, deletions after everything else, and the steps of
 //! one group at the same time over several connections. Before each batch the gate is asked again, the lease prolonged
-//! and the intention written to the journal; afterwards what came of it. Each write of an existing entry asserts (RFC 4528)
-//! that it still is the entry that was planned against.
+//! and the intention written to the journal; afterwards what came of it. Each write of an existing entry holds that it still
+//! is the entry that was planned against ([`crate::sync::national`]).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,20 +13,15 @@ use serde_json::json;
 
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
-use crate::directory::request::{Change as Write, Outcome, RawControl};
-use crate::ldap::control::Control;
-use crate::ldap::entry::Attribute;
-use crate::ldap::filter::Filter;
-use crate::ldap::limits::Limits;
-use crate::ldap::typed_control::{self, POST_READ, PRE_READ};
+use crate::directory::request::Outcome;
 use crate::store::record::NewJournalEntry;
 use crate::sync::error::SyncError;
+use crate::sync::national::{ASSERTION_FAILED, National};
 use crate::sync::settings::Settings;
 use crate::sync::shelf::Shelf;
 use crate::sync::step::{Action, NOW, Plan, Step};
-use crate::sync::target::{ANCHOR, to_generalized_time};
+use crate::sync::target::to_generalized_time;
 
-const ASSERTION_FAILED: u32 = 122;
 const ALREADY_EXISTS: u32 = 68;
 
 /// Asked before each batch; false ends the run.
@@ -73,8 +68,12 @@ pub async fn execute(
     settings: &Settings,
     gate: &Gate,
 ) -> Result<Executed, SyncError> {
+    let mut connections = connections;
+    let first = connections.first_mut();
+    let first = first.ok_or_else(|| SyncError::Internal("no connection to write over".to_owned()))?;
     let mut run = Running {
         plan,
+        national: National::of(first).await?,
         connections,
         csn: HashMap::new(),
         failed: vec![false; plan.steps.len()],
@@ -111,8 +110,9 @@ fn groups(plan: &Plan) -> Vec<Vec<usize>> {
 
 struct Running<'a> {
     plan: &'a Plan,
+    national: National,
     connections: Vec<Directory>,
-    /// What we know of entries' versions after our own writes, by entryUUID.
+    /// What we know of entries' versions after our own writes, by their identity.
     csn: HashMap<String, String>,
     failed: Vec<bool>,
     executed: Executed,
@@ -176,12 +176,9 @@ impl Running<'_> {
     }
 
     fn note_version(&mut self, outcome: &Outcome, step: &Step) {
-        let answer = outcome.control(POST_READ).and_then(|control| control.value.as_deref());
-        let entry = answer.and_then(|value| typed_control::read_entry_answer(value, &Limits::default()).ok());
-        if let Some(entry) = entry
-            && let (Some(uuid), Some(csn)) = (step.entry_uuid.as_deref(), entry.text("entryCSN"))
-        {
-            self.csn.insert(uuid.to_owned(), csn.to_owned());
+        let after = self.national.version_after(outcome);
+        if let (Some(identity), Some(version)) = (step.entry_uuid.clone(), after) {
+            self.csn.insert(identity, version);
         }
     }
 
@@ -208,10 +205,11 @@ impl Running<'_> {
         }
         let mut tasks = Vec::new();
         for (mut connection, share) in connections.into_iter().zip(shares) {
+            let national = self.national;
             tasks.push(tokio::spawn(async move {
                 let mut answers: Vec<Answer> = Vec::with_capacity(share.len());
                 for (number, step) in share {
-                    let answer = write(&mut connection, &step).await;
+                    let answer = national.write(&mut connection, &step).await;
                     let broken = answer.is_err();
                     answers.push((number, answer));
                     if broken {
@@ -258,76 +256,4 @@ fn explain(outcome: &Outcome) -> String {
         ASSERTION_FAILED => "the entry changed since the plan was made: it is planned anew".to_owned(),
         code => format!("the national directory refused with result code {code}: {}", outcome.text),
     }
-}
-
-fn raw(control: Control<'_>) -> RawControl {
-    RawControl {
-        oid: control.oid.into_owned(),
-        critical: control.critical,
-        value: control.value.map(std::borrow::Cow::into_owned),
-    }
-}
-
-/// That the entry is the one that was planned against.
-fn assertion(step: &Step) -> RawControl {
-    let mut all = Vec::new();
-    if let Some(uuid) = &step.entry_uuid {
-        all.push(Filter::equal("entryUUID", uuid.as_bytes()));
-    }
-    if let Some(csn) = &step.entry_csn {
-        all.push(Filter::equal("entryCSN", csn.as_bytes()));
-    }
-    match (&step.anchor, step.action) {
-        (_, Action::Join) => all.push(Filter::present(ANCHOR).negate()),
-        (Some(anchor), _) => all.push(Filter::equal(ANCHOR, anchor.to_string().into_bytes())),
-        (None, _) => {}
-    }
-    raw(typed_control::assertion(&Filter::And(all), true))
-}
-
-async fn write(directory: &mut Directory, step: &Step) -> Result<Outcome, DirectoryError> {
-    let after = || raw(typed_control::read_entry(POST_READ, &["entryCSN"], false));
-    match step.action {
-        Action::Prepare | Action::Create => {
-            let attributes: Vec<Attribute> = step
-                .changes
-                .iter()
-                .map(|change| Attribute {
-                    description: change.attribute.clone(),
-                    values: bytes(&change.after),
-                })
-                .collect();
-            directory.add(&step.dn, &attributes, Vec::new()).await
-        }
-        Action::Modify | Action::Join | Action::Mark | Action::Release => {
-            let changes: Vec<Write> = step
-                .changes
-                .iter()
-                .map(|change| Write::Replace {
-                    attribute: change.attribute.clone(),
-                    values: bytes(&change.after),
-                })
-                .collect();
-            directory.modify(&step.dn, &changes, vec![assertion(step), after()]).await
-        }
-        Action::Rename => {
-            let Some((rdn, superior)) = step.to.as_deref().and_then(split) else {
-                return Err(DirectoryError::Request("a rename without a name".to_owned()));
-            };
-            directory.rename(&step.dn, &rdn, true, Some(&superior), vec![assertion(step), after()]).await
-        }
-        Action::Delete => {
-            let before = raw(typed_control::read_entry(PRE_READ, &["entryCSN"], false));
-            directory.delete(&step.dn, vec![assertion(step), before]).await
-        }
-    }
-}
-
-fn bytes(values: &[String]) -> Vec<Vec<u8>> {
-    values.iter().map(|value| value.clone().into_bytes()).collect()
-}
-
-fn split(dn: &str) -> Option<(String, String)> {
-    let dn = crate::ldap::dn::Dn::parse(dn).ok()?;
-    Some((dn.rdn()?.to_string(), dn.parent()?.to_string()))
 }

@@ -11,6 +11,7 @@ use crate::ldap::filter::Filter;
 use crate::sync::error::{Broken, SyncError};
 use crate::sync::guid::Guid;
 use crate::sync::naming;
+use crate::sync::national::National;
 use crate::sync::observe::{attributes, target};
 use crate::sync::settings::Scope;
 use crate::sync::shelf::{self, Shelf};
@@ -46,13 +47,15 @@ pub async fn look(frame: Frame, shelf: &Shelf, directory: &mut Directory) -> Res
 struct Comparing<'a> {
     survey: Survey,
     own: String,
+    national: National,
     shelf: &'a Shelf,
     waiting: Vec<Entry>,
 }
 
 impl Comparing<'_> {
     async fn flush(&mut self) -> Result<(), SyncError> {
-        let entries: Vec<_> = std::mem::take(&mut self.waiting).into_iter().map(target).collect();
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let entries = waiting.map(|entry| target(&self.national, entry)).collect::<Result<Vec<_>, _>>()?;
         let needs: Vec<Option<Guid>> = entries.iter().map(|entry| self.survey.needs(entry)).collect();
         let mut objects = self.shelf.objects(needs.iter().flatten().copied().collect()).await?.into_iter();
         for (entry, needed) in entries.into_iter().zip(needs) {
@@ -85,12 +88,13 @@ async fn compare(
     shelf: &Shelf,
     directory: &mut Directory,
 ) -> Result<Survey, SyncError> {
-    let names = attributes(scope);
+    let national = National::of(directory).await?;
+    let names = attributes(scope, &national);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let page = directory.settings().page_size;
     let search =
         Search::new(&base.to_string(), Depth::Subtree, Filter::present("objectClass"), &names).paged(page);
-    let mut comparing = Comparing { survey, own: base.normal(), shelf, waiting: Vec::new() };
+    let mut comparing = Comparing { survey, own: base.normal(), national, shelf, waiting: Vec::new() };
     let done = directory.search_into(&search, &mut comparing).await;
     let done = done.map_err(|broken| broken.in_directory(SyncError::Target))?;
     // without the unit there is nothing below it either
@@ -109,7 +113,8 @@ async fn recall(
     shelf: &Shelf,
     directory: &mut Directory,
 ) -> Result<Sight, SyncError> {
-    let names = attributes(scope);
+    let national = National::of(directory).await?;
+    let names = attributes(scope, &national);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     loop {
         let recalls = survey.recall();
@@ -123,7 +128,7 @@ async fn recall(
                 if let Some(dn) = dn {
                     let search = Search::new(dn, Depth::Base, Filter::present("objectClass"), &names);
                     let (found, _) = directory.read(&search).await.map_err(SyncError::Target)?;
-                    entry = found.into_iter().next().map(target);
+                    entry = found.into_iter().next().map(|entry| target(&national, entry)).transpose()?;
                 }
                 if let Some(object) = object {
                     survey.look_at(object, entry);

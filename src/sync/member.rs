@@ -148,7 +148,8 @@ impl Syncer {
         run_member(&job, &self.hands, mode, &gate).await
     }
 
-    async fn job(&self, ods: &OdsCode) -> Result<Job, SyncError> {
+    /// What there is to do for this member. What it maps to attributes that the national directory keeps is left out.
+    pub async fn job(&self, ods: &OdsCode) -> Result<Job, SyncError> {
         let (this, ods) = (self.clone(), ods.clone());
         let made = tokio::task::spawn_blocking(move || {
             let member = this.hands.store.member(&ods)?;
@@ -157,7 +158,9 @@ impl Syncer {
                 (this.policies)().ok_or_else(|| SyncError::Scope("no policy set is loaded".to_owned()))?;
             job(&member, &set, &this.national)
         });
-        made.await?
+        let mut job = made.await??;
+        job.scope.attributes.retain(|name, _| !self.hands.settings.national_attributes.contains(name));
+        Ok(job)
     }
 }
 

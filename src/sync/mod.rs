@@ -6,9 +6,13 @@
 //!
 //! Must never: apply a write that no plan holds; write to a member; take "not seen" for "deleted".
 
+pub mod books;
+pub mod compare;
+pub mod content;
 pub mod controller;
 pub mod desired;
 pub mod difference;
+pub mod drift;
 pub mod error;
 pub mod execute;
 pub mod guards;
@@ -18,6 +22,7 @@ pub mod look;
 pub mod member;
 pub mod metrics;
 pub mod naming;
+pub mod national;
 pub mod observe;
 pub mod plan;
 pub mod read;

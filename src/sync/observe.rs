@@ -12,6 +12,7 @@ use crate::sync::desired::NAMING;
 use crate::sync::difference::PUBLISHABLE;
 use crate::sync::error::SyncError;
 use crate::sync::naming;
+use crate::sync::national::National;
 use crate::sync::settings::Scope;
 use crate::sync::shelf::{self, Shelf};
 use crate::sync::step::{Action, NOW, Step};
@@ -22,19 +23,23 @@ const JOURNAL_PAGE: u32 = 1_000;
 
 /// Reads the member's entries, all or an error.
 pub async fn view(directory: &mut Directory, base: &Dn, scope: &Scope) -> Result<TargetView, SyncError> {
-    let names = attributes(scope);
+    let national = National::of(directory).await?;
+    let names = attributes(scope, &national);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let page = directory.settings().page_size;
     let search =
         Search::new(&base.to_string(), Depth::Subtree, Filter::present("objectClass"), &names).paged(page);
     let mut view = TargetView::default();
-    let own = base.normal();
+    let (own, mut failed) = (base.normal(), None);
     let done = directory
         .search(&search, |entry| {
             if naming::key(&entry.dn) == own {
                 view.base_exists = true;
-            } else {
-                view.entries.push(target(entry));
+                return;
+            }
+            match target(&national, entry) {
+                Ok(entry) => view.entries.push(entry),
+                Err(error) => failed = Some(error),
             }
         })
         .await
@@ -47,21 +52,21 @@ pub async fn view(directory: &mut Directory, base: &Dn, scope: &Scope) -> Result
             format!("reading {base} ended with result code {}: lift its limits for our account", done.code);
         return Err(SyncError::Unusable(text));
     }
-    Ok(view)
+    failed.map_or(Ok(view), Err)
 }
 
 /// The attributes of a national entry that are looked at.
-pub fn attributes(scope: &Scope) -> Vec<String> {
+pub fn attributes(scope: &Scope, national: &National) -> Vec<String> {
     let mut names: BTreeSet<&str> = PUBLISHABLE.iter().copied().collect();
     names.extend(scope.attributes.keys().map(String::as_str));
-    names.extend([NAMING, "objectClass", "entryUUID", "entryCSN", ANCHOR, MEMBER, STAMP, LEFT_AT]);
+    let known = [national.identity, national.version];
+    names.extend(known.into_iter().chain([NAMING, "objectClass", ANCHOR, MEMBER, STAMP, LEFT_AT]));
     names.into_iter().map(str::to_owned).collect()
 }
 
 /// An entry as it was read with [`attributes`].
-pub fn target(entry: Entry) -> TargetEntry {
-    let text = |name: &str| entry.text(name).unwrap_or_default().to_owned();
-    let (entry_uuid, entry_csn) = (text("entryUUID"), text("entryCSN"));
+pub fn target(national: &National, entry: Entry) -> Result<TargetEntry, SyncError> {
+    let (entry_uuid, entry_csn) = national.known(&entry)?;
     let attributes: BTreeMap<String, Vec<String>> = entry
         .attributes
         .into_iter()
@@ -69,10 +74,12 @@ pub fn target(entry: Entry) -> TargetEntry {
             let values: Vec<String> =
                 attribute.values.into_iter().filter_map(|value| String::from_utf8(value).ok()).collect();
             let name = attribute.description.to_ascii_lowercase();
-            (!values.is_empty() && name != "entryuuid" && name != "entrycsn").then_some((name, values))
+            let known =
+                [national.identity, national.version].iter().any(|one| one.eq_ignore_ascii_case(&name));
+            (!values.is_empty() && !known).then_some((name, values))
         })
         .collect();
-    TargetEntry { dn: entry.dn, entry_uuid, entry_csn, attributes }
+    Ok(TargetEntry { dn: entry.dn, entry_uuid, entry_csn, attributes })
 }
 
 /// Steps that were begun before a crash and whose outcome nobody wrote down: looks what became of them, and writes it
@@ -119,7 +126,8 @@ pub async fn settle_journal(
 
 /// Whether the directory is as the step would have made it.
 async fn is_done(step: &Step, directory: &mut Directory, scope: &Scope) -> Result<bool, SyncError> {
-    let names = attributes(scope);
+    let national = National::of(directory).await?;
+    let names = attributes(scope, &national);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let place = step.to.as_deref().unwrap_or(&step.dn);
     let search = Search::new(place, Depth::Base, Filter::present("objectClass"), &names);
@@ -128,7 +136,7 @@ async fn is_done(step: &Step, directory: &mut Directory, scope: &Scope) -> Resul
         let text = format!("reading one entry ended with result code {}: nothing is concluded", done.code);
         return Err(SyncError::Unusable(text));
     }
-    let entry = found.into_iter().next().map(target);
+    let entry = found.into_iter().next().map(|entry| target(&national, entry)).transpose()?;
     // another entry that has the name by now is not this one
     let entry = entry.filter(|entry| step.anchor.is_none() || entry.anchor() == step.anchor);
     let Some(entry) = entry else { return Ok(step.action == Action::Delete) };

@@ -40,7 +40,8 @@ pub struct Reach {
 }
 
 impl Reach {
-    async fn connect(
+    /// The first endpoint that answers.
+    pub async fn connect(
         &self,
         wrap: fn(directory::error::DirectoryError) -> SyncError,
     ) -> Result<Directory, SyncError> {

@@ -85,7 +85,8 @@ pub struct Step {
     pub dn: String,
     /// Its name afterwards, when it changes.
     pub to: Option<String>,
-    /// The entry that was planned against: its entryUUID and entryCSN. The write asserts both.
+    /// The entry that was planned against: its identity and its version, which the write holds against it. They are called by
+    /// their names on OpenLDAP; elsewhere they are others ([`crate::sync::national`]).
     pub entry_uuid: Option<String>,
     pub entry_csn: Option<String>,
     pub changes: Vec<Change>,

@@ -57,7 +57,9 @@ impl TryFrom<String> for Anchor {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetEntry {
     pub dn: String,
+    /// What identifies it on its server: entryUUID, or nsUniqueId ([`crate::sync::national`]).
     pub entry_uuid: String,
+    /// Its version: entryCSN, or entryusn; empty when it has none yet.
     pub entry_csn: String,
     pub attributes: BTreeMap<String, Vec<String>>,
 }

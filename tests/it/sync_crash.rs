@@ -16,18 +16,18 @@ use portcullis::tls::material::Anchors;
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-use crate::sync_national::{ADMIN, NAME, PASSWORD, Pki, Slapd};
+use crate::sync_national::{NAME, PASSWORD, Pki, Slapd};
 use crate::sync_source::{BASE, Object, World, serve};
 use crate::sync_stage::{National, Source, Stage};
 
 const PEOPLE: u64 = 200;
 const KILLS: u32 = 50;
-const HEAD: [u8; 16] = [1; 16];
-const STAFF: [u8; 16] = [2; 16];
-const WARD: [u8; 16] = [3; 16];
-const OTHER: [u8; 16] = [4; 16];
+pub const HEAD: [u8; 16] = [1; 16];
+pub const STAFF: [u8; 16] = [2; 16];
+pub const WARD: [u8; 16] = [3; 16];
+pub const OTHER: [u8; 16] = [4; 16];
 
-const SCOPE: &str = "kind: SyncScope
+pub const SCOPE: &str = "kind: SyncScope
 id: everybody
 members: all
 publish: { bases: [OU=Staff], filter: '(&(objectClass=user)(mail=*))' }
@@ -40,18 +40,18 @@ guards:
   shrink: { count: 100000, share: 50% }
 ";
 
-fn guid(number: u64) -> [u8; 16] {
+pub fn guid(number: u64) -> [u8; 16] {
     let mut guid = [9; 16];
     guid[..8].copy_from_slice(&number.to_be_bytes());
     guid
 }
 
-fn unit(parent: Option<[u8; 16]>, rdn: &str, class: &str) -> Object {
+pub fn unit(parent: Option<[u8; 16]>, rdn: &str, class: &str) -> Object {
     let attributes = BTreeMap::from([("objectclass".to_owned(), vec!["top".to_owned(), class.to_owned()])]);
     Object { parent, rdn: rdn.to_owned(), deleted: false, attributes, version: 0 }
 }
 
-fn person(number: u64) -> Object {
+pub fn person(number: u64) -> Object {
     let mut object = unit(
         Some(if number.is_multiple_of(3) { WARD } else { STAFF }),
         &format!("CN=Person {number}"),
@@ -135,10 +135,10 @@ fn happen(world: &mut World, chance: &mut Chance, next: &mut u64) {
     }
 }
 
-type People = BTreeMap<String, BTreeMap<String, String>>;
+pub type People = BTreeMap<String, BTreeMap<String, String>>;
 
 /// What is to be published, said without the program's help: by anchor.
-fn expected(world: &World) -> People {
+pub fn expected(world: &World) -> People {
     let below = |mut at: [u8; 16]| loop {
         if at == STAFF {
             return true;
@@ -166,17 +166,20 @@ fn expected(world: &World) -> People {
     people
 }
 
+/// The national directory, as its administrator.
+pub async fn connect(slapd: &Slapd) -> Directory {
+    let anchors = Anchors::load(&slapd.folder.path().join("ca.crt")).unwrap();
+    let credential = Credential::Simple { name: slapd.admin.into(), password: Secret::new(PASSWORD.into()) };
+    let endpoint = Endpoint::ldaps("127.0.0.1", slapd.port, Some(NAME));
+    let tls = client_config(&anchors, None).unwrap();
+    Directory::connect(&endpoint, tls, &credential, &Default::default()).await.unwrap()
+}
+
 /// What is published.
-fn published(slapd: &Slapd, pki: &Pki) -> People {
+pub fn published(slapd: &Slapd) -> People {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let anchors = Anchors::load(&slapd.folder.path().join("ca.crt")).unwrap();
-        let _ = pki;
-        let credential = Credential::Simple { name: ADMIN.into(), password: Secret::new(PASSWORD.into()) };
-        let endpoint = Endpoint::ldaps("127.0.0.1", slapd.port, Some(NAME));
-        let tls = client_config(&anchors, None).unwrap();
-        let mut directory =
-            Directory::connect(&endpoint, tls, &credential, &Default::default()).await.unwrap();
+        let mut directory = connect(slapd).await;
         let filter = Filter::parse("(&(objectClass=inetOrgPerson)(!(portcullisLeftAt=*)))").unwrap();
         let names = ["uid", "cn", "sn", "mail", "title", "portcullisAnchor"];
         let search = Search::new("dc=national,dc=test", Scope::Subtree, filter, &names);
@@ -198,7 +201,7 @@ fn published(slapd: &Slapd, pki: &Pki) -> People {
 }
 
 /// Runs until a run ends well; a killed one's lease has to end first.
-fn resume(stage: &Stage) -> serde_json::Value {
+pub fn resume(stage: &Stage) -> serde_json::Value {
     let began = Instant::now();
     loop {
         let output = stage.sync(&["run", "RXS"]);
@@ -217,18 +220,33 @@ fn killed_at_fifty_random_moments_with_a_scripted_source_and_a_real_slapd() {
     let pki = Pki::new();
     let test = "killed_at_fifty_random_moments_with_a_scripted_source_and_a_real_slapd";
     let Some(slapd) = Slapd::start(test, &pki) else { return };
-    let world = Arc::new(Mutex::new(World::default()));
-    {
-        let mut world = world.lock().unwrap();
-        world.put(HEAD, unit(None, "DC=rxs", "domainDNS"));
-        world.put(STAFF, unit(Some(HEAD), "OU=Staff", "organizationalUnit"));
-        world.put(WARD, unit(Some(STAFF), "OU=Ward", "organizationalUnit"));
-        world.put(OTHER, unit(Some(HEAD), "OU=Other", "organizationalUnit"));
-        (0..PEOPLE).for_each(|number| world.put(guid(number), person(number)));
-    }
+    killed(&slapd, &pki, KILLS);
+}
+
+/// Fewer kills: what is asked here is whether its writes are told done or not as they are.
+#[test]
+fn killed_at_random_moments_with_a_real_389() {
+    let pki = Pki::new();
+    let Some(slapd) = Slapd::start_389("killed_at_random_moments_with_a_real_389", &pki) else { return };
+    killed(&slapd, &pki, KILLS / 5);
+}
+
+/// A directory with this many people.
+pub fn trust(people: u64) -> World {
+    let mut world = World::default();
+    world.put(HEAD, unit(None, "DC=rxs", "domainDNS"));
+    world.put(STAFF, unit(Some(HEAD), "OU=Staff", "organizationalUnit"));
+    world.put(WARD, unit(Some(STAFF), "OU=Ward", "organizationalUnit"));
+    world.put(OTHER, unit(Some(HEAD), "OU=Other", "organizationalUnit"));
+    (0..people).for_each(|number| world.put(guid(number), person(number)));
+    world
+}
+
+/// The member `RXS` with this directory, and the national directory.
+pub fn stage(world: &Arc<Mutex<World>>, slapd: &Slapd, pki: &Pki, scope: &str, extra: &str) -> Stage {
     let source = Source {
         host: "127.0.0.1".into(),
-        port: serve(world.clone(), pki.server()),
+        port: serve(Arc::clone(world), pki.server()),
         tls_name: NAME.into(),
         base: BASE.into(),
         bind: "svc@rxs.test".into(),
@@ -242,11 +260,16 @@ fn killed_at_fifty_random_moments_with_a_scripted_source_and_a_real_slapd() {
         port: slapd.port,
         tls_name: NAME.into(),
         anchors: slapd.folder.path().join("ca.crt"),
-        bind: ADMIN.into(),
+        bind: slapd.admin.into(),
         password: PASSWORD.into(),
     };
+    Stage::new("RXS", &source, &national, scope, extra)
+}
+
+fn killed(slapd: &Slapd, pki: &Pki, wanted: u32) {
+    let world = Arc::new(Mutex::new(trust(PEOPLE)));
     // small batches: more moments at which to be killed
-    let stage = Stage::new("RXS", &source, &national, SCOPE, "sync: { batch: 10, connections: 2 }\n");
+    let stage = stage(&world, slapd, pki, SCOPE, "sync: { batch: 10, connections: 2 }\n");
     let seed =
         std::env::var("PORTCULLIS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(20_261_124_u64);
     eprintln!("seed {seed} (PORTCULLIS_SEED)");
@@ -257,7 +280,7 @@ fn killed_at_fifty_random_moments_with_a_scripted_source_and_a_real_slapd() {
     let mut next = PEOPLE;
     let (mut kills, mut lasts) = (0, Duration::from_millis(1500));
     let (mut compared, mut found_out) = (0_u32, 0);
-    while kills < KILLS {
+    while kills < wanted {
         let began = Instant::now();
         let mut child = stage.start(&["run", "RXS"]);
         std::thread::sleep(lasts.mul_f64(chance.below(1000) as f64 / 1000.0));
@@ -276,14 +299,14 @@ fn killed_at_fifty_random_moments_with_a_scripted_source_and_a_real_slapd() {
         if chance.below(3) > 0 {
             let report = resume(&stage);
             found_out += report["found_out"].as_u64().unwrap();
-            assert_eq!(published(&slapd, &pki), expected(&world.lock().unwrap()), "after {kills} kills");
+            assert_eq!(published(slapd), expected(&world.lock().unwrap()), "after {kills} kills");
             compared += 1;
         }
         happen(&mut world.lock().unwrap(), &mut chance, &mut next);
     }
     resume(&stage);
     let everybody = expected(&world.lock().unwrap());
-    assert_eq!(published(&slapd, &pki), everybody);
+    assert_eq!(published(slapd), everybody);
     let quiet = stage.report(&["run", "RXS"]);
     assert_eq!(quiet["planned"], serde_json::json!({}));
     let journal = stage.store.journal(&stage.ods, 0, 1_000_000).unwrap();

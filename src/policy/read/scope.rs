@@ -21,14 +21,6 @@ pub const GUARD_KEYS: &[&str] = &["deletes", "renames", "changes", "shrink"];
 /// How long a leaver may stay: at least until somebody can notice.
 const KEEP: (&str, &str) = ("1h", "10y");
 
-/// What guards are unless a document narrows or widens them.
-const DEFAULTS: Guards = Guards {
-    deletes: Guard { count: 50, share: 500 },
-    renames: Guard { count: 100, share: 1_000 },
-    changes: Guard { count: 5_000, share: 10_000 },
-    shrink: Guard { count: 100, share: 1_000 },
-};
-
 /// A `SyncScope`.
 pub fn scope(reader: &mut Reader, node: &Node) -> SyncScope {
     let fields = reader.fields(node, "a sync scope", SCOPE_KEYS);
@@ -61,7 +53,7 @@ pub fn scope(reader: &mut Reader, node: &Node) -> SyncScope {
         attributes: attributes(reader, &fields),
         mail_domains: mail_domains.into_iter().map(|d| d.value.to_ascii_lowercase()).collect(),
         leavers: Leavers { keep: keep.unwrap_or(Duration::days(30)) },
-        guards: fields.get("guards").map_or(DEFAULTS, |n| guards(reader, n)),
+        guards: fields.get("guards").map_or_else(Guards::default, |n| guards(reader, n)),
     }
 }
 
@@ -92,12 +84,13 @@ fn attributes(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<String, Attr
 
 fn guards(reader: &mut Reader, node: &Node) -> Guards {
     let fields = reader.fields(node, "`guards`", GUARD_KEYS);
+    let usual = Guards::default();
     let mut one = |key: &str, default: Guard| fields.get(key).map_or(default, |n| guard(reader, n, default));
     Guards {
-        deletes: one("deletes", DEFAULTS.deletes),
-        renames: one("renames", DEFAULTS.renames),
-        changes: one("changes", DEFAULTS.changes),
-        shrink: one("shrink", DEFAULTS.shrink),
+        deletes: one("deletes", usual.deletes),
+        renames: one("renames", usual.renames),
+        changes: one("changes", usual.changes),
+        shrink: one("shrink", usual.shrink),
     }
 }
 

@@ -1,0 +1,111 @@
+//! `portcullis sync drift`: what others did to entries of ours in the national directory.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::cli::member::answer::standing;
+use crate::cli::table::table;
+use crate::policy::terms::OdsCode;
+use crate::sync::compare::{Compared, Found, compare};
+use crate::sync::error::SyncError;
+use crate::sync::member::Syncer;
+
+/// What is looked at, and how much of it is shown.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Only this member; otherwise every federated one.
+    pub member: Option<OdsCode>,
+    /// Show what was published and what is there instead. These are people's data.
+    #[arg(long)]
+    pub values: bool,
+}
+
+/// Looks with `syncer`; writes nothing.
+pub fn run(arguments: &Arguments, context: &Context, syncer: &Syncer) -> Result<Answer, Failure> {
+    let members = match &arguments.member {
+        Some(member) => {
+            standing(context, member)?;
+            vec![member.clone()]
+        }
+        None => {
+            let all = context.store()?.members().map_err(Failure::could_not)?;
+            all.into_iter().filter(|member| member.state.may_federate()).map(|member| member.ods).collect()
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(Failure::could_not)?;
+    let all = runtime.block_on(look(syncer, members)).map_err(Failure::could_not)?;
+    let none = all.iter().all(|one| one.drift.is_empty());
+    let shown: Vec<Value> = all.iter().map(|one| shown(one, arguments.values)).collect();
+    context.print(&shown, |_| told(&all, arguments.values))?;
+    Ok(if none { Answer::Yes } else { Answer::No })
+}
+
+async fn look(syncer: &Syncer, members: Vec<OdsCode>) -> Result<Vec<Compared>, SyncError> {
+    let mut all = Vec::with_capacity(members.len());
+    for member in members {
+        let job = syncer.job(&member).await?;
+        all.push(compare(&job, &syncer.hands.store, &syncer.hands.settings).await?);
+    }
+    Ok(all)
+}
+
+fn shown(compared: &Compared, values: bool) -> Value {
+    let mut value = json!(compared);
+    let drift = value.get_mut("drift").and_then(Value::as_array_mut);
+    for one in drift.into_iter().flatten().filter(|_| !values) {
+        let attributes = one.get_mut("attributes").and_then(Value::as_array_mut);
+        for attribute in attributes.into_iter().flatten().filter_map(Value::as_object_mut) {
+            attribute.remove("published");
+            attribute.remove("found");
+        }
+    }
+    value
+}
+
+fn told(all: &[Compared], values: bool) -> String {
+    let mut text = String::new();
+    for compared in all {
+        let (member, count) = (&compared.member, compared.drift.len());
+        if count == 0 {
+            text.push_str(&format!("{member}: {} entries, all as published\n", compared.entries));
+            continue;
+        }
+        text.push_str(&format!("{member}: {} entries, {count} not as published\n", compared.entries));
+        let rows: Vec<[String; 5]> = compared.drift.iter().map(|one| row(one, values)).collect();
+        text.push_str(&table(["what", "entry", "attributes", "by", "at"], &rows));
+        if compared.drift.iter().any(|one| one.drift.kind.is_mended()) {
+            text.push_str(&format!(
+                "`portcullis sync plan {member}` shows how this is mended, `portcullis sync run {member}` mends it; a gateway does so \
+                 by itself with its next run. Many at once wait for an approval.\n"
+            ));
+        }
+    }
+    text
+}
+
+fn row(one: &Found, values: bool) -> [String; 5] {
+    let attributes: Vec<String> = one
+        .attributes
+        .iter()
+        .map(|attribute| match values {
+            true => {
+                format!("{}: {:?} instead of {:?}", attribute.attribute, attribute.found, attribute.published)
+            }
+            false => attribute.attribute.clone(),
+        })
+        .collect();
+    let what = match &one.drift.named {
+        Some(named) => format!("{} instead of {named}", one.drift.dn),
+        None => one.drift.dn.clone(),
+    };
+    [
+        one.drift.kind.as_str().to_owned(),
+        what,
+        attributes.join(", "),
+        one.by.clone().unwrap_or_else(|| "-".to_owned()),
+        one.at.clone().unwrap_or_else(|| "-".to_owned()),
+    ]
+}

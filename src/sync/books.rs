@@ -1,0 +1,99 @@
+//! What the journal says is published: a fold over its lines. Every write of ours is in there before it is done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::store::record::JournalEntry;
+use crate::sync::guid::Guid;
+use crate::sync::step::{Action, Step};
+use crate::sync::target::STAMP;
+
+/// Phases of a line whose step was done, whoever found that out.
+pub const DONE: [&str; 2] = ["done", "found_done"];
+/// The phase of a line whose document is the step.
+pub const INTENDED: &str = "intended";
+
+/// An account's entry, as our last write left it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    pub dn: String,
+    /// Of its content; none when no write named one.
+    pub stamp: Option<String>,
+}
+
+/// A step that was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    pub guid: Guid,
+    pub action: Action,
+    /// When it was intended, which is just before it was sent.
+    pub at: OffsetDateTime,
+}
+
+/// A member's books.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Books {
+    /// By account.
+    entries: BTreeMap<Guid, Published>,
+    /// Steps that may have been done or not.
+    open: BTreeMap<(String, u64), (Step, OffsetDateTime)>,
+    /// The last line that was read.
+    seq: u64,
+}
+
+impl Books {
+    /// Books that were kept when every line up to `seq` was read.
+    pub fn kept(entries: BTreeMap<Guid, Published>, seq: u64) -> Books {
+        Books { entries, open: BTreeMap::new(), seq }
+    }
+
+    /// Reads one more line; tells the step that it says was done.
+    pub fn read(&mut self, line: &JournalEntry) -> Option<Written> {
+        self.seq = self.seq.max(line.seq);
+        let key = (line.entry.plan.clone(), line.entry.step);
+        if line.entry.phase == INTENDED {
+            if let Ok(step) = serde_json::from_slice(&line.entry.document) {
+                self.open.insert(key, (step, line.entry.at));
+            }
+            return None;
+        }
+        let (step, at) = self.open.remove(&key)?;
+        if DONE.contains(&line.entry.phase.as_str()) { self.done(&step, at) } else { None }
+    }
+
+    fn done(&mut self, step: &Step, at: OffsetDateTime) -> Option<Written> {
+        let guid = step.anchor.as_ref()?.guid;
+        if step.action == Action::Delete {
+            self.entries.remove(&guid);
+        } else {
+            let stamp = step.after().get(STAMP).and_then(|values| values.first()).cloned();
+            let was = self.entries.remove(&guid);
+            let dn = step.to.clone().unwrap_or_else(|| step.dn.clone());
+            let stamp = stamp.or_else(|| was.and_then(|was| was.stamp));
+            self.entries.insert(guid, Published { dn, stamp });
+        }
+        Some(Written { guid, action: step.action, at })
+    }
+
+    /// The last line that was read.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// From where on lines must be read again when books are kept without their open steps.
+    pub fn is_settled(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Every account with an entry.
+    pub fn entries(&self) -> &BTreeMap<Guid, Published> {
+        &self.entries
+    }
+
+    /// Accounts whose entries may be one way or the other.
+    pub fn unsettled(&self) -> BTreeSet<Guid> {
+        self.open.values().filter_map(|(step, _)| step.anchor.as_ref()).map(|anchor| anchor.guid).collect()
+    }
+}

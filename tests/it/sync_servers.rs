@@ -1,0 +1,252 @@
+//! The same on every kind of national directory: OpenLDAP's slapd and 389 Directory Server, both real. The member directory is
+//! scripted; the program is real.
+
+use std::sync::{Arc, Mutex};
+
+use portcullis::directory::request::{Scope, Search};
+use portcullis::ldap::filter::Filter;
+use portcullis::sync::national::{ASSERTION_FAILED, Condition, National};
+use portcullis::sync::step::{Action, Change, Step};
+use portcullis::sync::target::Anchor;
+use serde_json::Value;
+
+use crate::sync_crash::{HEAD, SCOPE, connect, expected, guid, person, published, stage, trust};
+use crate::sync_national::{Pki, Slapd};
+use crate::sync_stage::Stage;
+
+const UNIT: &str = "ou=RXS,ou=people,dc=national,dc=test";
+
+/// Those that are installed; the others were said to be missing.
+pub fn servers(test: &str, pki: &Pki) -> Vec<(&'static str, Slapd)> {
+    let all = [("OpenLDAP", Slapd::start(test, pki)), ("389-DS", Slapd::start_389(test, pki))];
+    all.into_iter().filter_map(|(name, slapd)| Some((name, slapd?))).collect()
+}
+
+fn run(stage: &Stage, what: &str) -> Value {
+    let report = stage.report(&["run", "RXS"]);
+    assert_eq!(report["outcome"], "done", "{what}: {report:#}");
+    report
+}
+
+/// Creation, change, names and mails that change places, a leaver, a joiner, a join, what others did, and the end of a leaver.
+#[test]
+fn the_same_story_on_every_server() {
+    let pki = Pki::new();
+    for (name, slapd) in servers("the_same_story_on_every_server", &pki) {
+        let world = Arc::new(Mutex::new(trust(40)));
+        let stage = stage(&world, &slapd, &pki, SCOPE, "");
+        let same = |what: &str| {
+            assert_eq!(published(&slapd), expected(&world.lock().unwrap()), "{name}: {what}");
+        };
+        let report = run(&stage, name);
+        assert_eq!(report["executed"]["done"]["create"], 40, "{name}: {report:#}");
+        same("created");
+        days(&world, &stage, &slapd, name);
+        same("changed");
+        others(&world, &stage, &slapd, name);
+        same("mended");
+        over(&stage, &slapd, name);
+        let quiet = run(&stage, name);
+        assert_eq!(quiet["planned"], serde_json::json!({}), "{name}: {quiet:#}");
+    }
+}
+
+fn days(world: &Mutex<crate::sync_source::World>, stage: &Stage, slapd: &Slapd, name: &str) {
+    // there before the person was
+    slapd.ldif(
+        "ldapadd",
+        &format!(
+            "dn: uid=early,{UNIT}\nobjectClass: inetOrgPerson\nuid: early\ncn: Early\nsn: Bird\n\
+             mail: m41@rxs.nhs.test\nuserPassword: kept\n"
+        ),
+    );
+    {
+        let mut world = world.lock().unwrap();
+        let value = |world: &crate::sync_source::World, number, name: &str| {
+            world.objects[&guid(number)].attributes[name].clone()
+        };
+        for attribute in ["samaccountname", "mail"] {
+            let (one, two) = (value(&world, 1, attribute), value(&world, 2, attribute));
+            world.change(guid(1), |object| drop(object.attributes.insert(attribute.into(), two)));
+            world.change(guid(2), |object| drop(object.attributes.insert(attribute.into(), one)));
+        }
+        world.change(guid(3), |object| {
+            drop(object.attributes.insert("title".into(), vec!["Bleep holder".into()]))
+        });
+        world.change(guid(4), |object| drop(object.attributes.remove("title")));
+        world.change(guid(5), |object| object.deleted = true);
+        world.change(guid(6), |object| {
+            drop(object.attributes.insert("samaccountname".into(), vec!["renamed".into()]))
+        });
+        world.put(guid(40), person(40));
+        world.put(guid(41), person(41));
+        assert!(world.objects.contains_key(&HEAD));
+    }
+    let report = run(stage, name);
+    let done = &report["executed"]["done"];
+    for (action, count) in [("create", 1), ("join", 1), ("mark", 1)] {
+        assert_eq!(done[action], count, "{name}: {action} {report:#}");
+    }
+    // two that change places, one over a name between; one that is renamed; and the early one
+    assert_eq!(done["rename"], 5, "{name}: {report:#}");
+}
+
+/// What somebody else changed and deleted is made good through a plan.
+fn others(world: &Mutex<crate::sync_source::World>, stage: &Stage, slapd: &Slapd, name: &str) {
+    assert!(world.lock().unwrap().objects.len() > 40);
+    slapd.ldif(
+        "ldapmodify",
+        &format!(
+            "dn: uid=n0010,{UNIT}\nchangetype: modify\nreplace: title\ntitle: Queen\n\n\
+             dn: uid=n0011,{UNIT}\nchangetype: delete\n\n\
+             dn: uid=n0012,{UNIT}\nchangetype: modrdn\nnewrdn: uid=elsewhere\ndeleteoldrdn: 1\n\n"
+        ),
+    );
+    told(stage, slapd, name);
+    let report = run(stage, name);
+    let done = &report["executed"]["done"];
+    for (action, count) in [("modify", 1), ("create", 1), ("rename", 1)] {
+        assert_eq!(done[action], count, "{name}: {action} {report:#}");
+    }
+    let steps = stage.report(&["approve", report["plan"].as_str().unwrap()]);
+    let rules: Vec<&str> =
+        steps["steps"].as_array().unwrap().iter().map(|s| s["rule"].as_str().unwrap()).collect();
+    assert!(rules.contains(&"drift"), "{name}: {rules:?}");
+}
+
+/// The same is told beforehand, by whom, and without anybody's data.
+fn told(stage: &Stage, slapd: &Slapd, name: &str) {
+    let output = stage.sync(&["drift", "RXS"]);
+    assert_eq!(output.status.code(), Some(1), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!text.contains("Queen"), "{name}: {text}");
+    let found: Value = serde_json::from_str(&text).unwrap();
+    let drift = found[0]["drift"].as_array().unwrap();
+    let kinds: Vec<&str> = drift.iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["edited", "deleted", "renamed"], "{name}: {found:#}");
+    let edited = &drift[0];
+    assert_eq!(edited["attributes"], serde_json::json!([{"attribute": "title"}]), "{name}: {found:#}");
+    assert!(edited["by"].as_str().unwrap().eq_ignore_ascii_case(slapd.admin), "{name}: {found:#}");
+    assert!(edited["at"].as_str().unwrap().starts_with("20"), "{name}: {found:#}");
+    assert!(drift[2]["named"].as_str().unwrap().starts_with("uid=n0012,"), "{name}: {found:#}");
+    let values = stage.report(&["drift", "--values"]);
+    let title = &values[0]["drift"][0]["attributes"][0];
+    assert_eq!((&title["found"][0], &title["published"][0]), (&"Queen".into(), &"Nurse".into()), "{name}");
+}
+
+/// Nothing is told of what is as published, national attributes and leavers included; a leaver's time runs out.
+fn over(stage: &Stage, slapd: &Slapd, name: &str) {
+    let output = stage.sync(&["drift", "RXS"]);
+    assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+    slapd.ldif(
+        "ldapmodify",
+        &format!(
+            "dn: uid=n0005,{UNIT}\nchangetype: modify\nreplace: portcullisLeftAt\nportcullisLeftAt: 20200101000000Z\n\n\
+             dn: uid=n0013,{UNIT}\nchangetype: modify\nadd: userPassword\nuserPassword: theirs\n\n"
+        ),
+    );
+    let output = stage.sync(&["drift", "RXS"]);
+    assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+    let report = run(stage, name);
+    assert_eq!(report["executed"]["done"], serde_json::json!({"delete": 1}), "{name}: {report:#}");
+    let output = stage.sync(&["drift", "RXS"]);
+    assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+}
+
+fn change(attribute: &str, before: &[&str], after: &[&str]) -> Change {
+    let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
+    Change { attribute: attribute.to_owned(), before: texts(before), after: texts(after) }
+}
+
+/// A write hits the entry that was planned against, as it was then, or none: on the server itself, step by step.
+#[tokio::test]
+async fn a_write_hits_only_what_was_planned() {
+    let pki = Pki::new();
+    for (name, slapd) in servers("a_write_hits_only_what_was_planned", &pki) {
+        slapd.ldif(
+            "ldapadd",
+            &format!(
+                "dn: {UNIT}\nobjectClass: organizationalUnit\nou: RXS\n\n\
+                 dn: uid=a,{UNIT}\nobjectClass: inetOrgPerson\nobjectClass: portcullisEntry\nuid: a\ncn: A\nsn: A\n\
+                 title: one\nportcullisMember: RXS\nportcullisAnchor: RXS/00000000-0000-0000-0000-000000000001\n\
+                 portcullisStamp: s1\n"
+            ),
+        );
+        let mut directory = connect(&slapd).await;
+        let national = National::of(&mut directory).await.unwrap();
+        let is_389 = national.condition == Condition::Values;
+        assert_eq!(is_389, name == "389-DS", "{name}: {national:?}");
+        let anchor = Anchor::parse("RXS/00000000-0000-0000-0000-000000000001").unwrap();
+        let mut look = async |dn: &str| {
+            let names = [national.identity, national.version, "title", "portcullisStamp"];
+            let search = Search::new(dn, Scope::Base, Filter::present("objectClass"), &names);
+            let (mut entries, _) = directory.read(&search).await.unwrap();
+            entries.pop()
+        };
+        let dn = format!("uid=a,{UNIT}");
+        let entry = look(&dn).await.unwrap();
+        let (identity, version) = national.known(&entry).unwrap();
+        let step = |action, changes: Vec<Change>, version: &str| Step {
+            action,
+            anchor: Some(anchor.clone()),
+            dn: dn.clone(),
+            to: (action == Action::Rename).then(|| format!("uid=b,{UNIT}")),
+            entry_uuid: Some(identity.clone()),
+            entry_csn: Some(version.to_owned()),
+            changes,
+            reason: String::new(),
+            rule: String::new(),
+            needs: Vec::new(),
+        };
+        let mut directory = connect(&slapd).await;
+        let modify = |version: &str, before: &str, after: &str| {
+            let changes =
+                vec![change("title", &[before], &[after]), change("portcullisstamp", &["s1"], &["s1"])];
+            step(Action::Modify, changes, version)
+        };
+        let done = national.write(&mut directory, &modify(&version, "one", "two")).await.unwrap();
+        assert_eq!(done.code, 0, "{name}: {done:?}");
+        let now = national.version_after(&done).unwrap();
+        assert_ne!(now, version, "{name}");
+
+        // what was planned before somebody else came
+        let stale = [
+            modify(&version, "two", "three"),
+            step(Action::Rename, Vec::new(), &version),
+            step(Action::Delete, Vec::new(), &version),
+            Step {
+                entry_uuid: Some("00000000-0000-0000-0000-00000000000f".into()),
+                ..modify(&now, "two", "three")
+            },
+            Step {
+                anchor: Anchor::parse("RXS/00000000-0000-0000-0000-000000000002"),
+                ..modify(&now, "two", "three")
+            },
+            step(
+                Action::Join,
+                vec![change("portcullisanchor", &[], &["RXS/00000000-0000-0000-0000-000000000003"])],
+                &now,
+            ),
+        ];
+        for step in stale {
+            let refused = national.write(&mut directory, &step).await.unwrap();
+            assert_eq!(refused.code, ASSERTION_FAILED, "{name}: {step:?} {refused:?}");
+        }
+        if is_389 {
+            // the look before saw nothing, the write itself does
+            let refused = national.write(&mut directory, &modify(&now, "not this", "three")).await.unwrap();
+            assert_eq!(refused.code, ASSERTION_FAILED, "{name}: {refused:?}");
+        }
+        assert_eq!(look(&dn).await.unwrap().text("title"), Some("two"), "{name}");
+
+        let done = national.write(&mut directory, &step(Action::Rename, Vec::new(), &now)).await.unwrap();
+        assert_eq!(done.code, 0, "{name}: {done:?}");
+        let after = national.version_after(&done).unwrap();
+        let away = Step { dn: format!("uid=b,{UNIT}"), ..step(Action::Delete, Vec::new(), &after) };
+        let gone = national.write(&mut directory, &step(Action::Delete, Vec::new(), &after)).await.unwrap();
+        assert_eq!(gone.code, 32, "{name}: under the old name there is nobody: {gone:?}");
+        let done = national.write(&mut directory, &away).await.unwrap();
+        assert_eq!(done.code, 0, "{name}: {done:?}");
+        assert!(look(&away.dn).await.is_none(), "{name}");
+    }
+}
