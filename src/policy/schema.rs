@@ -7,7 +7,9 @@ use crate::policy::read::agreement::{AUDIENCE_KEYS, FILTER_KEYS, LIMIT_KEYS, LIS
 use crate::policy::read::attest::STATEMENT_KEYS;
 use crate::policy::read::baseline::{BASELINE_KEYS, CONTROL_KEYS, EXCEPTION_KEYS, GRANT_KEYS, PROFILE_KEYS};
 use crate::policy::read::facts::{ATTRIBUTE_KEYS, FACTS_KEYS, READ_KEYS, TYPES};
-use crate::policy::read::scope::{GUARD_KEYS, PUBLISH_KEYS, SCOPE_KEYS};
+use crate::policy::read::scope::{
+    GUARD_KEYS, LOCAL_LISTING_KEYS, OWNERS, PUBLISH_KEYS, SCOPE_KEYS, SOURCE_KEYS, WHEN_ABSENT,
+};
 use crate::policy::read::test::{TEST_KEYS, VERDICTS};
 use crate::policy::terms::Grant;
 
@@ -421,6 +423,17 @@ fn scope() -> Value {
     let count = json!({ "type": "integer", "minimum": 1 });
     let guard = object(&["count", "share"], &[], &[("count", count), ("share", reference("share"))]);
     let guards: Vec<(&str, Value)> = GUARD_KEYS.iter().map(|key| (*key, guard.clone())).collect();
+    let source = object(
+        SOURCE_KEYS,
+        &[],
+        &[
+            ("from", text()),
+            ("constant", text()),
+            ("owner", one_of(&OWNERS.map(|(word, _)| word))),
+            ("when_absent", one_of(&WHEN_ABSENT.map(|(word, _)| word))),
+        ],
+    );
+    let listing = object(LOCAL_LISTING_KEYS, &["attribute"], &[("attribute", json!({ "type": "string" }))]);
     let publish = object(PUBLISH_KEYS, &["filter"], &[("bases", list_of(&text())), ("filter", text())]);
     object(
         SCOPE_KEYS,
@@ -429,8 +442,13 @@ fn scope() -> Value {
             ("id", identifier()),
             ("members", reference("members")),
             ("publish", publish),
-            ("attributes", json!({ "type": "object" })),
+            (
+                "attributes",
+                json!({ "type": "object", "additionalProperties": { "anyOf": [text(), source] } }),
+            ),
             ("mail_domains", list_of(&text())),
+            ("person", text()),
+            ("listing", listing),
             ("leavers", object(&["keep"], &["keep"], &[("keep", reference("duration"))])),
             ("guards", object(GUARD_KEYS, &[], &guards)),
         ],

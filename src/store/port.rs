@@ -183,6 +183,9 @@ pub trait Store: Send + Sync + Debug {
     /// Every key-value of a member's sync state whose key starts with `prefix`, by key.
     fn sync_values(&self, ods: &OdsCode, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
+    /// A key-value of every member's sync state, by member.
+    fn sync_value_of_all(&self, key: &str) -> Result<Vec<(OdsCode, Vec<u8>)>, StoreError>;
+
     /// Keeps a plan or changes its state.
     fn put_plan(&self, plan: &PlanRecord) -> Result<(), StoreError>;
 

@@ -21,6 +21,8 @@ pub struct Desired {
     /// The value of the naming attribute, lower case.
     pub name: String,
     pub attributes: BTreeMap<String, Vec<String>>,
+    /// Nobody else's entry names this person.
+    pub unnamed: bool,
 }
 
 /// What is to become of a person.
@@ -56,6 +58,14 @@ pub fn is_person(object: &Object) -> bool {
     object.is_a("user") || object.deleted || object.partial
 }
 
+/// Why somebody's entry is deleted at once.
+pub const NOT_PUBLISHED: &str = "not_published";
+
+fn has_level(object: &Object, attribute: &str, values: &BTreeSet<String>) -> bool {
+    let own = object.attributes.get(attribute).into_iter().flatten();
+    own.map(|value| value.trim().to_lowercase()).any(|value| values.contains(&value))
+}
+
 /// What is to become of one person, as far as it does not depend on others. `inside`: below a base of the scope.
 pub fn fate(
     member: &OdsCode,
@@ -79,6 +89,10 @@ pub fn fate(
     }
     if !inside {
         return Fate::Leave("outside_scope");
+    }
+    if scope.levels.as_ref().is_some_and(|levels| has_level(object, &levels.attribute, &levels.not_published))
+    {
+        return Fate::Leave(NOT_PUBLISHED);
     }
     if object.is_disabled() {
         return Fate::Leave("disabled");
@@ -168,10 +182,17 @@ fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BT
     }
     let local = object.first("displayname").or_else(|| object.first("name")).unwrap_or(&name).to_owned();
     attributes.entry("cn".to_owned()).or_insert_with(|| vec![local]);
+    let mut unnamed = false;
+    if let Some(levels) = &scope.levels {
+        if has_level(object, &levels.attribute, &levels.without_contact) {
+            attributes.retain(|name, _| !levels.contact.contains(name));
+        }
+        unnamed = has_level(object, &levels.attribute, &levels.not_findable);
+    }
     let anchor = Anchor { member: member.clone(), guid: object.guid };
     attributes.insert(ANCHOR.to_owned(), vec![anchor.to_string()]);
     attributes.insert(MEMBER.to_owned(), vec![member.to_string()]);
-    Fate::Publish(Desired { name: name.to_lowercase(), attributes })
+    Fate::Publish(Desired { name: name.to_lowercase(), attributes, unnamed })
 }
 
 /// Whether a mail lies in one of the domains.

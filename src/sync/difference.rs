@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::policy::documents;
 use crate::sync::desired::{Desired, NAMING, stamp};
 use crate::sync::guid::Guid;
 use crate::sync::naming;
@@ -72,10 +73,23 @@ impl Ownership<'_> {
         let mut names = self.owned(entry);
         names
             .extend(wish.attributes.keys().map(String::as_str).filter(|name| !self.national.contains(*name)));
+        names.retain(|name| match self.scope.shared.get(*name) {
+            None | Some(documents::Ownership::Member) => true,
+            Some(documents::Ownership::MemberWhenThere) => wish.attributes.contains_key(*name),
+            Some(documents::Ownership::National) => entry.values(name).is_empty(),
+        });
         names
             .into_iter()
             .filter_map(|name| difference(entry, name, wish.attributes.get(name).map_or(&[], Vec::as_slice)))
             .collect()
+    }
+
+    /// SHA-256 of what is the member's alone in an entry's published content: what is published in another way than it says was changed by
+    /// somebody else.
+    pub fn stamp(&self, attributes: &BTreeMap<String, Vec<String>>) -> String {
+        let alone = |name: &String| !self.scope.shared.contains_key(name) && !self.national.contains(name);
+        let alone = attributes.iter().filter(|(name, _)| alone(name));
+        stamp(&alone.map(|(name, values)| (name.clone(), values.clone())).collect())
     }
 
     /// Whether there is nothing to do for an entry: its name, its content, its stamp and its classes are as they should be.
@@ -83,7 +97,7 @@ impl Ownership<'_> {
         naming::key(&entry.dn) == key
             && !entry.has_left()
             && classes(entry).is_none()
-            && entry.first(STAMP) == Some(stamp(&wish.attributes).as_str())
+            && entry.first(STAMP) == Some(self.stamp(&wish.attributes).as_str())
             && self.content(entry, wish).is_empty()
     }
 }

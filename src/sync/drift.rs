@@ -8,9 +8,9 @@ use serde::Serialize;
 use crate::policy::terms::OdsCode;
 use crate::sync::books::Books;
 use crate::sync::desired::{self, NAMING};
+use crate::sync::difference::PUBLISHABLE;
 use crate::sync::guid::Guid;
 use crate::sync::naming;
-use crate::sync::difference::PUBLISHABLE;
 use crate::sync::settings::Scope;
 use crate::sync::target::{ANCHOR, Anchor, MEMBER};
 
@@ -75,7 +75,7 @@ pub fn stamped(scope: &Scope, national: &BTreeSet<String>) -> BTreeSet<String> {
     let mut names: BTreeSet<String> = PUBLISHABLE.iter().map(|name| (*name).to_owned()).collect();
     names.extend(scope.attributes.keys().cloned());
     names.extend([ANCHOR.to_owned(), MEMBER.to_owned()]);
-    names.retain(|name| name != NAMING && !national.contains(name));
+    names.retain(|name| name != NAMING && !national.contains(name) && !scope.shared.contains_key(name));
     names
 }
 
@@ -296,6 +296,9 @@ mod tests {
             )]),
             mail_domains: BTreeSet::new(),
             keep: time::Duration::days(30),
+            shared: Default::default(),
+            person: None,
+            levels: None,
             guards: Default::default(),
         };
         let stamped = stamped(&scope, &BTreeSet::from(["description".to_owned()]));

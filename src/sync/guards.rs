@@ -2,14 +2,16 @@
 //! wait for an approval of exactly their plan. What we cannot see (an incomplete pass, a missing canary) no approval makes
 //! seen: those steps wait until it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::policy::documents::{Guard, Guards};
 use crate::store::record::{Approval, person};
-use crate::sync::step::{Action, Plan};
+use crate::sync::desired::NOT_PUBLISHED;
+use crate::sync::guid::Guid;
+use crate::sync::step::{Action, Plan, Step};
 
 /// What guards look at beside the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +21,24 @@ pub struct Circumstances {
     /// People read in scope now, and at the last complete pass.
     pub people: u64,
     pub people_before: Option<u64>,
+    /// People who are to be changed as well, and are left for the next plan.
+    pub deferred: u64,
+    /// The organisational units of those who leave: where they are, and where they were moved from.
+    pub units_of: BTreeMap<Guid, Vec<Guid>>,
+    pub units: BTreeMap<Guid, Unit>,
+    /// Entries removed today for all members, and how many may be; none: not counted.
+    pub national: Option<(u64, u64)>,
     /// Why what was read does not tell who has gone; none when it does.
     pub blind: Option<String>,
+}
+
+/// An organisational unit of a member directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Its own relative name.
+    pub name: String,
+    /// People of it who stay.
+    pub staying: u64,
 }
 
 /// Which limit was passed.
@@ -28,22 +46,49 @@ pub struct Circumstances {
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     Deletes,
+    Disables,
+    Hides,
+    Unit,
     Renames,
+    Joins,
+    Succession,
+    Mails,
     Changes,
     Shrink,
+    National,
     Blind,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 5] = [Kind::Deletes, Kind::Renames, Kind::Changes, Kind::Shrink, Kind::Blind];
+    pub const ALL: [Kind; 12] = [
+        Kind::Deletes,
+        Kind::Disables,
+        Kind::Hides,
+        Kind::Unit,
+        Kind::Renames,
+        Kind::Joins,
+        Kind::Succession,
+        Kind::Mails,
+        Kind::Changes,
+        Kind::Shrink,
+        Kind::National,
+        Kind::Blind,
+    ];
 
     /// The word for labels and messages.
     pub const fn as_str(self) -> &'static str {
         match self {
             Kind::Deletes => "deletes",
+            Kind::Disables => "disables",
+            Kind::Hides => "hides",
+            Kind::Unit => "unit",
             Kind::Renames => "renames",
+            Kind::Joins => "joins",
+            Kind::Succession => "succession",
+            Kind::Mails => "mails",
             Kind::Changes => "changes",
             Kind::Shrink => "shrink",
+            Kind::National => "national",
             Kind::Blind => "blind",
         }
     }
@@ -81,9 +126,10 @@ pub fn judge(
     now: OffsetDateTime,
     approvals: impl FnOnce(&str) -> Vec<Approval>,
 ) -> Verdict {
-    let trips = trips(plan, around, guards, second_officer_at);
-    let stopped = |action: Action| trips.iter().any(|trip| stops(trip.guard, action));
-    let go = plan.only(|_, step| !stopped(step.action));
+    let emptied = emptied(plan, around, guards);
+    let trips = trips(plan, around, guards, &emptied, second_officer_at);
+    let stopped = |step: &Step| trips.iter().any(|trip| stops(trip.guard, step, around, &emptied));
+    let go = plan.only(|_, step| !stopped(step));
     let held = complement(plan, &stopped);
     let approved = !held.steps.is_empty() && is_approved(&held, &trips, now, approvals);
     let go = if approved { plan.clone() } else { go };
@@ -91,22 +137,66 @@ pub fn judge(
 }
 
 /// The steps that wait: the stopped ones, and those that need them.
-fn complement(plan: &Plan, stopped: &impl Fn(Action) -> bool) -> Plan {
+fn complement(plan: &Plan, stopped: &impl Fn(&Step) -> bool) -> Plan {
     let mut held: BTreeSet<usize> = BTreeSet::new();
     for (number, step) in plan.steps.iter().enumerate() {
-        if stopped(step.action) || step.needs.iter().any(|need| held.contains(need)) {
+        if stopped(step) || step.needs.iter().any(|need| held.contains(need)) {
             held.insert(number);
         }
     }
     plan.rest(&held.into_iter().collect::<Vec<_>>())
 }
 
-fn stops(guard: Kind, action: Action) -> bool {
+/// Whether a step is of a kind that is counted.
+fn is_of(guard: Kind, step: &Step) -> bool {
+    let removes = step.action.removes();
     match guard {
-        Kind::Deletes | Kind::Shrink | Kind::Blind => action.removes(),
-        Kind::Renames => action == Action::Rename,
-        Kind::Changes => matches!(action, Action::Modify | Action::Join | Action::Release),
+        Kind::Disables => removes && step.rule == "disabled",
+        Kind::Hides => removes && matches!(step.rule.as_str(), "hidden" | NOT_PUBLISHED),
+        Kind::Deletes => removes && !is_of(Kind::Disables, step) && !is_of(Kind::Hides, step),
+        Kind::Unit | Kind::Shrink | Kind::National | Kind::Blind => removes,
+        Kind::Renames => step.action == Action::Rename,
+        Kind::Joins => matches!(step.action, Action::Join | Action::Claim),
+        Kind::Succession => step.rule == "succession",
+        Kind::Mails => {
+            let mail = step.changes.iter().find(|change| change.attribute == "mail");
+            step.action == Action::Modify && mail.is_some_and(|mail| !mail.before.is_empty())
+        }
+        Kind::Changes => {
+            matches!(step.action, Action::Modify | Action::Join | Action::Claim | Action::Release)
+        }
     }
+}
+
+fn stops(guard: Kind, step: &Step, around: &Circumstances, emptied: &BTreeMap<Guid, u64>) -> bool {
+    // that somebody is not to be listed was read and not concluded, and protects a person: it is never held because others left
+    let hides = is_of(Kind::Hides, step) && guard != Kind::Hides;
+    is_of(guard, step)
+        && !hides
+        && (guard != Kind::Unit || units(step, around).any(|unit| emptied.contains_key(&unit)))
+}
+
+/// The units that somebody who leaves is missed in.
+fn units<'a>(step: &Step, around: &'a Circumstances) -> impl Iterator<Item = Guid> + use<'a> {
+    let guid = step.anchor.as_ref().map(|anchor| anchor.guid);
+    guid.and_then(|guid| around.units_of.get(&guid)).into_iter().flatten().copied()
+}
+
+/// Units that lose more people than both limits allow, and how many.
+fn emptied(plan: &Plan, around: &Circumstances, guards: &Guards) -> BTreeMap<Guid, u64> {
+    let mut leaving: BTreeMap<Guid, u64> = BTreeMap::new();
+    // whoever was marked before has left before
+    for step in plan.steps.iter().filter(|step| step.action == Action::Mark) {
+        for unit in units(step, around).collect::<BTreeSet<_>>() {
+            *leaving.entry(unit).or_insert(0) += 1;
+        }
+    }
+    leaving.retain(|unit, gone| {
+        let staying = around.units.get(unit).map_or(0, |unit| unit.staying);
+        let share = staying.saturating_add(*gone).saturating_mul(u64::from(guards.unit.share)) / 10_000;
+        *gone > guards.unit.count && *gone > share
+    });
+    leaving
 }
 
 /// The smaller of count and share, but never less than one: a member of five people may lose one.
@@ -115,40 +205,79 @@ fn limit(guard: Guard, published: u64) -> u64 {
     guard.count.min(share.max(1))
 }
 
-fn trips(plan: &Plan, around: &Circumstances, guards: &Guards, second_officer_at: u64) -> Vec<Trip> {
-    let counts = plan.counts();
-    let count = |actions: &[Action]| actions.iter().filter_map(|action| counts.get(action)).sum::<u64>();
-    let removing = count(&[Action::Mark, Action::Delete]);
+fn trips(
+    plan: &Plan,
+    around: &Circumstances,
+    guards: &Guards,
+    emptied: &BTreeMap<Guid, u64>,
+    second_officer_at: u64,
+) -> Vec<Trip> {
+    let count = |guard: Kind| plan.steps.iter().filter(|step| is_of(guard, step)).count() as u64;
+    let removing = count(Kind::Blind);
     let mut trips = Vec::new();
     let mut check = |guard: Kind, found: u64, limit: u64, what: &str| {
         if found > limit {
             let officers = if found > limit.saturating_mul(second_officer_at.max(1)) { 2 } else { 1 };
-            trips.push(Trip {
-                guard,
-                found,
-                limit,
-                officers: Some(officers),
-                text: format!(
-                    "{found} {what}, more than {limit}: look at the plan, then approve it or mend the source"
-                ),
-            });
+            let advice = "look at the plan, then approve it or mend the source";
+            let text = format!("{found} {what}, more than {limit}: {advice}");
+            trips.push(Trip { guard, found, limit, officers: Some(officers), text });
         }
     };
-    check(Kind::Deletes, removing, limit(guards.deletes, around.published), "leavers and deletions");
-    check(Kind::Renames, count(&[Action::Rename]), limit(guards.renames, around.published), "renames");
-    let changes = count(&[Action::Modify, Action::Join, Action::Release]);
-    check(Kind::Changes, changes, limit(guards.changes, around.published), "changed entries");
+    let simple = [
+        (Kind::Deletes, guards.deletes, 0, "leavers and deletions"),
+        (Kind::Disables, guards.disables, 0, "people whose accounts were disabled"),
+        (Kind::Hides, guards.hides, 0, "people who are no longer to be listed"),
+        (Kind::Renames, guards.renames, 0, "renames"),
+        (Kind::Joins, guards.joins, 0, "entries taken over"),
+        (Kind::Mails, guards.mails, 0, "mails that change"),
+        (Kind::Changes, guards.changes, around.deferred, "changed entries"),
+    ];
+    for (kind, guard, more, what) in simple {
+        let found = count(kind);
+        check(kind, if found > 0 { found + more } else { 0 }, limit(guard, around.published), what);
+    }
     if let (Some(before), true) = (around.people_before, removing > 0) {
         let fewer = before.saturating_sub(around.people);
-        check(
-            Kind::Shrink,
-            fewer,
-            limit(guards.shrink, before),
-            "people fewer than at the last complete pass",
-        );
+        let what = "people fewer than at the last complete pass";
+        check(Kind::Shrink, fewer, limit(guards.shrink, before), what);
     }
+    trips.extend(beyond(plan, around, emptied, guards));
     if let (Some(why), true) = (&around.blind, removing > 0) {
         trips.push(Trip { guard: Kind::Blind, found: removing, limit: 0, officers: None, text: why.clone() });
+    }
+    trips
+}
+
+/// The guards that look beyond a count of this plan's steps.
+fn beyond(plan: &Plan, around: &Circumstances, emptied: &BTreeMap<Guid, u64>, guards: &Guards) -> Vec<Trip> {
+    let count = |guard: Kind| plan.steps.iter().filter(|step| is_of(guard, step)).count() as u64;
+    let mut trips = Vec::new();
+    if !emptied.is_empty() {
+        let units: Vec<String> = emptied
+            .iter()
+            .map(|(guid, gone)| match around.units.get(guid) {
+                Some(unit) => format!("{gone} of {} leave {}", gone + unit.staying, unit.name),
+                None => format!("{gone} leave {guid}"),
+            })
+            .collect();
+        let text = format!("{}: look at the plan, then approve it or mend the source", units.join(", "));
+        let (found, limit) = (emptied.values().copied().max().unwrap_or(0), guards.unit.count);
+        trips.push(Trip { guard: Kind::Unit, found, limit, officers: Some(1), text });
+    }
+    let taken = count(Kind::Succession);
+    if taken > 0 {
+        let text =
+            format!("{taken} published entries of another organisation are taken over: two officers approve");
+        trips.push(Trip { guard: Kind::Succession, found: taken, limit: 0, officers: Some(2), text });
+    }
+    let removing = count(Kind::National);
+    if let Some((today, limit)) = around.national.filter(|_| removing > 0)
+        && today + removing > limit
+    {
+        let text = format!(
+            "{removing} removals after {today} of all members today, more than {limit} in a day: see whether something is wrong everywhere, then two officers approve"
+        );
+        trips.push(Trip { guard: Kind::National, found: today + removing, limit, officers: Some(2), text });
     }
     trips
 }

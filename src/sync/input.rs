@@ -11,7 +11,7 @@ use crate::sync::guid::Guid;
 use crate::sync::settings::Scope;
 use crate::sync::staged::Staged;
 use crate::sync::survey::Others;
-use crate::sync::target::TargetView;
+use crate::sync::target::{TargetEntry, TargetView};
 
 /// The input of a plan. Nothing else decides.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,12 @@ pub struct Input<'a> {
     /// The scope's bases by GUID; none: the whole tree.
     pub bases: Option<&'a BTreeSet<Guid>>,
     pub target: &'a TargetView,
+    /// National entries outside the member's unit that have a mail or are of a person whom somebody here needs.
+    pub elsewhere: &'a [TargetEntry],
+    /// Organisations that this member succeeds: their entries may be taken over although they are published.
+    pub succeeds: &'a BTreeSet<OdsCode>,
+    /// Attributes that somebody else gave another value again and again: left alone.
+    pub rewritten: &'a BTreeSet<(Guid, String)>,
     /// Lower-case attributes that are never touched.
     pub national: &'a BTreeSet<String>,
     /// People who need nothing and touch nobody who does: they are in neither `staged` nor `target`.

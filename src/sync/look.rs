@@ -1,6 +1,6 @@
 //! What a plan looks at: everything staged and everything published, read as streams, and of them only what needs something.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::directory::client::Directory;
 use crate::directory::request::{Scope as Depth, Search};
@@ -8,6 +8,8 @@ use crate::directory::sink::Sink;
 use crate::ldap::dn::Dn;
 use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
+use crate::policy::terms::OdsCode;
+use crate::sync::desired::{self, Fate};
 use crate::sync::error::{Broken, SyncError};
 use crate::sync::guid::Guid;
 use crate::sync::naming;
@@ -17,6 +19,7 @@ use crate::sync::settings::Scope;
 use crate::sync::shelf::{self, Shelf};
 use crate::sync::staged::Staged;
 use crate::sync::survey::{Frame, Recall, Sight, Survey};
+use crate::sync::target::TargetEntry;
 
 const NO_SUCH_OBJECT: u32 = 32;
 /// National entries that are compared at a time.
@@ -30,17 +33,84 @@ pub struct Look {
     pub bases: Option<BTreeSet<Guid>>,
     /// A base of the scope is nowhere.
     pub lost: bool,
+    /// Entries outside the member's unit that have a mail, or are of a person, that somebody who needs something is to have.
+    pub elsewhere: Vec<TargetEntry>,
 }
+
+/// Mails and persons that are looked for at a time.
+const QUESTIONS: usize = 100;
 
 /// Reads all, or an error.
 pub async fn look(frame: Frame, shelf: &Shelf, directory: &mut Directory) -> Result<Look, SyncError> {
-    let (base, scope) = (frame.base.clone(), frame.scope.clone());
+    let (base, scope, member) = (frame.base.clone(), frame.scope.clone(), frame.member.clone());
     let mut survey = shelf.survey(Survey::new(frame)).await?;
     let (bases, lost) = pins(&survey.tree(), &scope, shelf).await?;
     survey.place(bases.as_ref());
     let survey = compare(survey, &base, &scope, shelf, directory).await?;
     let sight = recall(survey, &scope, shelf, directory).await?;
-    Ok(Look { sight, bases, lost })
+    let elsewhere = elsewhere(&sight, &member, &base, &scope, directory).await?;
+    Ok(Look { sight, bases, lost, elsewhere })
+}
+
+/// What to ask the whole national directory for: mails that an entry here is to have and has not, and the persons of those who have no
+/// entry here.
+fn questions(sight: &Sight, member: &OdsCode, scope: &Scope) -> BTreeSet<(String, String)> {
+    let mine: BTreeMap<Guid, &TargetEntry> = sight
+        .view
+        .entries
+        .iter()
+        .filter_map(|entry| entry.anchor().filter(|anchor| anchor.member == *member).map(|a| (a.guid, entry)))
+        .collect();
+    let mut questions = BTreeSet::new();
+    for object in sight.staged.objects().filter(|object| desired::is_person(object)) {
+        let fate = desired::fate(member, object, true, scope, &mut BTreeSet::new());
+        let Fate::Publish(wish) = fate else { continue };
+        let entry = mine.get(&object.guid);
+        let has = |mail: &String| {
+            entry.is_some_and(|entry| entry.values("mail").iter().any(|one| one.eq_ignore_ascii_case(mail)))
+        };
+        let mails = wish.attributes.get("mail").into_iter().flatten().filter(|mail| !has(mail));
+        questions.extend(mails.map(|mail| ("mail".to_owned(), mail.clone())));
+        if let (Some(key), None) = (&scope.person, entry) {
+            let persons = wish.attributes.get(key).into_iter().flatten();
+            questions.extend(persons.map(|person| (key.clone(), person.clone())));
+        }
+    }
+    questions
+}
+
+async fn elsewhere(
+    sight: &Sight,
+    member: &OdsCode,
+    base: &Dn,
+    scope: &Scope,
+    directory: &mut Directory,
+) -> Result<Vec<TargetEntry>, SyncError> {
+    let questions: Vec<(String, String)> = questions(sight, member, scope).into_iter().collect();
+    let Some(everywhere) = base.parent().filter(|_| !questions.is_empty()) else { return Ok(Vec::new()) };
+    let national = National::of(directory).await?;
+    let names = attributes(scope, &national);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut found = BTreeMap::new();
+    for part in questions.chunks(QUESTIONS) {
+        let any = part.iter().map(|(name, value)| Filter::equal(name, value.as_bytes()).into_owned());
+        let search = Search::new(&everywhere.to_string(), Depth::Subtree, Filter::Or(any.collect()), &names);
+        let (entries, done) = directory.read(&search).await.map_err(SyncError::Target)?;
+        if !done.is_complete() {
+            let text = format!(
+                "looking for mails in {everywhere} ended with result code {}: lift its limits for our account",
+                done.code
+            );
+            return Err(SyncError::Unusable(text));
+        }
+        for entry in entries {
+            let here = Dn::parse(&entry.dn).is_ok_and(|dn| dn.is_at_or_below(base));
+            if !here {
+                found.insert(naming::key(&entry.dn), target(&national, entry)?);
+            }
+        }
+    }
+    Ok(found.into_values().collect())
 }
 
 /// Compares national entries with what is staged, as they come.

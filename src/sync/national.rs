@@ -170,10 +170,10 @@ impl National {
             Some(version) => all.push(Filter::equal(self.version, version.as_bytes())),
             None => {}
         }
-        match (&step.anchor, step.action) {
-            (_, Action::Join) => all.push(Filter::present(ANCHOR).negate()),
-            (Some(anchor), _) => all.push(Filter::equal(ANCHOR, anchor.to_string().into_bytes())),
-            (None, _) => {}
+        match (step.anchor_before(), &step.anchor) {
+            (Some(anchor), _) => all.push(Filter::equal(ANCHOR, anchor.into_bytes())),
+            (None, Some(_)) => all.push(Filter::present(ANCHOR).negate()),
+            (None, None) => {}
         }
         raw(typed_control::assertion(&Filter::And(all), true))
     }
@@ -234,10 +234,7 @@ impl National {
 
     fn is_planned(&self, step: &Step, entry: &Entry) -> bool {
         let text = |name: &str| entry.text(name).unwrap_or_default();
-        let anchor = match (&step.anchor, step.action) {
-            (_, Action::Join) | (None, _) => String::new(),
-            (Some(anchor), _) => anchor.to_string(),
-        };
+        let anchor = step.anchor_before().unwrap_or_default();
         step.entry_uuid.as_deref().is_none_or(|identity| text(self.identity) == identity)
             && step.entry_csn.as_deref().is_none_or(|version| text(self.version) == version)
             && text(ANCHOR) == anchor

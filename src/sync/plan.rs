@@ -16,6 +16,9 @@ use crate::sync::step::{Action, Change, NOW, Plan, Step};
 use crate::sync::survey::Others;
 use crate::sync::target::{ANCHOR, Anchor, LEFT_AT, MEMBER, STAMP, TargetEntry};
 
+/// What is told of an attribute that is left alone.
+const REWRITTEN: &str =
+    "somebody else gives this attribute another value again and again: find out who, then resync";
 /// What stays on a leaver's entry.
 const KEPT: &[&str] = &["cn", "sn", "employeenumber", ANCHOR, MEMBER];
 
@@ -37,6 +40,11 @@ pub fn plan(input: &Input<'_>) -> Plan {
     for (guid, fate) in &known.fates {
         if let (None, Fate::Publish(wish)) = (known.entries.get(guid), fate) {
             create(input, &known, guid, wish, &mut drafts);
+        }
+    }
+    for (guid, attribute) in input.rewritten {
+        if let (Some(Fate::Publish(_)), Some(_)) = (known.fates.get(guid), known.entries.get(guid)) {
+            known.hold(*guid, Some(attribute), "rewritten", REWRITTEN);
         }
     }
     drafts.into_plan(input.member, known, input.others)
@@ -127,7 +135,7 @@ fn refer(input: &Input<'_>, known: &mut Known<'_>) {
         .fates
         .iter()
         .map(|(guid, fate)| match fate {
-            Fate::Publish(wish) => (*guid, Some(naming::dn(&wish.name, input.base))),
+            Fate::Publish(wish) if !wish.unnamed => (*guid, Some(naming::dn(&wish.name, input.base))),
             _ => (*guid, None),
         })
         .collect();
@@ -150,11 +158,14 @@ fn change(
     wish: &Desired,
     drafts: &mut Drafts,
 ) {
-    let join = entry.anchor().is_none();
+    let owner = entry.anchor().map(|anchor| anchor.member);
     let mut changes = input.ownership().content(entry, wish);
     changes.extend(classes(entry));
-    let stamp = desired::stamp(&wish.attributes);
+    let stamp = input.ownership().stamp(&wish.attributes);
     let drifted = entry.first(STAMP) == Some(stamp.as_str());
+    if drifted {
+        changes.retain(|change| !input.rewritten.contains(&(*guid, change.attribute.clone())));
+    }
     changes.extend(difference(entry, STAMP, std::slice::from_ref(&stamp)));
     if entry.has_left() {
         changes.extend(difference(entry, LEFT_AT, &[]));
@@ -167,8 +178,12 @@ fn change(
         return;
     }
     needs.extend(known.claims(guid).map(|from| freed_by(known, &from)));
-    let (action, rule, reason) = match (join, entry.has_left(), drifted) {
-        (true, ..) => (Action::Join, "join", "an entry that was there before is this person's"),
+    let (action, rule, reason) = match (owner, entry.has_left(), drifted) {
+        (None, ..) => (Action::Join, "join", "an entry that was there before is this person's"),
+        (Some(owner), left, _) if owner != *input.member => {
+            let rule = if left { "claim" } else { "succession" };
+            (Action::Claim, rule, "the organisation before has released the entry of this person")
+        }
         (_, true, _) => (Action::Modify, "return", "the person is published again"),
         (.., true) => (Action::Modify, "drift", "the entry was changed by somebody else"),
         _ => (Action::Modify, "change", "the member directory changed"),
@@ -215,10 +230,16 @@ fn release(
     vec![drafts.add(0, step, Vec::new())]
 }
 
+/// Whether an attribute stays on a leaver's entry: by what it is found again when the person comes back, or goes elsewhere.
+fn stays(input: &Input<'_>, name: &str) -> bool {
+    KEPT.contains(&name) || input.scope.person.as_deref() == Some(name)
+}
+
 fn leave(input: &Input<'_>, guid: &Guid, entry: &TargetEntry, why: &str, drafts: &mut Drafts) {
-    if entry.has_left() {
+    let erased = why == desired::NOT_PUBLISHED;
+    if entry.has_left() || erased {
         let over = entry.left_at().is_some_and(|at| at + input.scope.keep <= input.now);
-        if over {
+        if over || erased {
             let changes = entry
                 .attributes
                 .iter()
@@ -230,11 +251,11 @@ fn leave(input: &Input<'_>, guid: &Guid, entry: &TargetEntry, why: &str, drafts:
                 .collect();
             let step = Step {
                 changes,
-                reason: format!(
-                    "left {} and the time to keep is over",
-                    entry.first(LEFT_AT).unwrap_or_default()
-                ),
-                rule: "leaver_over".into(),
+                reason: match entry.first(LEFT_AT) {
+                    Some(at) if over => format!("left {at} and the time to keep is over"),
+                    _ => why.to_owned(),
+                },
+                rule: if over { "leaver_over" } else { why }.into(),
                 ..blank(input, Action::Delete, guid, Some(entry))
             };
             drafts.add(0, step, Vec::new());
@@ -245,19 +266,22 @@ fn leave(input: &Input<'_>, guid: &Guid, entry: &TargetEntry, why: &str, drafts:
         .ownership()
         .owned(entry)
         .into_iter()
-        .filter(|name| !KEPT.contains(name))
+        .filter(|name| !stays(input, name))
         .filter_map(|name| difference(entry, name, &[]))
         .collect();
-    let stays: BTreeMap<String, Vec<String>> = KEPT
-        .iter()
-        .filter_map(|name| entry.attributes.get(*name).map(|values| ((*name).to_owned(), sorted(values))))
-        .collect();
-    changes.extend(difference(entry, STAMP, &[desired::stamp(&stays)]));
+    let kept = entry.attributes.iter().filter(|(name, _)| stays(input, name));
+    let kept = kept.map(|(name, values)| (name.clone(), sorted(values))).collect();
+    changes.extend(difference(entry, STAMP, &[input.ownership().stamp(&kept)]));
     changes.push(added(LEFT_AT, &[NOW]));
     let step = Step {
         changes,
         reason: why.to_owned(),
-        rule: "leaver".into(),
+        rule: match why {
+            "disabled" => "disabled",
+            "outside_filter" => "hidden",
+            _ => "leaver",
+        }
+        .into(),
         ..blank(input, Action::Mark, guid, Some(entry))
     };
     drafts.add(0, step, Vec::new());
@@ -312,7 +336,7 @@ fn create(input: &Input<'_>, known: &Known<'_>, guid: &Guid, wish: &Desired, dra
             Change { attribute: name.clone(), before: Vec::new(), after: values.clone() }
         }),
     );
-    changes.push(added(STAMP, &[&desired::stamp(&wish.attributes)]));
+    changes.push(added(STAMP, &[&input.ownership().stamp(&wish.attributes)]));
     let mut needs: Vec<Key> = vec![(Action::Prepare, 0, None)];
     needs.extend(drafts.names.get(&naming::key(&dn)).copied());
     needs.extend(known.claims(guid).map(|from| freed_by(known, &from)));

@@ -1,6 +1,6 @@
 //! One run for one member, from lease to read-back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,17 +17,21 @@ use crate::store::port::Store;
 use crate::store::record::PlanRecord;
 use crate::sync::error::SyncError;
 use crate::sync::execute::{Executed, Gate, execute};
-use crate::sync::guards::{Circumstances, Verdict, judge};
+use crate::sync::guards::{Circumstances, Unit, Verdict, judge};
+use crate::sync::guid::Guid;
 use crate::sync::input::Input;
 use crate::sync::look::{Look, look};
 use crate::sync::observe;
 use crate::sync::plan::plan;
 use crate::sync::read::{Pass, Reading, read};
+use crate::sync::removals;
 use crate::sync::report::{Outcome, Report};
+use crate::sync::rewritten;
 use crate::sync::settings::{Scope, Settings};
 use crate::sync::shelf::{self, Shelf};
+use crate::sync::staged::Staged;
 use crate::sync::step::{Action, Plan};
-use crate::sync::survey::{Frame, Sight};
+use crate::sync::survey::{Frame, Others, Sight};
 
 /// A directory and how to reach it.
 #[derive(Debug, Clone)]
@@ -232,6 +236,24 @@ pub fn member_base(job: &Job) -> Result<Dn, SyncError> {
         .map_err(|_| SyncError::Internal("a member without a code".to_owned()))
 }
 
+/// Where those are, or were, who are to be marked; and what is left of these units.
+fn units(plan: &Plan, staged: &Staged, others: &Others) -> (BTreeMap<Guid, Vec<Guid>>, BTreeMap<Guid, Unit>) {
+    let (mut units_of, mut units) = (BTreeMap::new(), BTreeMap::new());
+    for step in plan.steps.iter().filter(|step| step.action == Action::Mark) {
+        let guid = step.anchor.as_ref().map(|anchor| anchor.guid);
+        let Some(object) = guid.and_then(|guid| staged.get(&guid)) else { continue };
+        let of: Vec<Guid> = object.parent.into_iter().chain(object.moved_from).collect();
+        for unit in &of {
+            units.entry(*unit).or_insert_with(|| Unit {
+                name: staged.get(unit).map_or_else(|| unit.to_string(), |unit| unit.rdn.clone()),
+                staying: others.units.get(unit).copied().unwrap_or(0),
+            });
+        }
+        units_of.insert(object.guid, of);
+    }
+    (units_of, units)
+}
+
 /// Plans. Where everybody who was looked at is held, others who are left for the next plan would never have their turn: then more are
 /// looked at.
 async fn make(
@@ -269,7 +291,9 @@ async fn make_for(
         now,
         most,
     };
-    let Look { sight: Sight { staged, view, others }, bases, lost } = look(frame, shelf, target).await?;
+    let Look { sight: Sight { staged, view, others }, bases, lost, elsewhere } =
+        look(frame, shelf, target).await?;
+    let (rewritten, succeeds) = (rewritten::known(shelf).await?, BTreeSet::new());
     let plan = plan(&Input {
         member: &job.member,
         base: &base,
@@ -278,6 +302,9 @@ async fn make_for(
         scope: &job.scope,
         bases: bases.as_ref(),
         target: &view,
+        elsewhere: &elsewhere,
+        succeeds: &succeeds,
+        rewritten: &rewritten.left_alone(),
         national: &hands.settings.national_attributes,
         others: &others,
         now,
@@ -291,10 +318,16 @@ async fn make_for(
         () => None,
     };
     let published = view.published() + others.published;
+    let (units_of, units) = units(&plan, &staged, &others);
+    let (today, most_today) = (removals::today(shelf).await?, hands.settings.national_removals_per_day);
     let around = Circumstances {
         published,
         people: plan.people,
         people_before: shelf.number(shelf::PEOPLE).await?,
+        deferred: others.deferred,
+        units_of,
+        units,
+        national: Some((today, most_today)),
         blind: blind.map(str::to_owned),
     };
     let (guards, second) = (job.scope.guards, hands.settings.second_officer_at);
@@ -403,7 +436,9 @@ async fn write(
         for _ in 0..several {
             connections.push(job.target.connect(SyncError::Target).await?);
         }
+        removals::reserve(shelf, go).await?;
         let executed = execute(go, connections, shelf, &hands.settings, gate).await?;
+        rewritten::note(shelf, &now.plan).await?;
         let progress = !executed.done.is_empty();
         let ended = executed.gate_closed;
         written.executed.add(executed);

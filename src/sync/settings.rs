@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ambient::bounds::{Bounds, Checked};
 use crate::ldap::filter::Filter;
-use crate::policy::documents::{AttributeMapping, Guards, SyncScope};
+use crate::policy::documents::{AttributeMapping, Guards, Ownership, SyncScope};
 use crate::sync::error::SyncError;
 
 /// No lease is shorter: it is prolonged after each page and before each batch, and a directory has this long for one answer (the
@@ -39,6 +39,8 @@ pub struct Settings {
     pub approval_seconds: u32,
     /// A guard passed by this many times its limit needs two officers.
     pub second_officer_at: u64,
+    /// Entries marked as left or deleted in a day (UTC), of all members together; more need two officers.
+    pub national_removals_per_day: u64,
     /// Lower-case attributes of national entries that are never touched.
     pub national_attributes: BTreeSet<String>,
 }
@@ -56,6 +58,7 @@ impl Default for Settings {
             page_bytes: 1 << 20,
             approval_seconds: 86_400,
             second_officer_at: 5,
+            national_removals_per_day: 2_000,
             national_attributes: BTreeSet::new(),
         }
     }
@@ -80,6 +83,7 @@ impl Checked for Settings {
             .within("complete_blind_seconds", self.complete_blind_seconds, 60..=31_536_000)
             .within("page_bytes", self.page_bytes, 1 << 20..=1 << 28)
             .within("approval_seconds", self.approval_seconds, 60..=31_536_000)
+            .within("national_removals_per_day", self.national_removals_per_day, 1..=10_000_000)
             .within("second_officer_at", self.second_officer_at, 1..=1_000_000)
     }
 }
@@ -93,6 +97,18 @@ pub enum Origin {
     Constant(String),
 }
 
+/// How people are published who do not want to be listed as others are. Values are lower case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Levels {
+    /// The local attribute, lower case.
+    pub attribute: String,
+    pub not_published: BTreeSet<String>,
+    pub not_findable: BTreeSet<String>,
+    pub without_contact: BTreeSet<String>,
+    /// Lower-case national attributes.
+    pub contact: BTreeSet<String>,
+}
+
 /// What a member publishes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scope {
@@ -102,6 +118,11 @@ pub struct Scope {
     pub filter: Filter<'static>,
     /// Lower-case national attribute to where its values come from.
     pub attributes: BTreeMap<String, Origin>,
+    /// Lower-case national attributes that are not the member's alone.
+    pub shared: BTreeMap<String, Ownership>,
+    /// The lower-case national attribute that is one person's in every organisation; none: entries never change hands.
+    pub person: Option<String>,
+    pub levels: Option<Levels>,
     /// Lower case. When there are any, a person with a mail outside of them is held.
     pub mail_domains: BTreeSet<String>,
     /// How long a marked leaver stays.
@@ -128,18 +149,33 @@ impl Scope {
             .iter()
             .map(|(name, mapping)| {
                 let origin = match mapping {
-                    AttributeMapping::From(local) => Origin::Local(local.value.to_ascii_lowercase()),
+                    AttributeMapping::From(local, _) => Origin::Local(local.value.to_ascii_lowercase()),
                     AttributeMapping::Constant(value) => Origin::Constant(value.clone()),
                 };
                 (name.to_ascii_lowercase(), origin)
             })
             .collect();
+        let shared = document.attributes.iter().filter_map(|(name, mapping)| match mapping {
+            AttributeMapping::From(_, Ownership::Member) | AttributeMapping::Constant(_) => None,
+            AttributeMapping::From(_, ownership) => Some((name.to_ascii_lowercase(), *ownership)),
+        });
+        let lower = |values: &[String]| values.iter().map(|value| value.to_lowercase()).collect();
+        let levels = document.listing.as_ref().map(|listing| Levels {
+            attribute: listing.attribute.value.to_ascii_lowercase(),
+            not_published: lower(&listing.not_published),
+            not_findable: lower(&listing.not_findable),
+            without_contact: lower(&listing.without_contact),
+            contact: lower(&listing.contact),
+        });
         let domains =
             document.mail_domains.iter().chain(mail_domains).map(|domain| domain.to_ascii_lowercase());
         Ok(Scope {
             bases: document.bases.iter().map(|base| base.value.clone()).collect(),
             filter: filter.into_owned(),
             attributes,
+            shared: shared.collect(),
+            person: document.person.as_ref().map(|name| name.to_ascii_lowercase()),
+            levels,
             mail_domains: domains.collect(),
             keep: document.leavers.keep,
             guards: document.guards,
@@ -157,6 +193,7 @@ impl Scope {
             Origin::Local(name) => Some(name.clone()),
             Origin::Constant(_) => None,
         }));
+        names.extend(self.levels.iter().map(|levels| levels.attribute.clone()));
         filter_attributes(&self.filter, &mut names);
         names
     }

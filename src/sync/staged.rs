@@ -21,6 +21,9 @@ const ACCOUNT_DISABLED: u32 = 0x2;
 pub struct Object {
     pub guid: Guid,
     pub parent: Option<Guid>,
+    /// Where it was before it was last moved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<Guid>,
     /// Its own relative name when it was last reported; names above it are taken from the tree.
     pub rdn: String,
     /// Whether it was deleted. Its attributes stay, should it be restored.
@@ -54,6 +57,7 @@ impl Object {
         let mut object = before.unwrap_or_else(|| Object {
             guid,
             parent: None,
+            moved_from: None,
             rdn: String::new(),
             deleted: false,
             partial: true,
@@ -67,7 +71,9 @@ impl Object {
             // where a tombstone lies and what is left on it says nothing about the person
             return object;
         }
-        object.parent = delta.parent.or(object.parent);
+        if let Some(parent) = delta.parent.filter(|parent| Some(*parent) != object.parent) {
+            object.moved_from = object.parent.replace(parent);
+        }
         object.rdn = delta.rdn.unwrap_or(object.rdn);
         for (name, values) in delta.attributes {
             object.references.remove(&name);

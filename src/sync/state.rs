@@ -43,7 +43,8 @@ impl Known<'_> {
         self.names_wanted.contains(guid)
     }
 
-    fn hold(&mut self, guid: Guid, attribute: Option<&str>, code: &str, text: &str) {
+    /// Holds an attribute back, or the whole person.
+    pub fn hold(&mut self, guid: Guid, attribute: Option<&str>, code: &str, text: &str) {
         let attribute = attribute.map(str::to_owned);
         self.quarantine.insert(Quarantine { guid, attribute, code: code.to_owned(), text: text.to_owned() });
     }
@@ -66,6 +67,7 @@ pub fn settle<'a>(input: &Input<'a>, wanted: Wanted) -> Known<'a> {
     let mut known = Known { fates: wanted.fates, quarantine: wanted.quarantine, ..Known::default() };
     anchors(input, &mut known);
     joins(input, &mut known);
+    claims(input, &mut known);
     // holding one person back keeps a name in use, which may hold the next
     while names(input, &mut known) {}
     mails(input, &mut known);
@@ -120,6 +122,53 @@ fn joins<'a>(input: &Input<'a>, known: &mut Known<'a>) {
             let owned = values("mail").into_iter().filter(|mail| is_owned(mail, &input.scope.mail_domains));
             found = owned.filter_map(|mail| by_mail.get(&mail.to_lowercase())).flatten().copied().collect();
         }
+        found.dedup_by_key(|entry| entry.dn.as_str());
+        match found.as_slice() {
+            [] => {}
+            [one] => chosen.entry(&one.dn).or_default().push((guid, one)),
+            _ => {
+                unclear.insert(guid);
+            }
+        }
+    }
+    for candidates in chosen.into_values() {
+        match candidates.as_slice() {
+            [(guid, entry)] => {
+                known.entries.insert(*guid, entry);
+            }
+            several => unclear.extend(several.iter().map(|(guid, _)| *guid)),
+        }
+    }
+    for guid in unclear {
+        known.hold_person(
+            guid,
+            "ambiguous",
+            "more than one entry or person fits: decide by hand which it is",
+        );
+    }
+}
+
+/// Entries of other organisations that people here take over: released ones of the same person, and those of organisations that
+/// the member succeeds.
+fn claims<'a>(input: &Input<'a>, known: &mut Known<'a>) {
+    let Some(key) = input.scope.person.as_deref() else { return };
+    let mut by_person: BTreeMap<&str, Vec<&TargetEntry>> = BTreeMap::new();
+    for entry in input.elsewhere {
+        let owner = entry.anchor().map(|anchor| anchor.member);
+        let free = owner.is_some_and(|owner| entry.has_left() || input.succeeds.contains(&owner));
+        for person in entry.values(key).iter().filter(|_| free) {
+            by_person.entry(person).or_default().push(entry);
+        }
+    }
+    if by_person.is_empty() {
+        return;
+    }
+    let mut chosen: BTreeMap<&str, Vec<(Guid, &TargetEntry)>> = BTreeMap::new();
+    let mut unclear = BTreeSet::new();
+    for (guid, wish) in known.wishes().filter(|(guid, _)| !known.entries.contains_key(guid)) {
+        let persons = wish.attributes.get(key).into_iter().flatten();
+        let mut found: Vec<&TargetEntry> =
+            persons.filter_map(|person| by_person.get(person.as_str())).flatten().copied().collect();
         found.dedup_by_key(|entry| entry.dn.as_str());
         match found.as_slice() {
             [] => {}
@@ -202,6 +251,14 @@ fn mails(input: &Input<'_>, known: &mut Known<'_>) {
             holders.entry(mail.to_lowercase()).or_default().push(holder);
         }
     }
+    let claimed: BTreeSet<&str> = known.entries.values().map(|entry| entry.dn.as_str()).collect();
+    let elsewhere: BTreeSet<String> = input
+        .elsewhere
+        .iter()
+        .filter(|entry| !claimed.contains(entry.dn.as_str()))
+        .flat_map(|entry| entry.values("mail"))
+        .map(|mail| mail.to_lowercase())
+        .collect();
     let mut wanters: BTreeMap<String, BTreeSet<Guid>> = BTreeMap::new();
     for (guid, wish) in known.wishes() {
         for mail in wish.attributes.get("mail").into_iter().flatten() {
@@ -209,6 +266,18 @@ fn mails(input: &Input<'_>, known: &mut Known<'_>) {
         }
     }
     for (mail, guids) in wanters {
+        if elsewhere.contains(&mail) {
+            for guid in guids {
+                lose(
+                    known,
+                    guid,
+                    &mail,
+                    "mail_elsewhere",
+                    "an entry of another organisation has this mail: agree whose it is",
+                );
+            }
+            continue;
+        }
         let holding = holders.get(&mail).map(Vec::as_slice).unwrap_or_default();
         let winner = match guids.len() {
             1 => guids.first().copied(),
@@ -220,7 +289,8 @@ fn mails(input: &Input<'_>, known: &mut Known<'_>) {
         };
         let winner = winner.filter(|winner| claim(known, *winner, &mail, holding));
         for guid in guids.into_iter().filter(|guid| Some(*guid) != winner) {
-            lose(known, guid, &mail);
+            let text = "somebody else has this mail: give each person their own";
+            lose(known, guid, &mail, "duplicate", text);
         }
     }
 }
@@ -247,7 +317,7 @@ fn claim(known: &mut Known<'_>, winner: Guid, mail: &str, holding: &[(Option<Gui
     free
 }
 
-fn lose(known: &mut Known<'_>, guid: Guid, mail: &str) {
+fn lose(known: &mut Known<'_>, guid: Guid, mail: &str, code: &str, text: &str) {
     if let Some(Fate::Publish(wish)) = known.fates.get_mut(&guid)
         && let Some(mails) = wish.attributes.get_mut("mail")
     {
@@ -256,5 +326,5 @@ fn lose(known: &mut Known<'_>, guid: Guid, mail: &str) {
             wish.attributes.remove("mail");
         }
     }
-    known.hold(guid, Some("mail"), "duplicate", "somebody else has this mail: give each person their own");
+    known.hold(guid, Some("mail"), code, text);
 }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::policy::signature::hex;
 use crate::policy::terms::OdsCode;
 use crate::sync::guid::Guid;
-use crate::sync::target::Anchor;
+use crate::sync::target::{ANCHOR, Anchor};
 
 /// Stands for the time of execution in a planned value, so that a plan made again is the same plan.
 pub const NOW: &str = "{now}";
@@ -27,6 +27,8 @@ pub enum Action {
     Modify,
     /// Ties an entry that was there before to an account.
     Join,
+    /// Takes over an entry that another organisation has released.
+    Claim,
     /// Gives an entry another name.
     Rename,
     /// Creates an entry.
@@ -36,12 +38,13 @@ pub enum Action {
 }
 
 impl Action {
-    pub const ALL: [Action; 8] = [
+    pub const ALL: [Action; 9] = [
         Action::Prepare,
         Action::Release,
         Action::Mark,
         Action::Modify,
         Action::Join,
+        Action::Claim,
         Action::Rename,
         Action::Create,
         Action::Delete,
@@ -54,6 +57,7 @@ impl Action {
             Action::Release => "release",
             Action::Modify => "modify",
             Action::Join => "join",
+            Action::Claim => "claim",
             Action::Mark => "mark",
             Action::Rename => "rename",
             Action::Create => "create",
@@ -99,6 +103,14 @@ pub struct Step {
 }
 
 impl Step {
+    /// The anchor that the entry carries when the step begins; none: it carries none.
+    pub fn anchor_before(&self) -> Option<String> {
+        match self.changes.iter().find(|change| change.attribute == ANCHOR) {
+            Some(change) => change.before.first().cloned(),
+            None => self.anchor.as_ref().map(ToString::to_string),
+        }
+    }
+
     /// The attributes after the step that were named by it.
     pub fn after(&self) -> BTreeMap<&str, &[String]> {
         self.changes.iter().map(|change| (change.attribute.as_str(), change.after.as_slice())).collect()
@@ -111,8 +123,8 @@ pub struct Quarantine {
     pub guid: Guid,
     /// The attribute; none when the whole person is held back.
     pub attribute: Option<String>,
-    /// A fixed word: `no_name`, `no_surname`, `mail_domain`, `duplicate`, `ambiguous`, `name_taken`, `anchor_twice`,
-    /// `not_text`, `partial`.
+    /// A fixed word: `no_name`, `no_surname`, `mail_domain`, `duplicate`, `mail_elsewhere`, `ambiguous`, `name_taken`, `anchor_twice`,
+    /// `not_text`, `partial`, `rewritten`.
     pub code: String,
     /// One sentence, says what to do.
     pub text: String,

@@ -62,6 +62,14 @@ enum Kind {
     Publish,
     Hold,
     Leave,
+    /// Leaves, and takes the entry along.
+    Erase,
+}
+
+impl Kind {
+    fn leaves(self) -> bool {
+        matches!(self, Kind::Leave | Kind::Erase)
+    }
 }
 
 /// Whether a person's entry was seen.
@@ -85,6 +93,8 @@ struct Person {
     /// It could not be read in full, and is held wherever it is.
     partial: bool,
     name: Box<str>,
+    /// Nobody else's entry names this person.
+    unnamed: bool,
     mails: Box<[u64]>,
 }
 
@@ -188,6 +198,7 @@ impl Survey {
         let (kind, wish) = match fate {
             Fate::Publish(wish) => (Kind::Publish, Some(wish)),
             Fate::Hold => (Kind::Hold, None),
+            Fate::Leave(desired::NOT_PUBLISHED) => (Kind::Erase, None),
             Fate::Leave(_) => (Kind::Leave, None),
         };
         let mails = wish.iter().flat_map(|wish| wish.attributes.get("mail")).flat_map(|all| mails(all));
@@ -200,6 +211,7 @@ impl Survey {
             seen: Seen::No,
             partial: object.partial && !object.deleted,
             mails: mails.into(),
+            unnamed: wish.as_ref().is_some_and(|wish| wish.unnamed),
             name: wish.map(|wish| wish.name.into()).unwrap_or_default(),
         });
         if kind == Kind::Publish {
@@ -265,7 +277,7 @@ impl Survey {
     }
 
     fn index(&mut self) {
-        for (at, person) in self.people.iter().enumerate().filter(|(_, person)| person.kind != Kind::Leave) {
+        for (at, person) in self.people.iter().enumerate().filter(|(_, person)| !person.kind.leaves()) {
             if let Some(unit) = person.parent {
                 *self.units.entry(unit).or_insert(0) += 1;
             }
@@ -354,7 +366,10 @@ impl Survey {
             return false;
         }
         let place = |guid: &Guid| {
-            let person = self.people.get(self.find(guid)?).filter(|person| person.kind == Kind::Publish)?;
+            let person = self.people.get(self.find(guid)?)?;
+            if person.kind != Kind::Publish || person.unnamed {
+                return None;
+            }
             Some(naming::dn(&person.name, &self.frame.base))
         };
         difference::refer(&mut wish.attributes, object, &self.frame.scope, place);
@@ -479,7 +494,9 @@ impl Survey {
                 Seen::No => others.deferred += 1,
             }
             others.people += 1;
-            others.names.push((person.guid, person.name));
+            if !person.unnamed {
+                others.names.push((person.guid, person.name));
+            }
         }
         let staged = Staged::of(self.tree.into_iter().chain(self.staged.into_values()));
         Sight { staged, view: self.view, others }

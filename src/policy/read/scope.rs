@@ -1,22 +1,44 @@
 //! `SyncScope`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::Duration;
 
-use crate::policy::documents::{AttributeMapping, Guard, Guards, Leavers, Members, SyncScope};
+use crate::policy::documents::{
+    AttributeMapping, Guard, Guards, Leavers, LocalListing, Members, Ownership, SyncScope,
+};
 use crate::policy::fault::{Fault, Placed};
 use crate::policy::fields::{Fields, Reader};
 use crate::policy::read::agreement::members;
 use crate::policy::source::{Content, Node};
 
 /// The keys of a `SyncScope`.
-pub const SCOPE_KEYS: &[&str] =
-    &["kind", "id", "members", "publish", "attributes", "mail_domains", "leavers", "guards"];
+pub const SCOPE_KEYS: &[&str] = &[
+    "kind",
+    "id",
+    "members",
+    "publish",
+    "attributes",
+    "mail_domains",
+    "person",
+    "listing",
+    "leavers",
+    "guards",
+];
 /// The keys of its `publish`.
 pub const PUBLISH_KEYS: &[&str] = &["bases", "filter", "pilot_group"];
 /// The keys of its `guards`.
-pub const GUARD_KEYS: &[&str] = &["deletes", "renames", "changes", "shrink"];
+pub const GUARD_KEYS: &[&str] =
+    &["deletes", "disables", "hides", "unit", "renames", "joins", "mails", "changes", "shrink"];
+/// The keys of its `listing`.
+pub const LOCAL_LISTING_KEYS: &[&str] =
+    &["attribute", "not_published", "not_findable", "without_contact", "contact"];
+/// The keys of an attribute's source that is more than a name.
+pub const SOURCE_KEYS: &[&str] = &["from", "constant", "owner", "when_absent"];
+/// Whose a value is.
+pub const OWNERS: [(&str, bool); 2] = [("member", false), ("national", true)];
+/// What becomes of the national value when there is no local one.
+pub const WHEN_ABSENT: [(&str, bool); 2] = [("remove", false), ("keep", true)];
 
 /// How long a leaver may stay: at least until somebody can notice.
 const KEEP: (&str, &str) = ("1h", "10y");
@@ -52,6 +74,8 @@ pub fn scope(reader: &mut Reader, node: &Node) -> SyncScope {
         pilot_group,
         attributes: attributes(reader, &fields),
         mail_domains: mail_domains.into_iter().map(|d| d.value.to_ascii_lowercase()).collect(),
+        person: reader.optional_text(&fields, "person"),
+        listing: fields.get("listing").and_then(|n| listing(reader, n)),
         leavers: Leavers { keep: keep.unwrap_or(Duration::days(30)) },
         guards: fields.get("guards").map_or_else(Guards::default, |n| guards(reader, n)),
     }
@@ -63,23 +87,69 @@ fn attributes(reader: &mut Reader, fields: &Fields<'_>) -> BTreeMap<String, Attr
     for (key, value) in reader.map(node, "`attributes`") {
         let mapping = match &value.content {
             Content::Map(_) => {
-                let inner = reader.fields(value, "the source of an attribute", &["from", "constant"]);
-                match (inner.get("from"), inner.get("constant")) {
-                    (Some(from), None) => reader.placed(from).map(AttributeMapping::From),
-                    (None, Some(constant)) => reader.text(constant).map(AttributeMapping::Constant),
-                    _ => {
-                        let fault =
-                            Fault::new(&value.at, "an attribute comes either `from` one or is a `constant`");
-                        reader.fault(fault);
-                        None
-                    }
-                }
+                let inner = reader.fields(value, "the source of an attribute", SOURCE_KEYS);
+                source(reader, value, &inner)
             }
-            _ => reader.placed(value).map(AttributeMapping::From),
+            _ => reader.placed(value).map(|name| AttributeMapping::From(name, Ownership::Member)),
         };
         out.extend(mapping.map(|mapping| (key.value.clone(), mapping)));
     }
     out
+}
+
+fn source(reader: &mut Reader, value: &Node, inner: &Fields<'_>) -> Option<AttributeMapping> {
+    let owner = inner.get("owner").and_then(|n| reader.word(n, &OWNERS, "owner"));
+    let absent = inner.get("when_absent").and_then(|n| reader.word(n, &WHEN_ABSENT, "when_absent"));
+    let ownership = match (owner, absent) {
+        (Some(true), None) => Ownership::National,
+        (Some(true), Some(_)) => {
+            let fault =
+                Fault::new(&value.at, "`when_absent` means nothing for a value that is the national side's");
+            reader.fault(fault.hint("leave it out: such a value is given once and stays"));
+            Ownership::National
+        }
+        (_, Some(true)) => Ownership::MemberWhenThere,
+        _ => Ownership::Member,
+    };
+    match (inner.get("from"), inner.get("constant")) {
+        (Some(from), None) => reader.placed(from).map(|name| AttributeMapping::From(name, ownership)),
+        (None, Some(constant)) => {
+            if owner.is_some() || absent.is_some() {
+                let fault = Fault::new(&value.at, "a `constant` has no owner: it is the same for everybody");
+                reader.fault(fault.hint("leave out `owner` and `when_absent`"));
+            }
+            reader.text(constant).map(AttributeMapping::Constant)
+        }
+        _ => {
+            reader.fault(Fault::new(&value.at, "an attribute comes either `from` one or is a `constant`"));
+            None
+        }
+    }
+}
+
+fn listing(reader: &mut Reader, node: &Node) -> Option<LocalListing> {
+    let fields = reader.fields(node, "`listing`", LOCAL_LISTING_KEYS);
+    let attribute = reader.required(&fields, "attribute").and_then(|n| reader.placed(n));
+    let mut seen = BTreeSet::new();
+    let mut values = |key: &str| {
+        let mut values = Vec::new();
+        for value in reader.texts(&fields, key) {
+            if !seen.insert(value.value.to_lowercase()) {
+                let message = format!("`{}` means more than one level", value.value);
+                reader.fault(Fault::new(&value.at, message).hint("give every value one level"));
+            }
+            values.push(value.value);
+        }
+        values
+    };
+    let (not_published, not_findable) = (values("not_published"), values("not_findable"));
+    let without_contact = values("without_contact");
+    let contact: Vec<String> = reader.texts(&fields, "contact").into_iter().map(|name| name.value).collect();
+    if without_contact.is_empty() != contact.is_empty() {
+        let fault = Fault::new(&node.at, "`without_contact` and `contact` need each other");
+        reader.fault(fault.hint("say both: whom it is about, and which attributes are left out"));
+    }
+    Some(LocalListing { attribute: attribute?, not_published, not_findable, without_contact, contact })
 }
 
 fn guards(reader: &mut Reader, node: &Node) -> Guards {
@@ -88,6 +158,11 @@ fn guards(reader: &mut Reader, node: &Node) -> Guards {
     let mut one = |key: &str, default: Guard| fields.get(key).map_or(default, |n| guard(reader, n, default));
     Guards {
         deletes: one("deletes", usual.deletes),
+        disables: one("disables", usual.disables),
+        hides: one("hides", usual.hides),
+        unit: one("unit", usual.unit),
+        joins: one("joins", usual.joins),
+        mails: one("mails", usual.mails),
         renames: one("renames", usual.renames),
         changes: one("changes", usual.changes),
         shrink: one("shrink", usual.shrink),

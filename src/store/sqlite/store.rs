@@ -324,6 +324,10 @@ impl Store for SqliteStore {
         self.read(|connection| sync::values(connection, ods, prefix))
     }
 
+    fn sync_value_of_all(&self, key: &str) -> Result<Vec<(OdsCode, Vec<u8>)>, StoreError> {
+        self.read(|connection| sync::value_of_all(connection, key))
+    }
+
     fn put_plan(&self, plan: &PlanRecord) -> Result<(), StoreError> {
         self.write(|transaction| sync::put_plan(transaction, plan))
     }

@@ -128,6 +128,17 @@ pub fn values(
     rows.map(|row| row.map_err(fault)).collect()
 }
 
+/// One key-value of everybody.
+pub fn value_of_all(connection: &Connection, key: &str) -> Result<Vec<(OdsCode, Vec<u8>)>, StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT ods, value FROM sync_values WHERE key = ?1 ORDER BY ods")
+        .map_err(fault)?;
+    let rows = statement
+        .query_map([key], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))
+        .map_err(fault)?;
+    rows.map(|row| row.map_err(fault).and_then(|(ods, value)| Ok((code(&ods)?, value)))).collect()
+}
+
 /// Keeps a plan or changes its state.
 pub fn put_plan(transaction: &Transaction<'_>, plan: &PlanRecord) -> Result<(), StoreError> {
     transaction
