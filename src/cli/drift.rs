@@ -8,7 +8,7 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::standing;
 use crate::cli::table::table;
 use crate::policy::terms::OdsCode;
-use crate::sync::compare::{Compared, Found, compare};
+use crate::sync::drifting::{Compared, Found, compare};
 use crate::sync::error::SyncError;
 use crate::sync::member::Syncer;
 

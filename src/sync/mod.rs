@@ -7,18 +7,17 @@
 //! Must never: apply a write that no plan holds; write to a member; take "not seen" for "deleted".
 
 pub mod books;
-pub mod compare;
 pub mod content;
 pub mod controller;
 pub mod desired;
 pub mod difference;
 pub mod drift;
+pub mod drifting;
 pub mod error;
 pub mod execute;
 pub mod guards;
 pub mod guid;
 pub mod input;
-pub mod look;
 pub mod member;
 pub mod metrics;
 pub mod naming;
@@ -33,6 +32,7 @@ pub mod run;
 pub mod schedule;
 pub mod settings;
 pub mod shelf;
+pub mod sight;
 pub mod staged;
 pub mod state;
 pub mod step;
