@@ -21,6 +21,7 @@ use crate::ldap::limits::Limits;
 use crate::ldap::typed_control::{self, POST_READ, PRE_READ};
 use crate::store::record::NewJournalEntry;
 use crate::sync::error::SyncError;
+use crate::sync::record;
 use crate::sync::settings::Settings;
 use crate::sync::shelf::Shelf;
 use crate::sync::step::{Action, NOW, Plan, Step};
@@ -91,7 +92,9 @@ fn groups(plan: &Plan) -> Vec<Vec<usize>> {
     let mut groups: BTreeMap<(bool, usize), Vec<usize>> = BTreeMap::new();
     for (number, step) in plan.steps.iter().enumerate() {
         let after = step.needs.iter().filter_map(|need| level.get(*need)).map(|(_, depth)| depth + 1).max();
-        let at = (step.action == Action::Delete, after.unwrap_or(0));
+        // undoing may give away what a deletion frees: what needs a deletion comes after it
+        let late = step.needs.iter().filter_map(|need| level.get(*need)).any(|(late, _)| *late);
+        let at = (late || step.action == Action::Delete, after.unwrap_or(0));
         level.push(at);
         groups.entry(at).or_default().push(number);
     }
@@ -133,7 +136,7 @@ impl Running<'_> {
             if outcome.is_success() || exists {
                 self.note_version(&outcome, step);
                 *self.executed.done.entry(step.action).or_insert(0) += 1;
-                lines.push(line(shelf, self.plan, number, "done", Ok(b"{}".to_vec())));
+                lines.push(line(shelf, self.plan, number, "done", Ok(record::of(&outcome))));
             } else {
                 let text = explain(&outcome);
                 lines.push(line(
@@ -286,7 +289,7 @@ async fn write(directory: &mut Directory, step: &Step) -> Result<Outcome, Direct
                     values: bytes(&change.after),
                 })
                 .collect();
-            directory.add(&step.dn, &attributes, Vec::new()).await
+            directory.add(&step.dn, &attributes, vec![after()]).await
         }
         Action::Modify | Action::Join | Action::Mark | Action::Release => {
             let changes: Vec<Write> = step
@@ -306,7 +309,8 @@ async fn write(directory: &mut Directory, step: &Step) -> Result<Outcome, Direct
             directory.rename(&step.dn, &rdn, true, Some(&superior), vec![assertion(step), after()]).await
         }
         Action::Delete => {
-            let before = raw(typed_control::read_entry(PRE_READ, &["entryCSN"], false));
+            // everything that goes with the entry, others' attributes too: undoing makes it again
+            let before = raw(typed_control::read_entry(PRE_READ, &["*"], false));
             directory.delete(&step.dn, vec![assertion(step), before]).await
         }
     }

@@ -131,6 +131,7 @@ impl Syncer {
             Err(SyncError::Stopping) => {
                 tracing::info!(member = %ods, "a sync run was given up: the gateway stops")
             }
+            Err(SyncError::Paused(_)) => tracing::info!(member = %ods, "sync is paused by hand"),
             Err(error) => {
                 if let Some(metrics) = &self.metrics {
                     metrics.failure(ods, error);
@@ -148,7 +149,8 @@ impl Syncer {
         run_member(&job, &self.hands, mode, &gate).await
     }
 
-    async fn job(&self, ods: &OdsCode) -> Result<Job, SyncError> {
+    /// The member's job, as the store and the policies in force say.
+    pub async fn job(&self, ods: &OdsCode) -> Result<Job, SyncError> {
         let (this, ods) = (self.clone(), ods.clone());
         let made = tokio::task::spawn_blocking(move || {
             let member = this.hands.store.member(&ods)?;

@@ -21,6 +21,7 @@ use crate::sync::guards::{Circumstances, Verdict, judge};
 use crate::sync::guid::Guid;
 use crate::sync::input::Input;
 use crate::sync::observe;
+use crate::sync::pause::{self, Pauses};
 use crate::sync::plan::plan;
 use crate::sync::read::{Pass, Reading, read};
 use crate::sync::report::{Outcome, Report};
@@ -41,7 +42,8 @@ pub struct Reach {
 }
 
 impl Reach {
-    async fn connect(
+    /// Connects to the first endpoint that answers.
+    pub async fn connect(
         &self,
         wrap: fn(directory::error::DirectoryError) -> SyncError,
     ) -> Result<Directory, SyncError> {
@@ -104,17 +106,33 @@ pub async fn run_member(job: &Job, hands: &Hands, mode: Mode, gate: &Gate) -> Re
     if !mode.dry_run && !gate() {
         return Err(SyncError::GateClosed(job.member.clone()));
     }
-    let (store, name, holder) = (hands.store.clone(), lease_name(&job.member), hands.holder.clone());
+    if !mode.dry_run {
+        let (store, ods) = (hands.store.clone(), job.member.clone());
+        let pauses = tokio::task::spawn_blocking(move || Pauses::read(store.as_ref())).await??;
+        if pauses.of(&ods).is_some() {
+            return Err(SyncError::Paused(ods));
+        }
+    }
+    let mut shelf = begin(&job.member, hands).await?;
+    let result = under_lease(job, hands, mode, gate, &mut shelf).await;
+    end(&shelf).await;
+    result
+}
+
+/// Takes the member's lease, or is [`SyncError::Busy`].
+pub async fn begin(member: &OdsCode, hands: &Hands) -> Result<Shelf, SyncError> {
+    let (store, name, holder) = (hands.store.clone(), lease_name(member), hands.holder.clone());
     let (now, lasts) = (hands.clock.now(), hands.settings.lease());
     let taken = tokio::task::spawn_blocking(move || store.acquire_lease(&name, &holder, now, lasts)).await;
-    let lease = taken??.ok_or_else(|| SyncError::Busy(job.member.clone()))?;
-    let (store, clock, ods) = (hands.store.clone(), hands.clock.clone(), job.member.clone());
-    let mut shelf = Shelf { store, clock, ods, lease, lasts };
-    let result = under_lease(job, hands, mode, gate, &mut shelf).await;
+    let lease = taken??.ok_or_else(|| SyncError::Busy(member.clone()))?;
+    let (store, clock, ods) = (hands.store.clone(), hands.clock.clone(), member.clone());
+    Ok(Shelf { store, clock, ods, lease, lasts })
+}
+
+/// Gives the lease back; one that cannot be given back ends by itself.
+pub async fn end(shelf: &Shelf) {
     let lease = shelf.lease.clone();
-    // one that cannot be given back ends by itself
     let _ = shelf.store(move |store, _| store.release_lease(&lease)).await;
-    result
 }
 
 /// What planning came to.
@@ -144,10 +162,11 @@ async fn under_lease(
     let plan_ms = milliseconds(begun);
     keep_plans(shelf, Some(&planned.plan), &planned.verdict, started_at, mode).await?;
     let begun = Instant::now();
-    let (executed, left) = if mode.dry_run {
+    let (gate, stopped) = pause::also(gate, &hands.store, &job.member);
+    let (mut executed, left) = if mode.dry_run {
         (Executed::default(), None)
     } else {
-        write(job, hands, gate, shelf, &base, &pass, &planned.verdict.go, &mut target).await?
+        write(job, hands, &gate, shelf, &base, &pass, &planned.verdict.go, &mut target).await?
     };
     let write_ms = milliseconds(begun);
     target.unbind().await;
@@ -161,8 +180,11 @@ async fn under_lease(
     let waits = !after.held.steps.is_empty() && !after.approved;
     let remaining = if left.is_some() || mode.dry_run { after.go.steps.len() as u64 } else { 0 };
     let published = left.map_or(&view, |left| &left.view).published();
+    let paused = stopped.get().filter(|_| executed.gate_closed).cloned();
+    executed.gate_closed &= paused.is_none();
     let outcome = match () {
         () if mode.dry_run => Outcome::Planned,
+        () if paused.is_some() => Outcome::Paused,
         () if executed.gate_closed => Outcome::GateClosed,
         () if remaining > 0 || !executed.undone.is_empty() => Outcome::Partial,
         () if waits => Outcome::Held,
@@ -174,6 +196,8 @@ async fn under_lease(
         ended_at: hands.clock.now(),
         outcome,
         planned: plan.counts(),
+        written: (!mode.dry_run && !verdict.go.steps.is_empty()).then(|| verdict.go.hash.clone()),
+        paused,
         plan: plan.hash,
         held: waits.then(|| after.held.hash.clone()),
         held_steps: if waits { after.held.steps.len() as u64 } else { 0 },
@@ -326,6 +350,10 @@ async fn keep_plans(
     let mut records = Vec::new();
     if let Some(plan) = whole.filter(|plan| !plan.steps.is_empty()) {
         records.push(record(plan, if mode.dry_run { "planned" } else { "running" })?);
+        // what is written is undone by its own hash, so that it is kept by it
+        if !mode.dry_run && verdict.go.hash != plan.hash && !verdict.go.steps.is_empty() {
+            records.push(record(&verdict.go, "running")?);
+        }
     }
     if !verdict.held.steps.is_empty() {
         records.push(record(&verdict.held, if verdict.approved { "approved" } else { "held" })?);
@@ -356,6 +384,7 @@ async fn keep_outcome(shelf: &Shelf, report: &Report, people: u64) -> Result<(),
                 _ => Ok(()),
             })
             .await?;
+        keep_written(shelf, report).await?;
     }
     let clean = report.held.is_none() && matches!(report.outcome, Outcome::Done | Outcome::Partial);
     let mut values = Vec::new();
@@ -364,6 +393,18 @@ async fn keep_outcome(shelf: &Shelf, report: &Report, people: u64) -> Result<(),
     }
     values.push((LAST_REPORT.to_owned(), serde_json::to_vec(report).ok()));
     shelf.set(values).await
+}
+
+/// What became of the part of a plan that no guard held.
+async fn keep_written(shelf: &Shelf, report: &Report) -> Result<(), SyncError> {
+    let Some(hash) = report.written.clone().filter(|hash| *hash != report.plan) else { return Ok(()) };
+    let word = if report.outcome == Outcome::Held { Outcome::Done } else { report.outcome }.as_str();
+    shelf
+        .store(move |store, _| match store.plan(&hash)? {
+            Some(record) => store.put_plan(&PlanRecord { state: word.to_owned(), ..record }),
+            None => Ok(()),
+        })
+        .await
 }
 
 /// Key of the last run's report in the member's sync state, JSON.

@@ -8,7 +8,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::policy::terms::OdsCode;
+use crate::store::error::StoreError;
 use crate::sync::member::Syncer;
+use crate::sync::pause::Pauses;
 use crate::sync::run::Mode;
 
 /// How often the list of members is looked through.
@@ -35,6 +37,7 @@ pub struct Schedule {
     demands: mpsc::Receiver<OdsCode>,
     due: HashMap<OdsCode, Instant>,
     running: HashSet<OdsCode>,
+    paused: Pauses,
 }
 
 impl Schedule {
@@ -47,6 +50,7 @@ impl Schedule {
             demands,
             due: HashMap::new(),
             running: HashSet::new(),
+            paused: Pauses::default(),
         };
         (schedule, Handle(sender))
     }
@@ -91,7 +95,9 @@ impl Schedule {
 
     async fn look(&mut self) {
         let store = Arc::clone(&self.syncer.hands.store);
-        let Ok(Ok(members)) = tokio::task::spawn_blocking(move || store.members()).await else { return };
+        let both = move || Ok::<_, StoreError>((store.members()?, Pauses::read(store.as_ref())?));
+        let Ok(Ok((members, paused))) = tokio::task::spawn_blocking(both).await else { return };
+        self.paused = paused;
         let members: HashSet<OdsCode> = members
             .into_iter()
             .filter(|member| member.state.may_federate())
@@ -99,6 +105,9 @@ impl Schedule {
             .collect();
         self.due.retain(|member, _| members.contains(member));
         for member in members {
+            if let Some(metrics) = &self.syncer.metrics {
+                metrics.paused(&member, self.paused.of(&member).is_some());
+            }
             self.due.entry(member).or_insert_with(Instant::now);
         }
     }
@@ -106,9 +115,10 @@ impl Schedule {
     fn ready(&mut self) -> Vec<OdsCode> {
         let now = Instant::now();
         let due = self.due.iter().filter(|(_, due)| **due <= now).map(|(member, _)| member.clone());
-        // a closed gate stays due, so that its run comes as soon as it opens
+        // a closed gate stays due, and so does a pause, so that the run comes as soon as it may
+        let may = |member: &OdsCode| self.paused.of(member).is_none() && (self.syncer.gates)(member);
         let ready: Vec<OdsCode> =
-            due.filter(|member| !self.running.contains(member) && (self.syncer.gates)(member)).collect();
+            due.filter(|member| !self.running.contains(member) && may(member)).collect();
         for member in &ready {
             self.running.insert(member.clone());
             self.due.insert(member.clone(), now + self.interval);

@@ -68,4 +68,6 @@ mod sync_lab;
 mod sync_national;
 mod sync_source;
 mod sync_stage;
+mod sync_verbs_stage;
+mod sync_verbs_undo;
 mod two_worlds;

@@ -324,6 +324,19 @@ impl Store for SqliteStore {
         self.read(|connection| sync::values(connection, ods, prefix))
     }
 
+    fn change_sync(
+        &self,
+        ods: Option<&OdsCode>,
+        values: &[(String, Option<Vec<u8>>)],
+        audit: &NewAudit,
+    ) -> Result<(), StoreError> {
+        self.decide(audit, |transaction| sync::set_values(transaction, ods.map(OdsCode::as_str), values))
+    }
+
+    fn sync_everywhere(&self, key: &str) -> Result<Vec<(Option<OdsCode>, Vec<u8>)>, StoreError> {
+        self.read(|connection| sync::everywhere(connection, key))
+    }
+
     fn put_plan(&self, plan: &PlanRecord) -> Result<(), StoreError> {
         self.write(|transaction| sync::put_plan(transaction, plan))
     }
@@ -359,6 +372,10 @@ impl Store for SqliteStore {
 
     fn journal(&self, ods: &OdsCode, after: u64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
         self.read(|connection| sync::journal(connection, ods, after, limit))
+    }
+
+    fn journal_of(&self, ods: &OdsCode, plan: &str) -> Result<Vec<JournalEntry>, StoreError> {
+        self.read(|connection| sync::journal_of_plan(connection, ods, plan))
     }
 
     fn acquire_lease(
