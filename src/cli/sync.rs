@@ -1,16 +1,25 @@
 //! `portcullis sync`: what a member publishes.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::policy::terms::OdsCode;
+use crate::sync::guid::Guid;
 use crate::sync::run::Mode;
 
 mod approve;
+mod explain;
 mod hands;
+mod history;
+mod join;
 mod journal;
 mod pause;
+mod plans;
+mod quarantine;
+mod resync;
 mod run;
 mod status;
 mod undo;
@@ -24,6 +33,22 @@ pub enum Command {
         /// Read everything, not only what changed.
         #[arg(long)]
         complete: bool,
+        /// Keep the plan in this file too, for `show` and `diff`; only its owner may read it, because it names people.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Show a plan: counts first, then its steps by kind, before -> after.
+    Show {
+        /// The hash of a plan, or a file of `plan --out`.
+        plan: String,
+        #[command(flatten)]
+        filter: plans::Filter,
+    },
+    /// Say which steps two plans of a member do not share: added (+), dropped (-) or changed (~). Exit code 0: the same writes, 1: others.
+    Diff {
+        /// The hash of a plan, or a file of `plan --out`.
+        first: String,
+        second: String,
     },
     /// Run once. Exit code 0 when all is as it should be, 1 when something waits for an approval or was not done.
     Run {
@@ -35,8 +60,11 @@ pub enum Command {
         #[arg(long)]
         complete: bool,
     },
-    /// Show how the last run went and which plans there are.
-    Status { member: OdsCode },
+    /// Show how a member's last run went and which plans there are; without MEMBER one line for each member: gate, pause, last run, how
+    /// old what was read is, what waits and what is held back.
+    Status { member: Option<OdsCode> },
+    /// Show how a member's last 50 runs ended, newest first, those that ended early too.
+    History { member: OdsCode },
     /// Show a plan's steps, or approve the steps that wait, by the exact hash of their plan.
     Approve {
         /// The hash that `run` or `status` shows.
@@ -54,6 +82,56 @@ pub enum Command {
         /// How many lines.
         #[arg(long, default_value_t = 100)]
         limit: u32,
+    },
+    /// Say why a person is there, missing or different in the national directory.
+    ///
+    /// WHO is a mail, an account name, an anchor (`RXA/GUID`), a GUID, or a name (DN) in the member or the national directory. It reads
+    /// what was read last of the member directories and what the national directory holds now, and writes nothing: the conditions of the
+    /// scope one by one with the part of the filter that fails, what is held back and whose it is to mend, who else has the name or the
+    /// mail, each attribute's owner with what is and what should be, the last writes, the next run's. Exit code 1: nobody fits; then it
+    /// says where it looked and how old that is.
+    Explain {
+        /// A mail, account name, anchor, GUID or DN.
+        who: String,
+        /// Look in this member only.
+        #[arg(long)]
+        member: Option<OdsCode>,
+    },
+    /// List everything that is held back: why, whose it is to mend, what to do, since when. What is mended goes by itself with the next
+    /// run. Exit code 0: nothing is held back, 1: something is.
+    Quarantine {
+        /// One member; all when left out.
+        member: Option<OdsCode>,
+        /// Only this reason: `no_surname`, `duplicate`, `ambiguous` and so on.
+        #[arg(long, value_name = "CODE")]
+        reason: Option<String>,
+        /// One line each, for a spreadsheet.
+        #[arg(long)]
+        csv: bool,
+    },
+    /// Decide which national entry is an account's, where more than one fits (`ambiguous`): the next run joins them. The entry must be
+    /// there and nobody's.
+    Join {
+        member: OdsCode,
+        /// The account, as `quarantine` and `explain` show it.
+        guid: Guid,
+        /// The entry's name; `explain` of the account shows the candidates.
+        #[arg(required_unless_present = "forget", conflicts_with = "forget")]
+        dn: Option<String>,
+        /// Take the decision back. What was joined stays joined.
+        #[arg(long)]
+        forget: bool,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Have the next run read everything, not only what changed; without a reason show what that would change (`plan --complete`). Nothing
+    /// staged is lost, and nobody counts as gone before the complete pass has ended.
+    Resync {
+        member: OdsCode,
+        /// Why; without it nothing is forgotten.
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Let nothing be written for a member, or for any: neither by the gateway, nor by `run`; a run under way stops before its next
     /// batch. It holds until `resume`, also after a restart. Planning stays allowed.
@@ -95,11 +173,23 @@ pub enum Command {
 /// Runs the command.
 pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
     match command {
-        Command::Plan { member, complete } => run::go(context, &member, Mode { dry_run: true, complete }),
+        Command::Plan { member, complete, out } => run::plan(context, &member, complete, out.as_deref()),
+        Command::Show { plan, filter } => plans::show(context, &plan, &filter),
+        Command::Diff { first, second } => plans::diff(context, &first, &second),
         Command::Run { member, dry_run, complete } => run::go(context, &member, Mode { dry_run, complete }),
-        Command::Status { member } => status::status(context, &member),
+        Command::Status { member: Some(member) } => status::status(context, &member),
+        Command::Status { member: None } => status::all(context),
+        Command::History { member } => history::go(context, &member),
         Command::Approve { plan, reason } => approve::approve(context, &plan, reason.as_deref()),
         Command::Journal { member, after, limit } => journal::journal(context, &member, after, limit),
+        Command::Explain { who, member } => explain::go(context, &who, member.as_ref()),
+        Command::Quarantine { member, reason, csv } => {
+            quarantine::go(context, member.as_ref(), reason.as_deref(), csv)
+        }
+        Command::Join { member, guid, dn, forget: _, reason } => {
+            join::go(context, &member, guid, dn.as_deref(), &reason)
+        }
+        Command::Resync { member, reason } => resync::go(context, &member, reason.as_deref()),
         Command::Pause { whose, reason } => pause::pause(context, &whose, &reason),
         Command::Resume { whose, reason } => pause::resume(context, &whose, &reason),
         Command::Undo { plan, reason, dry_run } => undo::go(context, &plan, &reason, dry_run),

@@ -1,6 +1,6 @@
 //! Everything that planning looks at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
@@ -26,5 +26,7 @@ pub struct Input<'a> {
     pub target: &'a TargetView,
     /// Lower-case attributes that are never touched.
     pub national: &'a BTreeSet<String>,
+    /// Decided by hand: the name of the entry that is an account's, while that entry is nobody's.
+    pub decided: &'a BTreeMap<Guid, String>,
     pub now: OffsetDateTime,
 }

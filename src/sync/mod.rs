@@ -6,13 +6,18 @@
 //!
 //! Must never: apply a write that no plan holds; write to a member; take "not seen" for "deleted".
 
+pub mod compare;
 pub mod controller;
+pub mod decision;
 pub mod desired;
 pub mod error;
 pub mod execute;
+pub mod explain;
 pub mod guards;
 pub mod guid;
 pub mod input;
+pub mod ledger;
+pub mod look;
 pub mod member;
 pub mod metrics;
 pub mod naming;
@@ -22,6 +27,7 @@ pub mod plan;
 pub mod read;
 pub mod record;
 pub mod report;
+pub mod resync;
 pub mod run;
 pub mod schedule;
 pub mod settings;

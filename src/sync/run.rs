@@ -15,11 +15,13 @@ use crate::ldap::dn::Dn;
 use crate::policy::terms::OdsCode;
 use crate::store::port::Store;
 use crate::store::record::PlanRecord;
+use crate::sync::decision::{decisions, names};
 use crate::sync::error::SyncError;
 use crate::sync::execute::{Executed, Gate, execute};
 use crate::sync::guards::{Circumstances, Verdict, judge};
 use crate::sync::guid::Guid;
 use crate::sync::input::Input;
+use crate::sync::ledger;
 use crate::sync::observe;
 use crate::sync::pause::{self, Pauses};
 use crate::sync::plan::plan;
@@ -115,6 +117,12 @@ pub async fn run_member(job: &Job, hands: &Hands, mode: Mode, gate: &Gate) -> Re
     }
     let mut shelf = begin(&job.member, hands).await?;
     let result = under_lease(job, hands, mode, gate, &mut shelf).await;
+    if let Err(error) = result.as_ref()
+        && !mode.dry_run
+    {
+        // whoever cannot even write this down has told it already
+        let _ = ledger::failed(&shelf, error).await;
+    }
     end(&shelf).await;
     result
 }
@@ -185,10 +193,7 @@ async fn under_lease(
     let outcome = match () {
         () if mode.dry_run => Outcome::Planned,
         () if paused.is_some() => Outcome::Paused,
-        () if executed.gate_closed => Outcome::GateClosed,
-        () if remaining > 0 || !executed.undone.is_empty() => Outcome::Partial,
-        () if waits => Outcome::Held,
-        () => Outcome::Done,
+        () => ended(&executed, remaining, waits),
     };
     let report = Report {
         member: job.member.clone(),
@@ -215,6 +220,16 @@ async fn under_lease(
     };
     keep_outcome(shelf, &report, plan.people).await?;
     Ok(report)
+}
+
+/// How a run ended that nobody paused.
+fn ended(executed: &Executed, remaining: u64, waits: bool) -> Outcome {
+    match () {
+        () if executed.gate_closed => Outcome::GateClosed,
+        () if remaining > 0 || !executed.undone.is_empty() => Outcome::Partial,
+        () if waits => Outcome::Held,
+        () => Outcome::Done,
+    }
 }
 
 fn milliseconds(since: Instant) -> u64 {
@@ -255,6 +270,7 @@ async fn make(
     let staged = shelf.staged().await?;
     let whole = shelf.value(shelf::COMPLETE_AT).await?.is_some();
     let (bases, lost) = pins(&staged, &job.scope, shelf).await?;
+    let decided = shelf.store(decisions).await?;
     let plan = plan(&Input {
         member: &job.member,
         base,
@@ -264,6 +280,7 @@ async fn make(
         bases: bases.as_ref(),
         target: &view,
         national: &hands.settings.national_attributes,
+        decided: &names(&decided),
         now: hands.clock.now(),
     });
     let blind = match () {
@@ -392,6 +409,7 @@ async fn keep_outcome(shelf: &Shelf, report: &Report, people: u64) -> Result<(),
         values.push((shelf::PEOPLE.to_owned(), Some(people.to_string().into_bytes())));
     }
     values.push((LAST_REPORT.to_owned(), serde_json::to_vec(report).ok()));
+    values.extend(ledger::values(shelf, report).await?);
     shelf.set(values).await
 }
 

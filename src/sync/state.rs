@@ -92,8 +92,9 @@ fn anchors<'a>(input: &Input<'a>, known: &mut Known<'a>) {
 }
 
 fn joins<'a>(input: &Input<'a>, known: &mut Known<'a>) {
-    let free: Vec<&TargetEntry> =
+    let mut free: Vec<&TargetEntry> =
         input.target.entries.iter().filter(|entry| entry.first(ANCHOR).is_none()).collect();
+    decided(input, known, &mut free);
     if free.is_empty() {
         return;
     }
@@ -143,6 +144,18 @@ fn joins<'a>(input: &Input<'a>, known: &mut Known<'a>) {
             "ambiguous",
             "more than one entry or person fits: decide by hand which it is",
         );
+    }
+}
+
+/// Ties what was decided by hand, so that nobody else can have these entries.
+fn decided<'a>(input: &Input<'a>, known: &mut Known<'a>, free: &mut Vec<&'a TargetEntry>) {
+    for (guid, dn) in input.decided {
+        let wants =
+            matches!(known.fates.get(guid), Some(Fate::Publish(_))) && !known.entries.contains_key(guid);
+        let at = free.iter().position(|entry| wants && naming::key(&entry.dn) == naming::key(dn));
+        if let Some(at) = at {
+            known.entries.insert(*guid, free.swap_remove(at));
+        }
     }
 }
 

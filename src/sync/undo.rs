@@ -218,15 +218,14 @@ impl<'a> Now<'a> {
         let entry = match anchored {
             [one] => *one,
             // a step that untied the entry left it without an anchor
-            [] => last
-                .step
-                .entry_uuid
-                .as_deref()
-                .and_then(|uuid| self.by_uuid.get(uuid).copied())
-                .ok_or_else(|| match last.step.action {
-                    Action::Create => Why::undone(),
-                    _ => Why::stands("the entry is not there any more"),
-                })?,
+            [] => {
+                last.step.entry_uuid.as_deref().and_then(|uuid| self.by_uuid.get(uuid).copied()).ok_or_else(
+                    || match last.step.action {
+                        Action::Create => Why::undone(),
+                        _ => Why::stands("the entry is not there any more"),
+                    },
+                )?
+            }
             _ => return Err(Why::stands("two entries carry this anchor: delete the wrong one")),
         };
         if is_before(chain, entry) {
@@ -236,9 +235,7 @@ impl<'a> Now<'a> {
         let same_version = last.record.csn.as_ref().is_none_or(|csn| *csn == entry.entry_csn);
         match (differs.is_empty(), same_version) {
             (true, true) => Ok(Some(entry)),
-            (true, false) => {
-                Err(Why::stands("the entry was changed since, in what this plan did not write"))
-            }
+            (true, false) => Err(Why::stands("the entry was changed since, in what this plan did not write")),
             (false, _) => Err(Why::stands(format!("the entry was changed since: {}", differs.join(", ")))),
         }
     }
@@ -332,11 +329,7 @@ fn reversed(chain: &[&Written], entry: Option<&TargetEntry>, plan: &str) -> BTre
 }
 
 fn swapped(change: &Change) -> Change {
-    Change {
-        attribute: change.attribute.clone(),
-        before: change.after.clone(),
-        after: change.before.clone(),
-    }
+    Change { attribute: change.attribute.clone(), before: change.after.clone(), after: change.before.clone() }
 }
 
 /// What guards are to see in a change: one that lists a leaver again is a change, one that marks again takes out of sight.
@@ -357,11 +350,7 @@ fn whole(entry: Option<&TargetEntry>) -> Vec<Change> {
     entry
         .into_iter()
         .flat_map(|entry| &entry.attributes)
-        .map(|(name, values)| Change {
-            attribute: name.clone(),
-            before: values.clone(),
-            after: Vec::new(),
-        })
+        .map(|(name, values)| Change { attribute: name.clone(), before: values.clone(), after: Vec::new() })
         .collect()
 }
 
@@ -369,10 +358,7 @@ fn whole(entry: Option<&TargetEntry>) -> Vec<Change> {
 fn image(one: &Written) -> Vec<Change> {
     let planned = || one.step.changes.iter().map(|c| (c.attribute.clone(), c.before.clone())).collect();
     let image: BTreeMap<String, Vec<String>> = one.record.before.clone().unwrap_or_else(planned);
-    image
-        .into_iter()
-        .map(|(attribute, after)| Change { attribute, before: Vec::new(), after })
-        .collect()
+    image.into_iter().map(|(attribute, after)| Change { attribute, before: Vec::new(), after }).collect()
 }
 
 /// Looks for steps that cannot be: those that need what is refused, and those that would take a name or a mail of an entry

@@ -138,11 +138,8 @@ async fn under_lease(
     keep(shelf, asked, &plan, &verdict).await?;
     let anything = !plan.steps.is_empty();
     let stands = kept.iter().any(|one| one.stands);
-    let paused = if asked.dry_run || !anything {
-        paused(shelf).await?
-    } else {
-        Some(pause(shelf, asked).await?)
-    };
+    let paused =
+        if asked.dry_run || !anything { paused(shelf).await? } else { Some(pause(shelf, asked).await?) };
     let goes = !asked.dry_run && !verdict.go.steps.is_empty();
     let executed =
         if goes { write(job, hands, &verdict.go, shelf, gate).await? } else { Executed::default() };

@@ -170,6 +170,11 @@ impl Stage {
         self.command(arguments).arg("--json").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
+    /// Starts it, to be waited for.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
     /// Runs `portcullis sync ...` to its end.
     pub fn sync(&self, arguments: &[&str]) -> Output {
         self.command(arguments).arg("--json").output().unwrap()

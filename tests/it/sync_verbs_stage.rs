@@ -145,8 +145,20 @@ impl Trust {
     pub fn entries(&self) -> Entries {
         self.ask(async |directory| {
             let names = [
-                "objectClass", "uid", "cn", "sn", "mail", "title", "o", "ou", "employeeNumber", "carLicense",
-                "portcullisAnchor", "portcullisMember", "portcullisStamp", "portcullisLeftAt",
+                "objectClass",
+                "uid",
+                "cn",
+                "sn",
+                "mail",
+                "title",
+                "o",
+                "ou",
+                "employeeNumber",
+                "carLicense",
+                "portcullisAnchor",
+                "portcullisMember",
+                "portcullisStamp",
+                "portcullisLeftAt",
             ];
             let any = Filter::parse("(objectClass=*)").unwrap();
             let search = Search::new("ou=people,dc=national,dc=test", Scope::Subtree, any, &names);

@@ -43,7 +43,10 @@ fn undoing_brings_back_what_was_pauses_the_member_and_can_be_undone() {
     let plan = hash(&report["written"]);
 
     let seen = trust.json(0, &["undo", &plan, "--reason", "look", "--dry-run"]);
-    assert_eq!((&seen["outcome"], &seen["kept"], &seen["paused"]), (&json!("planned"), &json!([]), &Value::Null));
+    assert_eq!(
+        (&seen["outcome"], &seen["kept"], &seen["paused"]),
+        (&json!("planned"), &json!([]), &Value::Null)
+    );
     assert_eq!(trust.entries(), after, "a dry run writes nothing");
 
     let done = trust.json(0, &["undo", &plan, "--reason", "wrong file of the HR system"]);
@@ -54,7 +57,12 @@ fn undoing_brings_back_what_was_pauses_the_member_and_can_be_undone() {
     // the member is paused with it, so that nothing does it again
     assert_eq!(done["paused"]["by"], "officer");
     let told = trust.refused(1, &["run", "RXS"]);
-    assert!(told.contains("officer") && told.contains("wrong file of the HR system") && told.contains("sync resume RXS"), "{told}");
+    assert!(
+        told.contains("officer")
+            && told.contains("wrong file of the HR system")
+            && told.contains("sync resume RXS"),
+        "{told}"
+    );
     assert!(trust.audited().contains(&"sync.undo".to_owned()));
 
     // undoing is a plan like any other
@@ -87,8 +95,12 @@ fn a_deleted_entry_comes_back_with_what_others_had_added() {
     assert_eq!(trust.entries(), before);
     let losses = done["losses"].to_string();
     assert!(losses.contains("userpassword"), "{losses}");
-    let journal = String::from_utf8_lossy(&std::fs::read(trust.stage.path("data/portcullis.sqlite")).unwrap()).into_owned()
-        + &String::from_utf8_lossy(&std::fs::read(trust.stage.path("data/portcullis.sqlite-wal")).unwrap_or_default());
+    let journal =
+        String::from_utf8_lossy(&std::fs::read(trust.stage.path("data/portcullis.sqlite")).unwrap())
+            .into_owned()
+            + &String::from_utf8_lossy(
+                &std::fs::read(trust.stage.path("data/portcullis.sqlite-wal")).unwrap_or_default(),
+            );
     assert!(!journal.contains("a secret of theirs"), "a secret is kept");
     // the person is the same one: nothing is there twice, and she leaves again when sync goes on
     trust.json(0, &["resume", "RXS", "--reason", "go on"]);
@@ -117,9 +129,17 @@ fn what_somebody_changed_since_is_left_alone_and_told() {
         let kept = done["kept"].as_array().unwrap().iter();
         kept.filter(|one| one["guid"] == json!(guid)).map(|one| hash(&one["text"])).collect::<Vec<_>>()
     };
-    assert!(why(0).iter().all(|text| text.contains("changed since: title")) && !why(0).is_empty(), "{:?}", why(0));
+    assert!(
+        why(0).iter().all(|text| text.contains("changed since: title")) && !why(0).is_empty(),
+        "{:?}",
+        why(0)
+    );
     assert!(why(1).iter().all(|text| text.contains("changed since")) && !why(1).is_empty(), "{:?}", why(1));
-    assert!(why(101).iter().all(|text| text.contains("changed since")) && !why(101).is_empty(), "{:?}", why(101));
+    assert!(
+        why(101).iter().all(|text| text.contains("changed since")) && !why(101).is_empty(),
+        "{:?}",
+        why(101)
+    );
     // the leaver's name and mail are the heir's
     assert!(why(8).iter().all(|text| text.contains("somebody else's")) && !why(8).is_empty(), "{:?}", why(8));
     let now = trust.entries();

@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 pub fn failure(error: SyncError) -> Failure {
     match error {
         SyncError::GateClosed(_) | SyncError::Busy(_) | SyncError::Paused(_) | SyncError::NotWritten(_) => {
-             Failure::refused(error)
+            Failure::refused(error)
         }
         _ => Failure::could_not(error),
     }

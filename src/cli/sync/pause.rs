@@ -83,7 +83,8 @@ pub fn pause(context: &Context, whose: &Whose, reason: &str) -> Result<Answer, F
         since: context.clock.now(),
         everybody: whose.all,
     };
-    let audit = context.audit("sync.pause", whose.member.as_ref(), json!({"reason": reason, "all": whose.all}));
+    let audit =
+        context.audit("sync.pause", whose.member.as_ref(), json!({"reason": reason, "all": whose.all}));
     let value = kept(&pause).map_err(Failure::could_not)?;
     let store = context.store()?;
     store.change_sync(whose.member.as_ref(), &[value], &audit).map_err(Failure::could_not)?;
@@ -109,7 +110,9 @@ pub fn resume(context: &Context, whose: &Whose, reason: &str) -> Result<Answer, 
                 "{member} is not paused by itself: every member is; end that: portcullis sync resume --all --reason TEXT"
             ),
             (Some(member), None) => format!("sync of {member} is not paused"),
-            (None, _) => "no pause for every member holds: `portcullis sync status` shows those of members".to_owned(),
+            (None, _) => {
+                "no pause for every member holds: `portcullis sync status` shows those of members".to_owned()
+            }
         }));
     };
     let detail = json!({

@@ -1,17 +1,51 @@
 //! `portcullis sync plan` and `run`.
 
+use std::path::Path;
+
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::answer::standing;
-use crate::cli::sync::hands::{failure, in_turn, runtime, syncer, trouble};
+use crate::cli::sync::hands::{failure, in_turn, read, runtime, syncer, trouble};
 use crate::cli::sync::pause::paused;
+use crate::cli::sync::plans::save;
 use crate::cli::table::moment;
 use crate::policy::terms::OdsCode;
 use crate::sync::report::{Outcome, Report};
 use crate::sync::run::Mode;
+use crate::sync::step::Plan;
+
+/// Plans, and keeps the plan in a file when asked for.
+pub fn plan(
+    context: &Context,
+    member: &OdsCode,
+    complete: bool,
+    out: Option<&Path>,
+) -> Result<Answer, Failure> {
+    let report = once(context, member, Mode { dry_run: true, complete })?;
+    if let Some(path) = out {
+        let record = context.store()?.plan(&report.plan).map_err(Failure::could_not)?;
+        let plan = match record {
+            Some(record) => read(&record)?,
+            // one without steps is not kept
+            None => Plan::new(member.clone(), Vec::new(), report.quarantine.clone(), 0),
+        };
+        save(&plan, path)?;
+    }
+    context.print(&report, told)?;
+    Ok(Answer::Yes)
+}
 
 /// Runs once, or only plans.
 pub fn go(context: &Context, member: &OdsCode, mode: Mode) -> Result<Answer, Failure> {
+    let report = once(context, member, mode)?;
+    context.print(&report, told)?;
+    Ok(match report.outcome {
+        Outcome::Done | Outcome::Planned => Answer::Yes,
+        Outcome::Held | Outcome::Partial | Outcome::GateClosed | Outcome::Paused => Answer::No,
+    })
+}
+
+fn once(context: &Context, member: &OdsCode, mode: Mode) -> Result<Report, Failure> {
     standing(context, member)?;
     if !mode.dry_run {
         paused(context, member)?;
@@ -22,12 +56,7 @@ pub fn go(context: &Context, member: &OdsCode, mode: Mode) -> Result<Answer, Fai
     }
     let syncer = syncer(context)?;
     let turn = in_turn(context, member, async || syncer.sync(member, mode).await);
-    let report = runtime()?.block_on(turn).map_err(failure)?;
-    context.print(&report, told)?;
-    Ok(match report.outcome {
-        Outcome::Done | Outcome::Planned => Answer::Yes,
-        Outcome::Held | Outcome::Partial | Outcome::GateClosed | Outcome::Paused => Answer::No,
-    })
+    runtime()?.block_on(turn).map_err(failure)
 }
 
 /// A report as people read it.

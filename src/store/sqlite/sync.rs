@@ -102,8 +102,9 @@ pub fn set_values(
         match value {
             Some(value) => transaction
                 .execute("INSERT OR REPLACE INTO sync_values VALUES (?1, ?2, ?3)", params![ods, key, value]),
-            None => transaction
-                .execute("DELETE FROM sync_values WHERE ods = ?1 AND key = ?2", params![ods, key]),
+            None => {
+                transaction.execute("DELETE FROM sync_values WHERE ods = ?1 AND key = ?2", params![ods, key])
+            }
         }
         .map_err(fault)?;
     }
@@ -111,10 +112,7 @@ pub fn set_values(
 }
 
 /// What is kept under one key, by code; what holds for every member first, without a code.
-pub fn everywhere(
-    connection: &Connection,
-    key: &str,
-) -> Result<Vec<(Option<OdsCode>, Vec<u8>)>, StoreError> {
+pub fn everywhere(connection: &Connection, key: &str) -> Result<Vec<(Option<OdsCode>, Vec<u8>)>, StoreError> {
     let mut statement = connection
         .prepare_cached("SELECT ods, value FROM sync_values WHERE key = ?1 ORDER BY ods")
         .map_err(fault)?;
@@ -270,9 +268,8 @@ pub fn journal(
              ORDER BY seq LIMIT ?3",
         )
         .map_err(fault)?;
-    let rows = statement
-        .query_map(params![ods.as_str(), signed(after)?, limit], journal_row)
-        .map_err(fault)?;
+    let rows =
+        statement.query_map(params![ods.as_str(), signed(after)?, limit], journal_row).map_err(fault)?;
     rows.map(|row| journal_of(row.map_err(fault)?)).collect()
 }
 

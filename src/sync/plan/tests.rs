@@ -165,6 +165,7 @@ impl Bench {
             bases: Some(&self.bases),
             target: &self.view,
             national: &self.national,
+            decided: &BTreeMap::new(),
             now,
         })
     }

@@ -24,7 +24,8 @@ type Person = (bool, bool, usize, usize, usize);
 /// Names and mails are all different, as a directory makes sure of: chains and circles of both come out.
 fn world() -> impl Strategy<Value = Vec<Person>> {
     let numbers = || Just((0..PEOPLE).collect::<Vec<_>>()).prop_shuffle();
-    let flags = prop::collection::vec((prop::bool::weighted(0.8), prop::bool::weighted(0.2), 0..3usize), PEOPLE);
+    let flags =
+        prop::collection::vec((prop::bool::weighted(0.8), prop::bool::weighted(0.2), 0..3usize), PEOPLE);
     (flags, numbers(), numbers()).prop_map(|(flags, names, mails)| {
         let people = flags.into_iter().zip(names).zip(mails);
         people.map(|(((there, disabled, title), name), mail)| (there, disabled, name, mail, title)).collect()
@@ -99,6 +100,7 @@ impl Bench {
             bases: None,
             target: &self.view,
             national: &BTreeSet::new(),
+            decided: &BTreeMap::new(),
             now: self.now,
         })
     }
@@ -142,7 +144,8 @@ impl Bench {
             Action::Prepare => self.view.base_exists = true,
             Action::Create => {
                 assert!(find(&self.view, &step.dn).is_none(), "{} is taken", step.dn);
-                let attributes = step.changes.iter().map(|c| (c.attribute.clone(), c.after.clone())).collect();
+                let attributes =
+                    step.changes.iter().map(|c| (c.attribute.clone(), c.after.clone())).collect();
                 let (dn, entry_uuid) = (step.dn.clone(), format!("uuid{}", self.writes));
                 self.view.entries.push(TargetEntry { dn, entry_uuid, entry_csn: csn, attributes });
             }
@@ -150,7 +153,8 @@ impl Bench {
                 let at = find(&self.view, &step.dn).unwrap_or_else(|| panic!("no {}: {step:?}", step.dn));
                 assert_eq!(Some(&self.view.entries[at].entry_uuid), step.entry_uuid.as_ref());
                 if step.action == Action::Delete {
-                    record = Record { before: Some(self.view.entries.remove(at).attributes), ..Record::default() };
+                    record =
+                        Record { before: Some(self.view.entries.remove(at).attributes), ..Record::default() };
                     return record;
                 }
                 if let Some(to) = &step.to {
