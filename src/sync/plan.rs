@@ -388,6 +388,12 @@ fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
         keys.push(drafts.add(number, step, needs));
         places.insert(turn.guid, to);
     }
+    // a leaver that makes room for a name is deleted where it is by then
+    for (guid, place) in places {
+        if let Some((step, _)) = drafts.steps.get_mut(&(Action::Delete, 0, Some(guid))) {
+            step.dn = place;
+        }
+    }
 }
 
 fn create(input: &Input<'_>, known: &Known<'_>, guid: &Guid, wish: &Desired, drafts: &mut Drafts) {

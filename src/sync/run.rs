@@ -171,10 +171,9 @@ async fn under_lease(
     keep_plans(shelf, Some(&planned.plan), &planned.verdict, started_at, mode).await?;
     let begun = Instant::now();
     let (gate, stopped) = pause::also(gate, &hands.store, &job.member);
-    let (mut executed, left) = if mode.dry_run {
-        (Executed::default(), None)
-    } else {
-        write(job, hands, &gate, shelf, &base, &pass, &planned.verdict.go, &mut target).await?
+    let (mut executed, left) = match mode.dry_run {
+        true => (Executed::default(), None),
+        false => write(job, hands, &gate, shelf, &base, &pass, &planned.verdict.go, &mut target).await?,
     };
     let write_ms = milliseconds(begun);
     target.unbind().await;
@@ -190,10 +189,10 @@ async fn under_lease(
     let published = left.map_or(&view, |left| &left.view).published();
     let paused = stopped.get().filter(|_| executed.gate_closed).cloned();
     executed.gate_closed &= paused.is_none();
-    let outcome = match () {
-        () if mode.dry_run => Outcome::Planned,
-        () if paused.is_some() => Outcome::Paused,
-        () => ended(&executed, remaining, waits),
+    let outcome = match &paused {
+        _ if mode.dry_run => Outcome::Planned,
+        Some(_) => Outcome::Paused,
+        None => ended(&executed, remaining, waits),
     };
     let report = Report {
         member: job.member.clone(),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::policy::terms::OdsCode;
 use crate::store::record::JournalEntry;
+use crate::sync::desired::NAMING;
 use crate::sync::guid::Guid;
 use crate::sync::naming;
 use crate::sync::record::Record;
@@ -211,7 +212,13 @@ impl<'a> Now<'a> {
         if last.step.action == Action::Delete {
             return match anchored {
                 [] => Ok(None),
-                [one] if naming::key(&one.dn) == naming::key(&last.step.dn) => Err(Why::undone()),
+                [one]
+                    if chain
+                        .first()
+                        .is_some_and(|first| naming::key(&first.step.dn) == naming::key(&one.dn)) =>
+                {
+                    Err(Why::undone())
+                }
                 _ => Err(Why::stands("the person has another entry now")),
             };
         }
@@ -271,6 +278,8 @@ fn differing(chain: &[&Written], entry: &TargetEntry) -> Vec<String> {
         .into_iter()
         // a server may add superior classes to those that were written
         .filter(|(attribute, after)| match *attribute {
+            // goes with the name, which is held against it below
+            NAMING => false,
             "objectclass" => !set(after).is_subset(&set(entry.values(attribute))),
             _ => set(after) != set(entry.values(attribute)),
         })
@@ -310,7 +319,9 @@ fn reversed(chain: &[&Written], entry: Option<&TargetEntry>, plan: &str) -> BTre
             }
             Action::Delete => {
                 step.action = Action::Create;
+                // what else is taken back of it has the new entry before it, and knows it by its anchor alone
                 step.dn.clone_from(&was.dn);
+                dn.clone_from(&was.dn);
                 step.changes = image(one);
             }
             Action::Rename => {
