@@ -44,6 +44,9 @@ pub struct Thinned {
     pub more: bool,
 }
 
+/// One value of every member's sync state, and of what holds for every member, which has no code.
+pub type Everywhere = Vec<(Option<OdsCode>, Vec<u8>)>;
+
 /// Keeps everything that must outlive the process.
 pub trait Store: Send + Sync + Debug {
     // ---- members and their life
@@ -192,7 +195,7 @@ pub trait Store: Send + Sync + Debug {
     ) -> Result<(), StoreError>;
 
     /// What is kept under `key` of every member's sync state, by code; what holds for every member comes first and has none.
-    fn sync_everywhere(&self, key: &str) -> Result<Vec<(Option<OdsCode>, Vec<u8>)>, StoreError>;
+    fn sync_everywhere(&self, key: &str) -> Result<Everywhere, StoreError>;
 
     /// Keeps a plan or changes its state.
     fn put_plan(&self, plan: &PlanRecord) -> Result<(), StoreError>;

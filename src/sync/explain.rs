@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use crate::ldap::dn::Dn;
 use crate::ldap::filter::Filter;
 use crate::ldap::truth::{Truth, evaluate};
+use crate::policy::terms::OdsCode;
 use crate::sync::desired::{self, Desired, Fate, NAMING};
 use crate::sync::guid::Guid;
 use crate::sync::input::Input;
@@ -56,6 +57,20 @@ impl Who {
             Who::Mail(_) => "mail",
             Who::Account(_) => "account name",
         }
+    }
+}
+
+/// Which national entries may be who is meant; none when the name says where.
+pub fn filter(who: &Who, members: &[OdsCode]) -> Option<Filter<'static>> {
+    let equal = |name: &'static str, value: String| Filter::equal(name, value.into_bytes());
+    let anchor =
+        |member: &OdsCode, guid: Guid| equal(ANCHOR, Anchor { member: member.clone(), guid }.to_string());
+    match who {
+        Who::Anchor(one) => Some(anchor(&one.member, one.guid)),
+        Who::Guid(guid) => Some(Filter::Or(members.iter().map(|member| anchor(member, *guid)).collect())),
+        Who::Mail(mail) => Some(equal("mail", mail.clone())),
+        Who::Account(name) => Some(equal(NAMING, name.clone())),
+        Who::Dn(_) => None,
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
+use crate::directory::request::{Scope as Depth, Search};
 use crate::ldap::dn::Dn;
+use crate::ldap::filter::Filter;
 use crate::policy::set::PolicySet;
 use crate::policy::terms::OdsCode;
 use crate::store::error::StoreError;
@@ -144,6 +146,25 @@ pub async fn national(look: &Look, national: &National) -> Result<TargetView, Sy
     let view = observe::view(&mut target, &look.base, scope).await;
     target.unbind().await;
     view
+}
+
+/// Looks through all members' national entries: below which organisational units there is one that `filter` selects. Lower case.
+pub async fn units(national: &National, filter: Filter<'static>) -> Result<BTreeSet<String>, SyncError> {
+    let mut target = national.reach()?.connect(SyncError::Target).await?;
+    let search = Search::new(&national.people_base, Depth::Subtree, filter, &["uid"]);
+    let (entries, done) = target.read(&search).await.map_err(SyncError::Target)?;
+    target.unbind().await;
+    if !done.is_complete() {
+        let text = format!("a search ended with result code {}: lift its limits for our account", done.code);
+        return Err(SyncError::Unusable(text));
+    }
+    Ok(entries.iter().filter_map(|entry| unit(&entry.dn, &national.people_base)).collect())
+}
+
+/// The organisational unit below the people that a name lies in, lower case.
+pub fn unit(dn: &str, people_base: &str) -> Option<String> {
+    let below = Dn::parse(dn).ok()?.strip_suffix(&Dn::parse(people_base).ok()?)?;
+    below.rdns().last()?.text().map(str::to_lowercase)
 }
 
 /// The local name of an object along the tree, as it is now; none when a part of the tree is not known.

@@ -33,8 +33,8 @@ pub fn of(outcome: &Outcome) -> Vec<u8> {
         let value = outcome.control(oid)?.value.as_deref()?;
         typed_control::read_entry_answer(value, &Limits::default()).ok()
     };
-    let mut record = Record::default();
-    record.csn = read(POST_READ).and_then(|entry| entry.text("entryCSN").map(str::to_owned));
+    let csn = read(POST_READ).and_then(|entry| entry.text("entryCSN").map(str::to_owned));
+    let mut record = Record { csn, ..Record::default() };
     if let Some(entry) = read(PRE_READ) {
         image(entry, &mut record);
     }

@@ -1,6 +1,6 @@
 //! `portcullis sync explain`: why a person is there, missing or different in the national directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -15,7 +15,7 @@ use crate::policy::set::PolicySet;
 use crate::policy::terms::{Grant, OdsCode};
 use crate::store::member::Member;
 use crate::store::port::Store;
-use crate::sync::explain::{Findings, Owned, Person, Unowned, Who, explain};
+use crate::sync::explain::{Findings, Owned, Person, Unowned, Who, explain, filter, fits};
 use crate::sync::ledger::mends;
 use crate::sync::look::{self, Look};
 use crate::sync::pause::{Pause, Pauses};
@@ -96,8 +96,17 @@ pub fn go(context: &Context, who: &str, member: Option<&OdsCode>) -> Result<Answ
         people: Vec::new(),
         unowned: Vec::new(),
     };
+    let codes: Vec<OdsCode> = members.iter().map(|member| member.ods.clone()).collect();
+    let national = context.config()?.national.for_sync();
+    let units = match (&asked, filter(&asked, &codes)) {
+        (_, Some(filter)) => {
+            runtime()?.block_on(look::units(&national, filter)).map_err(|error| error.to_string())
+        }
+        (Who::Dn(dn), None) => Ok(look::unit(dn, &national.people_base).into_iter().collect()),
+        (_, None) => Ok(BTreeSet::new()),
+    };
     for member in &members {
-        ask(context, &set, member, &asked, &mut answer)?;
+        ask(context, &set, member, &asked, &units, &mut answer)?;
     }
     let found = !answer.people.is_empty() || !answer.unowned.is_empty();
     context.print(&answer, text)?;
@@ -109,15 +118,23 @@ fn ask(
     set: &PolicySet,
     member: &Member,
     asked: &Who,
+    units: &Result<BTreeSet<String>, String>,
     answer: &mut Explained,
 ) -> Result<(), Failure> {
     let (config, store) = (context.config()?, context.store()?.as_ref());
     let national = config.national.for_sync();
     let look = look::look(store, member, set, &national).map_err(Failure::could_not)?;
-    let view = runtime()?.block_on(look::national(&look, &national));
-    let (view, trouble) = match view {
-        Ok(view) => (Some(view), None),
-        Err(error) => (None, Some(error.to_string())),
+    // all of a member's entries are read only where somebody may be
+    let code = member.ods.as_str().to_lowercase();
+    let there = units.as_ref().is_ok_and(|units| units.contains(&code))
+        || look.staged.objects().any(|object| fits(asked, &look, object));
+    let (view, trouble) = match units {
+        Err(why) => (None, Some(why.clone())),
+        Ok(_) if !there => (None, None),
+        Ok(_) => match runtime()?.block_on(look::national(&look, &national)) {
+            Ok(view) => (Some(view), None),
+            Err(error) => (None, Some(error.to_string())),
+        },
     };
     let now = context.clock.now();
     let Findings { people, unowned } =

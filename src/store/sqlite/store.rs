@@ -15,7 +15,7 @@ use crate::store::audit::{AuditRecord, AuditReport, NewAudit};
 use crate::store::error::StoreError;
 use crate::store::member::{Member, Transition};
 use crate::store::packed::Packed;
-use crate::store::port::{CheckReport, Store, Thinned};
+use crate::store::port::{CheckReport, Everywhere, Store, Thinned};
 use crate::store::record::{
     Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, JournalEntry, Lease,
     NewJournalEntry, PlanRecord, PolicyChange, StagedObject, StagedPage,
@@ -333,7 +333,7 @@ impl Store for SqliteStore {
         self.decide(audit, |transaction| sync::set_values(transaction, ods.map(OdsCode::as_str), values))
     }
 
-    fn sync_everywhere(&self, key: &str) -> Result<Vec<(Option<OdsCode>, Vec<u8>)>, StoreError> {
+    fn sync_everywhere(&self, key: &str) -> Result<Everywhere, StoreError> {
         self.read(|connection| sync::everywhere(connection, key))
     }
 

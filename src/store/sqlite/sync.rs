@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::policy::terms::OdsCode;
 use crate::store::error::StoreError;
+use crate::store::port::Everywhere;
 use crate::store::record::{Approval, JournalEntry, NewJournalEntry, PlanRecord, StagedObject, StagedPage};
 use crate::store::sqlite::documents::code;
 use crate::store::sqlite::fault::{fault, from_json, instant, nanoseconds, signed, to_json, unsigned};
@@ -112,7 +113,7 @@ pub fn set_values(
 }
 
 /// What is kept under one key, by code; what holds for every member first, without a code.
-pub fn everywhere(connection: &Connection, key: &str) -> Result<Vec<(Option<OdsCode>, Vec<u8>)>, StoreError> {
+pub fn everywhere(connection: &Connection, key: &str) -> Result<Everywhere, StoreError> {
     let mut statement = connection
         .prepare_cached("SELECT ods, value FROM sync_values WHERE key = ?1 ORDER BY ods")
         .map_err(fault)?;
