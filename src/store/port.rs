@@ -44,6 +44,9 @@ pub struct Thinned {
     pub more: bool,
 }
 
+/// One value of every member's sync state, and of what holds for every member, which has no code.
+pub type Everywhere = Vec<(Option<OdsCode>, Vec<u8>)>;
+
 /// Keeps everything that must outlive the process.
 pub trait Store: Send + Sync + Debug {
     // ---- members and their life
@@ -183,8 +186,16 @@ pub trait Store: Send + Sync + Debug {
     /// Every key-value of a member's sync state whose key starts with `prefix`, by key.
     fn sync_values(&self, ods: &OdsCode, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
 
-    /// A key-value of every member's sync state, by member.
-    fn sync_value_of_all(&self, key: &str) -> Result<Vec<(OdsCode, Vec<u8>)>, StoreError>;
+    /// Sets or removes values of a member's sync state by hand (without `ods`: of what holds for every member), with the audit record.
+    fn change_sync(
+        &self,
+        ods: Option<&OdsCode>,
+        values: &[(String, Option<Vec<u8>>)],
+        audit: &NewAudit,
+    ) -> Result<(), StoreError>;
+
+    /// What is kept under `key` of every member's sync state, by code; what holds for every member comes first and has none.
+    fn sync_everywhere(&self, key: &str) -> Result<Everywhere, StoreError>;
 
     /// Keeps a plan or changes its state.
     fn put_plan(&self, plan: &PlanRecord) -> Result<(), StoreError>;
@@ -212,6 +223,9 @@ pub trait Store: Send + Sync + Debug {
 
     /// A member's journal after number `after`, oldest first.
     fn journal(&self, ods: &OdsCode, after: u64, limit: u32) -> Result<Vec<JournalEntry>, StoreError>;
+
+    /// The lines of one plan in a member's journal, oldest first.
+    fn journal_of(&self, ods: &OdsCode, plan: &str) -> Result<Vec<JournalEntry>, StoreError>;
 
     // ---- leases
 

@@ -26,6 +26,12 @@ pub enum SyncError {
     Scope(String),
     #[error("the sync gate of {0} is closed")]
     GateClosed(OdsCode),
+    #[error("sync of {0} is paused by hand: `portcullis sync status {0}` says by whom and why")]
+    Paused(OdsCode),
+    #[error(
+        "the journal holds nothing that plan {0} wrote and that was not undone: `portcullis sync status MEMBER` names the plans that were written"
+    )]
+    NotWritten(String),
     #[error("another run holds the lease of {0}: wait for it, or for its lease to end")]
     Busy(OdsCode),
     #[error("the gateway is stopping")]
@@ -52,7 +58,7 @@ impl SyncError {
             SyncError::Unreadable(_) | SyncError::Controller(_) | SyncError::GateClosed(_) => Party::Member,
             SyncError::Unusable(_) => Party::National,
             SyncError::Scope(_) => Party::Policy,
-            SyncError::Busy(_) => Party::Requester,
+            SyncError::Busy(_) | SyncError::Paused(_) | SyncError::NotWritten(_) => Party::Requester,
             SyncError::Stopping | SyncError::Internal(_) => Party::Us,
         }
     }
@@ -78,6 +84,8 @@ impl SyncError {
             SyncError::Controller(_) => "controller",
             SyncError::Scope(_) => "scope",
             SyncError::GateClosed(_) => "gate_closed",
+            SyncError::Paused(_) => "paused",
+            SyncError::NotWritten(_) => "not_written",
             SyncError::Busy(_) => "busy",
             SyncError::Stopping => "stopping",
             SyncError::Internal(_) => "internal",

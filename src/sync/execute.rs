@@ -17,6 +17,7 @@ use crate::directory::request::Outcome;
 use crate::store::record::NewJournalEntry;
 use crate::sync::error::SyncError;
 use crate::sync::national::{ASSERTION_FAILED, National};
+use crate::sync::record;
 use crate::sync::settings::Settings;
 use crate::sync::shelf::Shelf;
 use crate::sync::step::{Action, NOW, Plan, Step};
@@ -101,7 +102,9 @@ fn groups(plan: &Plan) -> Vec<Vec<usize>> {
     let mut groups: BTreeMap<(bool, usize), Vec<usize>> = BTreeMap::new();
     for (number, step) in plan.steps.iter().enumerate() {
         let after = step.needs.iter().filter_map(|need| level.get(*need)).map(|(_, depth)| depth + 1).max();
-        let at = (step.action == Action::Delete, after.unwrap_or(0));
+        // undoing may give away what a deletion frees: what needs a deletion comes after it
+        let late = step.needs.iter().filter_map(|need| level.get(*need)).any(|(late, _)| *late);
+        let at = (late || step.action == Action::Delete, after.unwrap_or(0));
         level.push(at);
         groups.entry(at).or_default().push(number);
     }
@@ -144,7 +147,7 @@ impl Running<'_> {
             if outcome.is_success() || exists {
                 self.note_version(&outcome, step);
                 *self.executed.done.entry(step.action).or_insert(0) += 1;
-                lines.push(line(shelf, self.plan, number, "done", Ok(b"{}".to_vec())));
+                lines.push(line(shelf, self.plan, number, "done", Ok(record::of(&outcome))));
             } else {
                 let text = explain(&outcome);
                 lines.push(line(

@@ -14,7 +14,7 @@ use crate::sync::guid::Guid;
 use crate::sync::step::{Action, Plan, Step};
 
 /// What guards look at beside the plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Circumstances {
     /// Entries published now.
     pub published: u64,

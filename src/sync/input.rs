@@ -1,6 +1,6 @@
 //! Everything that planning looks at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use time::OffsetDateTime;
 
@@ -12,6 +12,21 @@ use crate::sync::settings::Scope;
 use crate::sync::staged::Staged;
 use crate::sync::survey::Others;
 use crate::sync::target::{TargetEntry, TargetView};
+
+/// What a plan goes by beside the member's own two sides. By default nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// People who need nothing and touch nobody who does: neither staged nor published ones are shown to the plan.
+    pub others: Others,
+    /// National entries outside the member's unit that have a mail or are of a person whom somebody here needs.
+    pub elsewhere: Vec<TargetEntry>,
+    /// Organisations that this member succeeds: their entries may be taken over although they are published.
+    pub succeeds: BTreeSet<OdsCode>,
+    /// Attributes that somebody else gave another value again and again: left alone.
+    pub rewritten: BTreeSet<(Guid, String)>,
+    /// Decided by hand: the name of the entry that is an account's, while that entry is nobody's.
+    pub decided: BTreeMap<Guid, String>,
+}
 
 /// The input of a plan. Nothing else decides.
 #[derive(Debug, Clone, Copy)]
@@ -26,16 +41,9 @@ pub struct Input<'a> {
     /// The scope's bases by GUID; none: the whole tree.
     pub bases: Option<&'a BTreeSet<Guid>>,
     pub target: &'a TargetView,
-    /// National entries outside the member's unit that have a mail or are of a person whom somebody here needs.
-    pub elsewhere: &'a [TargetEntry],
-    /// Organisations that this member succeeds: their entries may be taken over although they are published.
-    pub succeeds: &'a BTreeSet<OdsCode>,
-    /// Attributes that somebody else gave another value again and again: left alone.
-    pub rewritten: &'a BTreeSet<(Guid, String)>,
     /// Lower-case attributes that are never touched.
     pub national: &'a BTreeSet<String>,
-    /// People who need nothing and touch nobody who does: they are in neither `staged` nor `target`.
-    pub others: &'a Others,
+    pub beside: &'a Beside,
     pub now: OffsetDateTime,
 }
 

@@ -45,7 +45,8 @@ pub struct National {
 }
 
 impl National {
-    fn reach(&self) -> Result<Reach, SyncError> {
+    /// How it is reached; reads its anchors and our password.
+    pub fn reach(&self) -> Result<Reach, SyncError> {
         let fail = |cause: String| SyncError::Unusable(cause);
         let anchors = Anchors::load(&self.anchors).map_err(|error| fail(error.to_string()))?;
         let password = self.password.read().map_err(|error| fail(error.to_string()))?;
@@ -131,6 +132,7 @@ impl Syncer {
             Err(SyncError::Stopping) => {
                 tracing::info!(member = %ods, "a sync run was given up: the gateway stops")
             }
+            Err(SyncError::Paused(_)) => tracing::info!(member = %ods, "sync is paused by hand"),
             Err(error) => {
                 if let Some(metrics) = &self.metrics {
                     metrics.failure(ods, error);

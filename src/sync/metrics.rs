@@ -18,6 +18,7 @@ pub struct Metrics {
     held: IntGaugeVec,
     guard: IntGaugeVec,
     quarantine: IntGaugeVec,
+    paused: IntGaugeVec,
 }
 
 impl Metrics {
@@ -74,6 +75,11 @@ impl Metrics {
                 "People and attributes held back, by reason.",
                 &["member", "reason"],
             )?,
+            paused: gauge(
+                "portcullis_sync_paused",
+                "1 while sync is paused by hand, for the member or for all.",
+                &["member"],
+            )?,
         })
     }
 
@@ -104,6 +110,11 @@ impl Metrics {
         for (reason, count) in report.quarantine_counts() {
             self.quarantine.with_label_values(&[member, reason]).set(whole(count));
         }
+    }
+
+    /// Says whether a member is paused.
+    pub fn paused(&self, member: &OdsCode, paused: bool) {
+        self.paused.with_label_values(&[member.as_str()]).set(i64::from(paused));
     }
 
     /// Counts a run that ended early.

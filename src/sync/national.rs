@@ -129,7 +129,7 @@ impl National {
                         values: bytes(&change.after),
                     })
                     .collect();
-                directory.add(&step.dn, &attributes, Vec::new()).await
+                directory.add(&step.dn, &attributes, vec![self.read(POST_READ)]).await
             }
             (_, Condition::Assertion) => self.asserted(directory, step).await,
             (_, Condition::Values) => self.looked_at(directory, step).await,
@@ -144,7 +144,7 @@ impl National {
                 let controls = vec![assertion, self.read(POST_READ)];
                 directory.rename(&step.dn, &rdn, true, Some(&superior), controls).await
             }
-            Action::Delete => directory.delete(&step.dn, vec![assertion, self.read(PRE_READ)]).await,
+            Action::Delete => directory.delete(&step.dn, vec![assertion, self.whole()]).await,
             _ => {
                 let changes: Vec<Write> = step
                     .changes
@@ -201,7 +201,7 @@ impl National {
                 if step.action == Action::Rename {
                     self.renamed(directory, step).await
                 } else {
-                    let outcome = directory.delete(&step.dn, vec![self.read(PRE_READ)]).await?;
+                    let outcome = directory.delete(&step.dn, vec![self.whole()]).await?;
                     Ok(self.hit(step, PRE_READ, outcome))
                 }
             }
@@ -238,6 +238,11 @@ impl National {
         step.entry_uuid.as_deref().is_none_or(|identity| text(self.identity) == identity)
             && step.entry_csn.as_deref().is_none_or(|version| text(self.version) == version)
             && text(ANCHOR) == anchor
+    }
+
+    /// Everything that goes with a deleted entry, others' attributes too: undoing makes it again.
+    fn whole(&self) -> RawControl {
+        raw(typed_control::read_entry(PRE_READ, &["*", self.identity, self.version], false))
     }
 
     fn read(&self, oid: &'static str) -> RawControl {

@@ -42,12 +42,12 @@ pub fn plan(input: &Input<'_>) -> Plan {
             create(input, &known, guid, wish, &mut drafts);
         }
     }
-    for (guid, attribute) in input.rewritten {
+    for (guid, attribute) in &input.beside.rewritten {
         if let (Some(Fate::Publish(_)), Some(_)) = (known.fates.get(guid), known.entries.get(guid)) {
             known.hold(*guid, Some(attribute), "rewritten", REWRITTEN);
         }
     }
-    drafts.into_plan(input.member, known, input.others)
+    drafts.into_plan(input.member, known, &input.beside.others)
 }
 
 /// Steps by kind and GUID, with the keys of what they need.
@@ -141,7 +141,7 @@ fn refer(input: &Input<'_>, known: &mut Known<'_>) {
         .collect();
     let place = |guid: &Guid| match places.get(guid) {
         Some(place) => place.clone(),
-        None => input.others.name(guid).map(|name| naming::dn(name, input.base)),
+        None => input.beside.others.name(guid).map(|name| naming::dn(name, input.base)),
     };
     for (guid, fate) in &mut known.fates {
         if let (Fate::Publish(wish), Some(object)) = (fate, input.staged.get(guid)) {
@@ -164,7 +164,7 @@ fn change(
     let stamp = input.ownership().stamp(&wish.attributes);
     let drifted = entry.first(STAMP) == Some(stamp.as_str());
     if drifted {
-        changes.retain(|change| !input.rewritten.contains(&(*guid, change.attribute.clone())));
+        changes.retain(|change| !input.beside.rewritten.contains(&(*guid, change.attribute.clone())));
     }
     changes.extend(difference(entry, STAMP, std::slice::from_ref(&stamp)));
     if entry.has_left() {
@@ -325,6 +325,12 @@ fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
         }
         keys.push(drafts.add(number, step, needs));
         places.insert(turn.guid, to);
+    }
+    // a leaver that makes room for a name is deleted where it is by then
+    for (guid, place) in places {
+        if let Some((step, _)) = drafts.steps.get_mut(&(Action::Delete, 0, Some(guid))) {
+            step.dn = place;
+        }
     }
 }
 

@@ -16,7 +16,7 @@ fn number(value: &[u8]) -> u64 {
 /// Removals of today so far.
 pub async fn today(shelf: &Shelf) -> Result<u64, SyncError> {
     let key = key(shelf);
-    let all = shelf.store(move |store, _| store.sync_value_of_all(&key)).await?;
+    let all = shelf.store(move |store, _| store.sync_everywhere(&key)).await?;
     Ok(all.iter().map(|(_, value)| number(value)).sum())
 }
 

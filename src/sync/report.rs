@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use crate::policy::terms::OdsCode;
 use crate::sync::execute::Executed;
 use crate::sync::guards::Trip;
+use crate::sync::pause::Pause;
 use crate::sync::read::Pass;
 use crate::sync::step::{Action, Quarantine};
 
@@ -23,6 +24,8 @@ pub enum Outcome {
     Partial,
     /// The gate closed on the way.
     GateClosed,
+    /// Somebody paused sync on the way.
+    Paused,
     /// Nothing was written, as asked.
     Planned,
 }
@@ -35,6 +38,7 @@ impl Outcome {
             Outcome::Held => "held",
             Outcome::Partial => "partial",
             Outcome::GateClosed => "gate_closed",
+            Outcome::Paused => "paused",
             Outcome::Planned => "planned",
         }
     }
@@ -58,6 +62,12 @@ pub struct Report {
     /// Hash of the whole plan.
     pub plan: String,
     pub planned: BTreeMap<Action, u64>,
+    /// Hash of the plan that was written, under which the journal has it: the whole plan, or what no guard held of it.
+    #[serde(default)]
+    pub written: Option<String>,
+    /// The pause that stopped the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Pause>,
     /// Hash of the steps that wait, to be approved; none when none wait.
     pub held: Option<String>,
     pub held_steps: u64,

@@ -13,7 +13,7 @@ use crate::sync::step::Plan;
 /// So often is a value put back before it is left alone.
 const TIMES: u32 = 3;
 /// Key in a member's sync state, JSON.
-const KEY: &str = "rewritten";
+pub const KEY: &str = "rewritten";
 
 /// How often each attribute was put back to one value.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

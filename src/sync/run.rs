@@ -15,12 +15,15 @@ use crate::ldap::dn::Dn;
 use crate::policy::terms::OdsCode;
 use crate::store::port::Store;
 use crate::store::record::PlanRecord;
+use crate::sync::decision::{decisions, names};
 use crate::sync::error::SyncError;
 use crate::sync::execute::{Executed, Gate, execute};
 use crate::sync::guards::{Circumstances, Unit, Verdict, judge};
 use crate::sync::guid::Guid;
-use crate::sync::input::Input;
+use crate::sync::input::{Beside, Input};
+use crate::sync::ledger;
 use crate::sync::observe;
+use crate::sync::pause::{self, Pauses};
 use crate::sync::plan::plan;
 use crate::sync::read::{Pass, Reading, read};
 use crate::sync::removals;
@@ -108,17 +111,39 @@ pub async fn run_member(job: &Job, hands: &Hands, mode: Mode, gate: &Gate) -> Re
     if !mode.dry_run && !gate() {
         return Err(SyncError::GateClosed(job.member.clone()));
     }
-    let (store, name, holder) = (hands.store.clone(), lease_name(&job.member), hands.holder.clone());
+    if !mode.dry_run {
+        let (store, ods) = (hands.store.clone(), job.member.clone());
+        let pauses = tokio::task::spawn_blocking(move || Pauses::read(store.as_ref())).await??;
+        if pauses.of(&ods).is_some() {
+            return Err(SyncError::Paused(ods));
+        }
+    }
+    let mut shelf = begin(&job.member, hands).await?;
+    let result = under_lease(job, hands, mode, gate, &mut shelf).await;
+    if let Err(error) = result.as_ref()
+        && !mode.dry_run
+    {
+        // whoever cannot even write this down has told it already
+        let _ = ledger::failed(&shelf, error).await;
+    }
+    end(&shelf).await;
+    result
+}
+
+/// Takes the member's lease, or is [`SyncError::Busy`].
+pub async fn begin(member: &OdsCode, hands: &Hands) -> Result<Shelf, SyncError> {
+    let (store, name, holder) = (hands.store.clone(), lease_name(member), hands.holder.clone());
     let (now, lasts) = (hands.clock.now(), hands.settings.lease());
     let taken = tokio::task::spawn_blocking(move || store.acquire_lease(&name, &holder, now, lasts)).await;
-    let lease = taken??.ok_or_else(|| SyncError::Busy(job.member.clone()))?;
-    let (store, clock, ods) = (hands.store.clone(), hands.clock.clone(), job.member.clone());
-    let mut shelf = Shelf { store, clock, ods, lease, lasts };
-    let result = under_lease(job, hands, mode, gate, &mut shelf).await;
+    let lease = taken??.ok_or_else(|| SyncError::Busy(member.clone()))?;
+    let (store, clock, ods) = (hands.store.clone(), hands.clock.clone(), member.clone());
+    Ok(Shelf { store, clock, ods, lease, lasts })
+}
+
+/// Gives the lease back; one that cannot be given back ends by itself.
+pub async fn end(shelf: &Shelf) {
     let lease = shelf.lease.clone();
-    // one that cannot be given back ends by itself
     let _ = shelf.store(move |store, _| store.release_lease(&lease)).await;
-    result
 }
 
 /// What planning came to.
@@ -157,24 +182,25 @@ async fn under_lease(
     let planned = make(job, hands, &pass, shelf, &mut target).await?;
     let plan_ms = milliseconds(begun);
     keep_plans(shelf, Some(&planned.plan), &planned.verdict, started_at, mode).await?;
+    let (gate, stopped) = pause::also(gate, &hands.store, &job.member);
     let (written, left) = match mode.dry_run {
         true => (Written::default(), None),
-        false => write(job, hands, gate, shelf, &pass, &planned, started_at, &mut target).await?,
+        false => write(job, hands, &gate, shelf, &pass, &planned, started_at, &mut target).await?,
     };
     target.unbind().await;
-    let Written { executed, planned: later, milliseconds: write_ms } = written;
+    let Written { mut executed, planned: later, milliseconds: write_ms } = written;
     let after = left.as_ref().unwrap_or(&planned);
     let waits = !after.verdict.held.steps.is_empty() && !after.verdict.approved;
     let remaining = match left.is_some() || mode.dry_run {
         true => after.verdict.go.steps.len() as u64 + after.deferred,
         false => 0,
     };
-    let outcome = match () {
-        () if mode.dry_run => Outcome::Planned,
-        () if executed.gate_closed => Outcome::GateClosed,
-        () if remaining > 0 || !executed.undone.is_empty() => Outcome::Partial,
-        () if waits => Outcome::Held,
-        () => Outcome::Done,
+    let paused = stopped.get().filter(|_| executed.gate_closed).cloned();
+    executed.gate_closed &= paused.is_none();
+    let outcome = match &paused {
+        _ if mode.dry_run => Outcome::Planned,
+        Some(_) => Outcome::Paused,
+        None => ended(&executed, remaining, waits),
     };
     let (held, held_steps, published) = (
         waits.then(|| after.verdict.held.hash.clone()),
@@ -190,6 +216,8 @@ async fn under_lease(
         ended_at: hands.clock.now(),
         outcome,
         planned: counts,
+        written: (!mode.dry_run && !verdict.go.steps.is_empty()).then(|| verdict.go.hash.clone()),
+        paused,
         plan: plan.hash,
         held,
         held_steps: if waits { held_steps } else { 0 },
@@ -207,6 +235,16 @@ async fn under_lease(
     };
     keep_outcome(shelf, &report, plan.people).await?;
     Ok(report)
+}
+
+/// How a run ended that nobody paused.
+fn ended(executed: &Executed, remaining: u64, waits: bool) -> Outcome {
+    match () {
+        () if executed.gate_closed => Outcome::GateClosed,
+        () if remaining > 0 || !executed.undone.is_empty() => Outcome::Partial,
+        () if waits => Outcome::Held,
+        () => Outcome::Done,
+    }
 }
 
 fn milliseconds(since: Instant) -> u64 {
@@ -293,7 +331,14 @@ async fn make_for(
     };
     let Look { sight: Sight { staged, view, others }, bases, lost, elsewhere } =
         look(frame, shelf, target).await?;
-    let (rewritten, succeeds) = (rewritten::known(shelf).await?, BTreeSet::new());
+    let decided = shelf.store(decisions).await?;
+    let beside = Beside {
+        others,
+        elsewhere,
+        succeeds: BTreeSet::new(),
+        rewritten: rewritten::known(shelf).await?.left_alone(),
+        decided: names(&decided),
+    };
     let plan = plan(&Input {
         member: &job.member,
         base: &base,
@@ -302,11 +347,8 @@ async fn make_for(
         scope: &job.scope,
         bases: bases.as_ref(),
         target: &view,
-        elsewhere: &elsewhere,
-        succeeds: &succeeds,
-        rewritten: &rewritten.left_alone(),
         national: &hands.settings.national_attributes,
-        others: &others,
+        beside: &beside,
         now,
     });
     let blind = match () {
@@ -317,14 +359,14 @@ async fn make_for(
         () if lost => Some("a base of the scope does not exist: correct the scope or the member directory"),
         () => None,
     };
-    let published = view.published() + others.published;
-    let (units_of, units) = units(&plan, &staged, &others);
+    let published = view.published() + beside.others.published;
+    let (units_of, units) = units(&plan, &staged, &beside.others);
     let (today, most_today) = (removals::today(shelf).await?, hands.settings.national_removals_per_day);
     let around = Circumstances {
         published,
         people: plan.people,
         people_before: shelf.number(shelf::PEOPLE).await?,
-        deferred: others.deferred,
+        deferred: beside.others.deferred,
         units_of,
         units,
         national: Some((today, most_today)),
@@ -343,7 +385,7 @@ async fn make_for(
             failed.map_or(Ok((plan, verdict)), Err)
         })
         .await?;
-    Ok(Planned { plan, verdict, published, deferred: others.deferred })
+    Ok(Planned { plan, verdict, published, deferred: beside.others.deferred })
 }
 
 async fn keep_plans(
@@ -366,6 +408,10 @@ async fn keep_plans(
     let mut records = Vec::new();
     if let Some(plan) = whole.filter(|plan| !plan.steps.is_empty()) {
         records.push(record(plan, if mode.dry_run { "planned" } else { "running" })?);
+        // what is written is undone by its own hash, so that it is kept by it
+        if !mode.dry_run && verdict.go.hash != plan.hash && !verdict.go.steps.is_empty() {
+            records.push(record(&verdict.go, "running")?);
+        }
     }
     if !verdict.held.steps.is_empty() {
         records.push(record(&verdict.held, if verdict.approved { "approved" } else { "held" })?);
@@ -396,6 +442,7 @@ async fn keep_outcome(shelf: &Shelf, report: &Report, people: u64) -> Result<(),
                 _ => Ok(()),
             })
             .await?;
+        keep_written(shelf, report).await?;
     }
     let clean = report.held.is_none() && matches!(report.outcome, Outcome::Done | Outcome::Partial);
     let mut values = Vec::new();
@@ -403,7 +450,20 @@ async fn keep_outcome(shelf: &Shelf, report: &Report, people: u64) -> Result<(),
         values.push((shelf::PEOPLE.to_owned(), Some(people.to_string().into_bytes())));
     }
     values.push((LAST_REPORT.to_owned(), serde_json::to_vec(report).ok()));
+    values.extend(ledger::values(shelf, report).await?);
     shelf.set(values).await
+}
+
+/// What became of the part of a plan that no guard held.
+async fn keep_written(shelf: &Shelf, report: &Report) -> Result<(), SyncError> {
+    let Some(hash) = report.written.clone().filter(|hash| *hash != report.plan) else { return Ok(()) };
+    let word = if report.outcome == Outcome::Held { Outcome::Done } else { report.outcome }.as_str();
+    shelf
+        .store(move |store, _| match store.plan(&hash)? {
+            Some(record) => store.put_plan(&PlanRecord { state: word.to_owned(), ..record }),
+            None => Ok(()),
+        })
+        .await
 }
 
 /// Key of the last run's report in the member's sync state, JSON.

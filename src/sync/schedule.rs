@@ -8,7 +8,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::policy::terms::OdsCode;
+use crate::store::error::StoreError;
 use crate::sync::member::Syncer;
+use crate::sync::pause::Pauses;
 use crate::sync::run::Mode;
 
 /// How often the list of members is looked through.
@@ -35,6 +37,7 @@ pub struct Schedule {
     demands: mpsc::Receiver<OdsCode>,
     due: HashMap<OdsCode, Instant>,
     running: HashSet<OdsCode>,
+    paused: Pauses,
 }
 
 impl Schedule {
@@ -47,6 +50,7 @@ impl Schedule {
             demands,
             due: HashMap::new(),
             running: HashSet::new(),
+            paused: Pauses::default(),
         };
         (schedule, Handle(sender))
     }
@@ -91,28 +95,119 @@ impl Schedule {
 
     async fn look(&mut self) {
         let store = Arc::clone(&self.syncer.hands.store);
-        let Ok(Ok(members)) = tokio::task::spawn_blocking(move || store.members()).await else { return };
+        let both = move || Ok::<_, StoreError>((store.members()?, Pauses::read(store.as_ref())?));
+        let Ok(Ok((members, paused))) = tokio::task::spawn_blocking(both).await else { return };
         let members: HashSet<OdsCode> = members
             .into_iter()
             .filter(|member| member.state.may_federate())
             .map(|member| member.ods)
             .collect();
         self.due.retain(|member, _| members.contains(member));
+        self.pauses(&members, paused);
         for member in members {
             self.due.entry(member).or_insert_with(Instant::now);
+        }
+    }
+
+    fn pauses(&mut self, members: &HashSet<OdsCode>, paused: Pauses) {
+        self.paused = paused;
+        let Some(metrics) = &self.syncer.metrics else { return };
+        for member in members {
+            metrics.paused(member, self.paused.of(member).is_some());
         }
     }
 
     fn ready(&mut self) -> Vec<OdsCode> {
         let now = Instant::now();
         let due = self.due.iter().filter(|(_, due)| **due <= now).map(|(member, _)| member.clone());
-        // a closed gate stays due, so that its run comes as soon as it opens
+        // a closed gate stays due, and so does a pause, so that the run comes as soon as it may
+        let may = |member: &OdsCode| self.paused.of(member).is_none() && (self.syncer.gates)(member);
         let ready: Vec<OdsCode> =
-            due.filter(|member| !self.running.contains(member) && (self.syncer.gates)(member)).collect();
+            due.filter(|member| !self.running.contains(member) && may(member)).collect();
         for member in &ready {
             self.running.insert(member.clone());
             self.due.insert(member.clone(), now + self.interval);
         }
         ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ambient::clock::Clock;
+    use crate::secret::reference::SecretReference;
+    use crate::store::audit::NewAudit;
+    use crate::store::port::Store;
+    use crate::store::settings::Settings as StoreSettings;
+    use crate::store::sqlite::store::SqliteStore;
+    use crate::sync::member::National;
+    use crate::sync::metrics::Metrics;
+    use crate::sync::pause::{PAUSED, Pause, kept};
+    use crate::sync::run::Hands;
+    use crate::sync::settings::Settings;
+
+    fn audit() -> NewAudit {
+        NewAudit {
+            at: Clock::system().now(),
+            actor: "officer".into(),
+            action: "sync.pause".into(),
+            member: None,
+            detail: serde_json::Value::Null,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_paused_member_has_no_turn_until_it_is_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(folder.path(), &StoreSettings::default()).unwrap());
+        let ods: OdsCode = "RXA".parse().unwrap();
+        let registry = prometheus::Registry::new();
+        let syncer = Syncer {
+            hands: Hands {
+                store: store.clone(),
+                clock: Clock::system(),
+                settings: Settings::default(),
+                holder: "test".into(),
+            },
+            policies: Arc::new(|| None),
+            gates: Arc::new(|_| true),
+            national: National {
+                host: "127.0.0.1".into(),
+                port: 1,
+                tls_name: "none".into(),
+                anchors: "none".into(),
+                bind_dn: "cn=none".into(),
+                password: SecretReference::File("none".into()),
+                people_base: "ou=people".into(),
+            },
+            metrics: Some(Metrics::register(&registry).unwrap()),
+        };
+        let (mut schedule, _handle) = Schedule::new(syncer, Duration::from_secs(60));
+        schedule.due.insert(ods.clone(), Instant::now());
+        let pause = |everybody| Pause {
+            by: "officer".into(),
+            reason: "why".into(),
+            since: Clock::system().now(),
+            everybody,
+        };
+        let gauge = || {
+            let all = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+            all.lines().find(|line| line.starts_with("portcullis_sync_paused{")).map(str::to_owned)
+        };
+        for whose in [Some(&ods), None] {
+            store.change_sync(whose, &[kept(&pause(whose.is_none())).unwrap()], &audit()).unwrap();
+            schedule.pauses(&HashSet::from([ods.clone()]), Pauses::read(store.as_ref()).unwrap());
+            assert!(schedule.ready().is_empty(), "{whose:?}");
+            assert_eq!(gauge().as_deref(), Some("portcullis_sync_paused{member=\"RXA\"} 1"));
+            store.change_sync(whose, &[(PAUSED.to_owned(), None)], &audit()).unwrap();
+        }
+        // what cannot be understood is no leave to go on
+        store.change_sync(None, &[(PAUSED.to_owned(), Some(b"?".to_vec()))], &audit()).unwrap();
+        assert!(Pauses::read(store.as_ref()).is_err());
+        store.change_sync(None, &[(PAUSED.to_owned(), None)], &audit()).unwrap();
+        schedule.pauses(&HashSet::from([ods.clone()]), Pauses::read(store.as_ref()).unwrap());
+        assert_eq!(schedule.ready(), [ods]);
+        assert_eq!(gauge().as_deref(), Some("portcullis_sync_paused{member=\"RXA\"} 0"));
     }
 }

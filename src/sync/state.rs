@@ -94,8 +94,9 @@ fn anchors<'a>(input: &Input<'a>, known: &mut Known<'a>) {
 }
 
 fn joins<'a>(input: &Input<'a>, known: &mut Known<'a>) {
-    let free: Vec<&TargetEntry> =
+    let mut free: Vec<&TargetEntry> =
         input.target.entries.iter().filter(|entry| entry.first(ANCHOR).is_none()).collect();
+    decided(input, known, &mut free);
     if free.is_empty() {
         return;
     }
@@ -153,9 +154,9 @@ fn joins<'a>(input: &Input<'a>, known: &mut Known<'a>) {
 fn claims<'a>(input: &Input<'a>, known: &mut Known<'a>) {
     let Some(key) = input.scope.person.as_deref() else { return };
     let mut by_person: BTreeMap<&str, Vec<&TargetEntry>> = BTreeMap::new();
-    for entry in input.elsewhere {
+    for entry in &input.beside.elsewhere {
         let owner = entry.anchor().map(|anchor| anchor.member);
-        let free = owner.is_some_and(|owner| entry.has_left() || input.succeeds.contains(&owner));
+        let free = owner.is_some_and(|owner| entry.has_left() || input.beside.succeeds.contains(&owner));
         for person in entry.values(key).iter().filter(|_| free) {
             by_person.entry(person).or_default().push(entry);
         }
@@ -192,6 +193,18 @@ fn claims<'a>(input: &Input<'a>, known: &mut Known<'a>) {
             "ambiguous",
             "more than one entry or person fits: decide by hand which it is",
         );
+    }
+}
+
+/// Ties what was decided by hand, so that nobody else can have these entries.
+fn decided<'a>(input: &Input<'a>, known: &mut Known<'a>, free: &mut Vec<&'a TargetEntry>) {
+    for (guid, dn) in &input.beside.decided {
+        let wants =
+            matches!(known.fates.get(guid), Some(Fate::Publish(_))) && !known.entries.contains_key(guid);
+        let at = free.iter().position(|entry| wants && naming::key(&entry.dn) == naming::key(dn));
+        if let Some(at) = at {
+            known.entries.insert(*guid, free.swap_remove(at));
+        }
     }
 }
 
@@ -253,6 +266,7 @@ fn mails(input: &Input<'_>, known: &mut Known<'_>) {
     }
     let claimed: BTreeSet<&str> = known.entries.values().map(|entry| entry.dn.as_str()).collect();
     let elsewhere: BTreeSet<String> = input
+        .beside
         .elsewhere
         .iter()
         .filter(|entry| !claimed.contains(entry.dn.as_str()))

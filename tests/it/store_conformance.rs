@@ -96,6 +96,7 @@ const LIST: &[(&str, Check)] = &[
     ("exceptions and gates", exceptions_and_gates),
     ("a page and its cookie are one", pages),
     ("plans, approvals and the journal", plans),
+    ("what is changed by hand", by_hand),
     ("a lease fences", leases),
     ("the audit chain grows with every decision", chain),
     ("the generation rises with what gates depend on", generation),
@@ -476,6 +477,35 @@ fn pages(store: &dyn Store) {
     assert_eq!(store.sync_value(&rxa, "cookie").unwrap().as_deref(), Some(&b"two"[..]));
     let stop = store.visit_staged(&rxa, &mut |_| Err(StoreError::Value("enough".into())));
     assert!(matches!(stop, Err(StoreError::Value(_))));
+}
+
+fn by_hand(store: &dyn Store) {
+    let (rxa, rxb) = (ods("RXA"), ods("RXB"));
+    let set = |value: &str| vec![("k".to_owned(), Some(value.as_bytes().to_vec()))];
+    let before = store.audit_end().unwrap().0;
+    store.change_sync(Some(&rxb), &set("b"), &audit("sync.pause")).unwrap();
+    store.change_sync(None, &set("all"), &audit("sync.pause")).unwrap();
+    store.change_sync(Some(&rxa), &set("a"), &audit("sync.pause")).unwrap();
+    assert_eq!(store.audit_end().unwrap().0, before + 3, "each with its record");
+    let everywhere =
+        [(None, b"all".to_vec()), (Some(rxa.clone()), b"a".to_vec()), (Some(rxb.clone()), b"b".to_vec())];
+    assert_eq!(store.sync_everywhere("k").unwrap(), everywhere);
+    assert_eq!(store.sync_value(&rxa, "k").unwrap().as_deref(), Some(&b"a"[..]));
+    store.change_sync(None, &[("k".to_owned(), None)], &audit("sync.resume")).unwrap();
+    store.change_sync(Some(&rxa), &[("k".to_owned(), None)], &audit("sync.resume")).unwrap();
+    assert_eq!(store.sync_everywhere("k").unwrap(), [(Some(rxb), b"b".to_vec())]);
+    let held = lease(store);
+    let line = |plan: &str, step| NewJournalEntry {
+        plan: plan.into(),
+        step,
+        phase: "done".into(),
+        at: NOW,
+        document: b"{}".to_vec(),
+    };
+    store.append_journal(&rxa, &held, NOW, &[line("p", 0), line("q", 0), line("p", 1)]).unwrap();
+    let lines = store.journal_of(&rxa, "p").unwrap();
+    assert_eq!(lines.iter().map(|line| line.entry.step).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(store.journal_of(&ods("RXC"), "p").unwrap(), []);
 }
 
 fn plans(store: &dyn Store) {

@@ -151,9 +151,14 @@ impl Stage {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.arg("--config").arg(self.path("portcullis.yaml")).arg("--json").args(["--actor", "officer"]);
+        command.arg("--config").arg(self.path("portcullis.yaml")).args(["--actor", "officer"]);
         command.arg("sync").args(arguments).env_remove("PORTCULLIS_CONFIG");
         command
+    }
+
+    /// Runs `portcullis sync ...` to its end, for people.
+    pub fn plain(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -162,12 +167,17 @@ impl Stage {
 
     /// Starts `portcullis sync ...`, to be killed.
     pub fn start(&self, arguments: &[&str]) -> Child {
-        self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        self.command(arguments).arg("--json").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Starts it, to be waited for.
+    pub fn spawn(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).arg("--json").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     /// Runs `portcullis sync ...` to its end.
     pub fn sync(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        self.command(arguments).arg("--json").output().unwrap()
     }
 
     /// Runs it, whatever the exit code, and reads its JSON.

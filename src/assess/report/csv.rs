@@ -35,7 +35,7 @@ pub fn render(assessment: &Assessment) -> String {
 }
 
 /// Quoted, and harmless to a spreadsheet that takes a leading sign for a formula.
-fn field(value: &str) -> String {
+pub fn field(value: &str) -> String {
     let formula = value.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let guard = if formula { "'" } else { "" };
     format!("\"{guard}{}\"", printable(value).replace('"', "\"\""))

@@ -15,7 +15,7 @@ use crate::store::audit::{AuditRecord, AuditReport, NewAudit};
 use crate::store::error::StoreError;
 use crate::store::member::{Member, Transition};
 use crate::store::packed::Packed;
-use crate::store::port::{CheckReport, Store, Thinned};
+use crate::store::port::{CheckReport, Everywhere, Store, Thinned};
 use crate::store::record::{
     Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, JournalEntry, Lease,
     NewJournalEntry, PlanRecord, PolicyChange, StagedObject, StagedPage,
@@ -324,8 +324,17 @@ impl Store for SqliteStore {
         self.read(|connection| sync::values(connection, ods, prefix))
     }
 
-    fn sync_value_of_all(&self, key: &str) -> Result<Vec<(OdsCode, Vec<u8>)>, StoreError> {
-        self.read(|connection| sync::value_of_all(connection, key))
+    fn change_sync(
+        &self,
+        ods: Option<&OdsCode>,
+        values: &[(String, Option<Vec<u8>>)],
+        audit: &NewAudit,
+    ) -> Result<(), StoreError> {
+        self.decide(audit, |transaction| sync::set_values(transaction, ods.map(OdsCode::as_str), values))
+    }
+
+    fn sync_everywhere(&self, key: &str) -> Result<Everywhere, StoreError> {
+        self.read(|connection| sync::everywhere(connection, key))
     }
 
     fn put_plan(&self, plan: &PlanRecord) -> Result<(), StoreError> {
@@ -363,6 +372,10 @@ impl Store for SqliteStore {
 
     fn journal(&self, ods: &OdsCode, after: u64, limit: u32) -> Result<Vec<JournalEntry>, StoreError> {
         self.read(|connection| sync::journal(connection, ods, after, limit))
+    }
+
+    fn journal_of(&self, ods: &OdsCode, plan: &str) -> Result<Vec<JournalEntry>, StoreError> {
+        self.read(|connection| sync::journal_of_plan(connection, ods, plan))
     }
 
     fn acquire_lease(

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::policy::terms::OdsCode;
 use crate::store::error::StoreError;
+use crate::store::port::Everywhere;
 use crate::store::record::{Approval, JournalEntry, NewJournalEntry, PlanRecord, StagedObject, StagedPage};
 use crate::store::sqlite::documents::code;
 use crate::store::sqlite::fault::{fault, from_json, instant, nanoseconds, signed, to_json, unsigned};
@@ -85,18 +86,44 @@ pub fn apply_page(transaction: &Transaction<'_>, ods: &OdsCode, page: &StagedPag
     for guid in &page.forget {
         statement.execute(params![ods.as_str(), guid.as_slice()]).map_err(fault)?;
     }
-    for (key, value) in &page.values {
+    set_values(transaction, Some(ods.as_str()), &page.values)
+}
+
+/// The code under which values are kept that hold for every member: no organisation has it.
+const EVERYBODY: &str = "";
+
+/// Sets or removes key-values of one member, or of what holds for every member.
+pub fn set_values(
+    transaction: &Transaction<'_>,
+    ods: Option<&str>,
+    values: &[(String, Option<Vec<u8>>)],
+) -> Result<(), StoreError> {
+    let ods = ods.unwrap_or(EVERYBODY);
+    for (key, value) in values {
         match value {
-            Some(value) => transaction.execute(
-                "INSERT OR REPLACE INTO sync_values VALUES (?1, ?2, ?3)",
-                params![ods.as_str(), key, value],
-            ),
-            None => transaction
-                .execute("DELETE FROM sync_values WHERE ods = ?1 AND key = ?2", params![ods.as_str(), key]),
+            Some(value) => transaction
+                .execute("INSERT OR REPLACE INTO sync_values VALUES (?1, ?2, ?3)", params![ods, key, value]),
+            None => {
+                transaction.execute("DELETE FROM sync_values WHERE ods = ?1 AND key = ?2", params![ods, key])
+            }
         }
         .map_err(fault)?;
     }
     Ok(())
+}
+
+/// What is kept under one key, by code; what holds for every member first, without a code.
+pub fn everywhere(connection: &Connection, key: &str) -> Result<Everywhere, StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT ods, value FROM sync_values WHERE key = ?1 ORDER BY ods")
+        .map_err(fault)?;
+    let rows =
+        statement.query_map([key], |row| Ok((row.get::<_, String>(0)?, row.get(1)?))).map_err(fault)?;
+    rows.map(|row| {
+        let (ods, value) = row.map_err(fault)?;
+        Ok((if ods == EVERYBODY { None } else { Some(code(&ods)?) }, value))
+    })
+    .collect()
 }
 
 /// One key-value.
@@ -126,17 +153,6 @@ pub fn values(
         .query_map(params![ods.as_str(), prefix], |row| Ok((row.get(0)?, row.get(1)?)))
         .map_err(fault)?;
     rows.map(|row| row.map_err(fault)).collect()
-}
-
-/// One key-value of everybody.
-pub fn value_of_all(connection: &Connection, key: &str) -> Result<Vec<(OdsCode, Vec<u8>)>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT ods, value FROM sync_values WHERE key = ?1 ORDER BY ods")
-        .map_err(fault)?;
-    let rows = statement
-        .query_map([key], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?)))
-        .map_err(fault)?;
-    rows.map(|row| row.map_err(fault).and_then(|(ods, value)| Ok((code(&ods)?, value)))).collect()
 }
 
 /// Keeps a plan or changes its state.
@@ -231,6 +247,10 @@ pub fn append_journal(
 
 type JournalRow = (i64, String, i64, String, i64, Vec<u8>);
 
+fn journal_row(row: &Row<'_>) -> rusqlite::Result<JournalRow> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+}
+
 fn journal_of((seq, plan, step, phase, at, document): JournalRow) -> Result<JournalEntry, StoreError> {
     let (step, at) = (unsigned(step)?, instant(at)?);
     Ok(JournalEntry { seq: unsigned(seq)?, entry: NewJournalEntry { plan, step, phase, at, document } })
@@ -249,10 +269,22 @@ pub fn journal(
              ORDER BY seq LIMIT ?3",
         )
         .map_err(fault)?;
-    let rows = statement
-        .query_map(params![ods.as_str(), signed(after)?, limit], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
-        })
+    let rows =
+        statement.query_map(params![ods.as_str(), signed(after)?, limit], journal_row).map_err(fault)?;
+    rows.map(|row| journal_of(row.map_err(fault)?)).collect()
+}
+
+/// The lines of one plan in a member's journal, oldest first.
+pub fn journal_of_plan(
+    connection: &Connection,
+    ods: &OdsCode,
+    plan: &str,
+) -> Result<Vec<JournalEntry>, StoreError> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT seq, plan, step, phase, at, document FROM journal WHERE ods = ?1 AND plan = ?2 ORDER BY seq",
+        )
         .map_err(fault)?;
+    let rows = statement.query_map(params![ods.as_str(), plan], journal_row).map_err(fault)?;
     rows.map(|row| journal_of(row.map_err(fault)?)).collect()
 }

@@ -9,6 +9,7 @@ use crate::ldap::filter::Filter;
 use crate::policy::documents::{Guard, Guards};
 use crate::store::record::Approval;
 use crate::sync::guards::{Circumstances, judge};
+use crate::sync::input::Beside;
 use crate::sync::settings::{Origin, Scope};
 use crate::sync::staged::{Object, Staged};
 use crate::sync::survey::{Frame, Others, Sight, Survey};
@@ -155,9 +156,7 @@ struct Bench {
     bases: BTreeSet<Guid>,
     national: BTreeSet<String>,
     view: TargetView,
-    elsewhere: Vec<TargetEntry>,
-    succeeds: BTreeSet<OdsCode>,
-    rewritten: BTreeSet<(Guid, String)>,
+    beside: Beside,
     writes: u64,
 }
 
@@ -170,9 +169,7 @@ impl Bench {
             bases: BTreeSet::from([STAFF]),
             national: BTreeSet::new(),
             view: TargetView::default(),
-            elsewhere: Vec::new(),
-            succeeds: BTreeSet::new(),
-            rewritten: BTreeSet::new(),
+            beside: Beside::default(),
             writes: 0,
         }
     }
@@ -187,11 +184,8 @@ impl Bench {
             scope: &self.scope,
             bases: Some(&self.bases),
             target: &self.view,
-            elsewhere: &self.elsewhere,
-            succeeds: &self.succeeds,
-            rewritten: &self.rewritten,
             national: &self.national,
-            others: &Others::default(),
+            beside: &self.beside,
             now,
         })
     }
@@ -241,11 +235,8 @@ impl Bench {
             scope: &self.scope,
             bases: Some(&self.bases),
             target: &view,
-            elsewhere: &self.elsewhere,
-            succeeds: &self.succeeds,
-            rewritten: &self.rewritten,
             national: &self.national,
-            others: &others,
+            beside: &Beside { others: others.clone(), ..self.beside.clone() },
             now,
         });
         (plan, others)
@@ -462,9 +453,11 @@ proptest! {
         bench.execute(&plan, start());
         let plan = bench.plan(objects(&second), true, start());
         let around = Circumstances {
-            published: bench.view.published(), people: plan.people, people_before: Some(PEOPLE as u64),
-            deferred: 0, units_of: BTreeMap::new(), units: BTreeMap::new(), national: None,
+            published: bench.view.published(),
+            people: plan.people,
+            people_before: Some(PEOPLE as u64),
             blind: blind.then(|| "cannot see".to_owned()),
+            ..Circumstances::default()
         };
         let approval = |hash: &str, ends: OffsetDateTime| Approval {
             plan: hash.to_owned(), member: plan.member.clone(), officer: "o".into(), reason: "r".into(),

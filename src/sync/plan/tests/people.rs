@@ -157,13 +157,13 @@ fn of_persons(bench: &mut Bench) -> Vec<Object> {
 fn a_mover_keeps_the_entry_that_the_organisation_before_has_released() {
     let mut bench = Bench::new();
     let objects = of_persons(&mut bench);
-    bench.elsewhere = vec![foreign(&bench, "RXB", "555012345678", "", true)];
+    bench.beside.elsewhere = vec![foreign(&bench, "RXB", "555012345678", "", true)];
     let plan = bench.plan(objects.clone(), true, start());
     assert_eq!(actions(&plan), [(Action::Claim, "claim"), (Action::Rename, "rename")]);
     assert_eq!(plan.steps[0].anchor_before().unwrap(), format!("RXB/{}", guid(6)));
     assert_eq!(plan.steps[1].anchor_before().unwrap(), format!("RXA/{}", guid(0)));
     // the entry is the same one afterwards, and has everything of the new organisation
-    let entries = std::mem::take(&mut bench.elsewhere);
+    let entries = std::mem::take(&mut bench.beside.elsewhere);
     bench.view.entries.extend(entries);
     bench.execute(&plan, start());
     assert_eq!((bench.view.entries.len(), bench.view.entries[0].entry_uuid.as_str()), (1, "theirs"));
@@ -175,7 +175,7 @@ fn a_mover_keeps_the_entry_that_the_organisation_before_has_released() {
 fn two_employments_at_once_are_two_entries() {
     let mut bench = Bench::new();
     let objects = of_persons(&mut bench);
-    bench.elsewhere = vec![foreign(&bench, "RXB", "555012345678", "m0@rxa.nhs.test", false)];
+    bench.beside.elsewhere = vec![foreign(&bench, "RXB", "555012345678", "m0@rxa.nhs.test", false)];
     let plan = bench.plan(objects, true, start());
     assert_eq!(actions(&plan), [(Action::Create, "create")]);
     // a mail is one entry's: the person is published, the mail waits
@@ -192,7 +192,7 @@ fn two_released_entries_of_a_person_are_decided_by_hand() {
     let (one, mut two) =
         (foreign(&bench, "RXB", "555012345678", "", true), foreign(&bench, "RXC", "555012345678", "", true));
     two.entry_uuid = "other".into();
-    bench.elsewhere = vec![one, two];
+    bench.beside.elsewhere = vec![one, two];
     let plan = bench.plan(objects, true, start());
     assert_eq!((plan.steps.len(), plan.quarantine[0].code.as_str()), (0, "ambiguous"));
 }
@@ -202,16 +202,7 @@ fn verdict(
     plan: &Plan,
     change: impl FnOnce(&mut Circumstances),
 ) -> crate::sync::guards::Verdict {
-    let mut around = Circumstances {
-        published: 1_000,
-        people: plan.people,
-        people_before: None,
-        deferred: 0,
-        units_of: BTreeMap::new(),
-        units: BTreeMap::new(),
-        national: None,
-        blind: None,
-    };
+    let mut around = Circumstances { published: 1_000, people: plan.people, ..Circumstances::default() };
     change(&mut around);
     judge(plan, &around, &bench.scope.guards, 5, start(), |_| Vec::new())
 }
@@ -220,8 +211,8 @@ fn verdict(
 fn a_successor_takes_over_what_is_published_and_two_officers_approve() {
     let mut bench = Bench::new();
     let objects = of_persons(&mut bench);
-    bench.elsewhere = vec![foreign(&bench, "RXB", "555012345678", "m0@rxa.nhs.test", false)];
-    bench.succeeds = BTreeSet::from(["RXB".parse().unwrap()]);
+    bench.beside.elsewhere = vec![foreign(&bench, "RXB", "555012345678", "m0@rxa.nhs.test", false)];
+    bench.beside.succeeds = BTreeSet::from(["RXB".parse().unwrap()]);
     let plan = bench.plan(objects, true, start());
     assert_eq!(actions(&plan), [(Action::Claim, "succession"), (Action::Rename, "rename")]);
     assert!(plan.quarantine.is_empty());
@@ -275,7 +266,7 @@ fn a_value_that_somebody_else_insists_on_is_left_alone_after_three_times() {
     let mut known = crate::sync::rewritten::Rewritten::default();
     for time in 0..4 {
         bench.view.entries[0].attributes.insert("title".into(), vec!["THEIRS".into()]);
-        bench.rewritten = known.left_alone();
+        bench.beside.rewritten = known.left_alone();
         let plan = bench.plan(objects.clone(), true, start());
         assert_eq!(plan.steps.len(), usize::from(time < 3), "{time}");
         assert_eq!(plan.quarantine.iter().any(|one| one.code == "rewritten"), time == 3);

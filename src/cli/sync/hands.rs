@@ -1,0 +1,121 @@
+//! What the commands of the group share: the syncer of this process, its turn, plans as they are kept.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
+use crate::ambient::chance;
+use crate::assess::judge::baseline_id;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::cli::live::Live;
+use crate::policy::signature::hex;
+use crate::policy::terms::{Grant, OdsCode};
+use crate::store::port::Store;
+use crate::store::record::{GateRecord, PlanRecord};
+use crate::sync::error::SyncError;
+use crate::sync::member::Syncer;
+use crate::sync::run::Hands;
+use crate::sync::step::Plan;
+
+/// How long a command waits for another run of the same member: longer than a lease that nobody prolongs any more.
+const WAIT_FOR_OTHER_RUN: Duration = Duration::from_secs(180);
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
+
+/// How a run that ended early ends the command.
+pub fn failure(error: SyncError) -> Failure {
+    match error {
+        SyncError::GateClosed(_) | SyncError::Busy(_) | SyncError::Paused(_) | SyncError::NotWritten(_) => {
+            Failure::refused(error)
+        }
+        _ => Failure::could_not(error),
+    }
+}
+
+/// Where futures run.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Failure::could_not)
+}
+
+/// Why nothing may be written now, when anything is to be.
+pub fn trouble(context: &Context, writes: bool) -> Result<Option<String>, Failure> {
+    let address = context.config()?.listen.metrics;
+    Ok(if writes { Live::ask(address).trouble() } else { None })
+}
+
+/// Does `work` once; when another run of this member is under way (the gateway's own, mostly), waits for it to end.
+pub async fn in_turn<T>(
+    context: &Context,
+    member: &OdsCode,
+    work: impl AsyncFn() -> Result<T, SyncError>,
+) -> Result<T, SyncError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match work().await {
+            Err(SyncError::Busy(_)) if waited < WAIT_FOR_OTHER_RUN => {
+                if waited.is_zero() {
+                    context.note(format!("another run of {member} is under way: waiting for it to end"));
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+                waited += LOOK_AGAIN;
+            }
+            ended => return ended,
+        }
+    }
+}
+
+/// Synchronises as this process.
+pub fn syncer(context: &Context) -> Result<Syncer, Failure> {
+    let config = context.config()?;
+    let store = Arc::clone(context.store()?);
+    let set = Arc::new(context.policies()?);
+    let baseline = baseline_id(&set).and_then(|id| set.baselines.get(id));
+    let valid_for = baseline.map_or(time::Duration::ZERO, |baseline| baseline.evidence_valid_for);
+    let (gate_store, clock) = (Arc::clone(&store), context.clock.clone());
+    let gateway = config.listen.metrics;
+    let mark = chance::bytes::<4>().map_err(Failure::could_not)?;
+    Ok(Syncer {
+        hands: Hands {
+            store,
+            clock: context.clock.clone(),
+            settings: config.sync.clone(),
+            holder: format!("{}/{}/{}", context.actor, std::process::id(), hex(&mark)),
+        },
+        policies: Arc::new(move || Some(Arc::clone(&set))),
+        // the gates as recorded, which the gateway decides; they count while it can record
+        gates: Arc::new(move |member| {
+            is_open(gate_store.as_ref(), member, valid_for, clock.now()) && Live::ask(gateway).is_ready()
+        }),
+        national: config.national.for_sync(),
+        metrics: None,
+    })
+}
+
+/// Whether the recorded `sync` gate is open and rests on evidence that still counts; closed when the store cannot tell.
+fn is_open(store: &dyn Store, member: &OdsCode, valid_for: time::Duration, now: OffsetDateTime) -> bool {
+    let fresh = store
+        .latest_evidence(member)
+        .is_ok_and(|evidence| evidence.is_some_and(|evidence| now < evidence.collected_at + valid_for));
+    let passes = |gate: &GateRecord| match gate.state.as_str() {
+        "open" => true,
+        "held" => gate.until.is_some_and(|until| now < until),
+        _ => false,
+    };
+    let mine = |gate: &GateRecord| gate.member == *member && gate.grant == Grant::Sync;
+    fresh && store.gates().is_ok_and(|gates| gates.iter().any(|gate| mine(gate) && passes(gate)))
+}
+
+/// A plan as it is kept, when it still is what its hash says.
+pub fn read(record: &PlanRecord) -> Result<Plan, Failure> {
+    let plan: Plan = serde_json::from_slice(&record.document).map_err(Failure::could_not)?;
+    if plan.is_sound() && plan.hash == record.hash {
+        Ok(plan)
+    } else {
+        Err(Failure::could_not(format!("the kept plan {} is not what its hash says", record.hash)))
+    }
+}

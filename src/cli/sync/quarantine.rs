@@ -1,0 +1,153 @@
+//! `portcullis sync quarantine`: everything that is held back.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use crate::assess::report::csv::field;
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::cli::member::answer::standing;
+use crate::cli::table::{day, moment, table};
+use crate::policy::terms::{OdsCode, Party};
+use crate::sync::guid::Guid;
+use crate::sync::ledger::{Aged, QUARANTINE, mends};
+use crate::sync::look::{json, stored_dn};
+use crate::sync::report::Report;
+use crate::sync::run::LAST_REPORT;
+
+/// One that is held back.
+#[derive(Debug, Serialize)]
+struct Held {
+    member: OdsCode,
+    guid: Guid,
+    /// Its local name; none when it is not known any more.
+    dn: Option<String>,
+    /// The attribute; none: the whole person.
+    attribute: Option<String>,
+    code: String,
+    /// What to do.
+    text: String,
+    /// Whose it is to mend.
+    mends: Option<Party>,
+    #[serde(with = "time::serde::rfc3339")]
+    since: OffsetDateTime,
+    days: i64,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize)]
+struct Answered {
+    held: Vec<Held>,
+    /// By member and reason.
+    counts: BTreeMap<OdsCode, BTreeMap<String, u64>>,
+    /// When each member was last looked at; one that never was has nothing to say.
+    seen: BTreeMap<OdsCode, Option<String>>,
+}
+
+/// Lists it.
+pub fn go(
+    context: &Context,
+    member: Option<&OdsCode>,
+    reason: Option<&str>,
+    csv: bool,
+) -> Result<Answer, Failure> {
+    if csv && context.json {
+        return Err(Failure::could_not("--csv and --json cannot be used together: choose one"));
+    }
+    let store = context.store()?;
+    let members = match member {
+        Some(member) => vec![standing(context, member)?],
+        None => store.members().map_err(Failure::could_not)?,
+    };
+    let now = context.clock.now();
+    let mut answered = Answered { held: Vec::new(), counts: BTreeMap::new(), seen: BTreeMap::new() };
+    for member in &members {
+        let ods = &member.ods;
+        let last: Option<Report> = json(store.as_ref(), ods, LAST_REPORT).map_err(Failure::could_not)?;
+        answered.seen.insert(ods.clone(), last.map(|last| moment(last.ended_at)));
+        let aged: Option<Vec<Aged>> = json(store.as_ref(), ods, QUARANTINE).map_err(Failure::could_not)?;
+        for Aged { held, since } in aged.unwrap_or_default() {
+            if reason.is_some_and(|reason| reason != held.code) {
+                continue;
+            }
+            let counts = answered.counts.entry(ods.clone()).or_default();
+            *counts.entry(held.code.clone()).or_insert(0) += 1;
+            answered.held.push(Held {
+                member: ods.clone(),
+                dn: stored_dn(store, member, &held.guid),
+                guid: held.guid,
+                attribute: held.attribute,
+                mends: mends(&held.code),
+                code: held.code,
+                text: held.text,
+                since,
+                days: (now - since).whole_days(),
+            });
+        }
+    }
+    answered.held.sort_by_key(|held| (held.member.clone(), held.since, held.guid));
+    if csv {
+        context.coloured(lines(&answered.held).trim_end())?;
+    } else {
+        context.print(&answered, text)?;
+    }
+    Ok(if answered.held.is_empty() { Answer::Yes } else { Answer::No })
+}
+
+fn whose(held: &Held) -> &'static str {
+    held.mends.map_or("unknown", Party::as_str)
+}
+
+fn text(answered: &Answered) -> String {
+    let mut out = String::new();
+    if !answered.held.is_empty() {
+        let rows: Vec<[String; 7]> = answered
+            .held
+            .iter()
+            .map(|held| {
+                [
+                    held.member.to_string(),
+                    held.code.clone(),
+                    held.attribute.clone().unwrap_or_else(|| "(person)".to_owned()),
+                    format!("{} ({} d)", day(held.since), held.days),
+                    whose(held).to_owned(),
+                    held.dn.clone().unwrap_or_else(|| held.guid.to_string()),
+                    held.text.clone(),
+                ]
+            })
+            .collect();
+        out.push_str(&table(["member", "reason", "what", "since", "mends", "who", "what to do"], &rows));
+        out.push('\n');
+    }
+    for (member, seen) in &answered.seen {
+        let counts = answered.counts.get(member).cloned().unwrap_or_default();
+        let total: u64 = counts.values().sum();
+        let each: Vec<String> = counts.iter().map(|(code, count)| format!("{count} {code}")).collect();
+        let seen = seen.as_ref().map_or("it never ran".to_owned(), |at| format!("as of {at}"));
+        let each = if each.is_empty() { String::new() } else { format!(" ({})", each.join(", ")) };
+        out.push_str(&format!("{member}: {total} held back{each}, {seen}\n"));
+    }
+    out
+}
+
+fn lines(held: &[Held]) -> String {
+    let mut out = String::from("member,reason,what,since,days,mends,guid,dn,what_to_do\r\n");
+    for one in held {
+        let fields = [
+            one.member.as_str(),
+            &one.code,
+            one.attribute.as_deref().unwrap_or("person"),
+            &moment(one.since),
+            &one.days.to_string(),
+            whose(one),
+            &one.guid.to_string(),
+            one.dn.as_deref().unwrap_or_default(),
+            &one.text,
+        ];
+        out.push_str(&fields.map(field).join(","));
+        out.push_str("\r\n");
+    }
+    out
+}

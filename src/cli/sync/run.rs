@@ -1,0 +1,112 @@
+//! `portcullis sync plan` and `run`.
+
+use std::path::Path;
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::cli::member::answer::standing;
+use crate::cli::sync::hands::{failure, in_turn, read, runtime, syncer, trouble};
+use crate::cli::sync::pause::paused;
+use crate::cli::sync::plans::save;
+use crate::cli::table::moment;
+use crate::policy::terms::OdsCode;
+use crate::sync::report::{Outcome, Report};
+use crate::sync::run::Mode;
+use crate::sync::step::Plan;
+
+/// Plans, and keeps the plan in a file when asked for.
+pub fn plan(
+    context: &Context,
+    member: &OdsCode,
+    complete: bool,
+    out: Option<&Path>,
+) -> Result<Answer, Failure> {
+    let report = once(context, member, Mode { dry_run: true, complete })?;
+    if let Some(path) = out {
+        let record = context.store()?.plan(&report.plan).map_err(Failure::could_not)?;
+        let plan = match record {
+            Some(record) => read(&record)?,
+            // one without steps is not kept
+            None => Plan::new(member.clone(), Vec::new(), report.quarantine.clone(), 0),
+        };
+        save(&plan, path)?;
+    }
+    context.print(&report, told)?;
+    Ok(Answer::Yes)
+}
+
+/// Runs once, or only plans.
+pub fn go(context: &Context, member: &OdsCode, mode: Mode) -> Result<Answer, Failure> {
+    let report = once(context, member, mode)?;
+    context.print(&report, told)?;
+    Ok(match report.outcome {
+        Outcome::Done | Outcome::Planned => Answer::Yes,
+        Outcome::Held | Outcome::Partial | Outcome::GateClosed | Outcome::Paused => Answer::No,
+    })
+}
+
+fn once(context: &Context, member: &OdsCode, mode: Mode) -> Result<Report, Failure> {
+    standing(context, member)?;
+    if !mode.dry_run {
+        paused(context, member)?;
+    }
+    // planning writes nothing to the national directory and needs no gateway
+    if let Some(trouble) = trouble(context, !mode.dry_run)? {
+        return Err(Failure::refused(trouble));
+    }
+    let syncer = syncer(context)?;
+    let turn = in_turn(context, member, async || syncer.sync(member, mode).await);
+    runtime()?.block_on(turn).map_err(failure)
+}
+
+/// A report as people read it.
+pub fn told(report: &Report) -> String {
+    let counts = |counts: &std::collections::BTreeMap<crate::sync::step::Action, u64>| {
+        let words: Vec<String> =
+            counts.iter().map(|(action, count)| format!("{count} {}", action.as_str())).collect();
+        if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+    };
+    let pass = &report.pass;
+    let kind = pass.because.as_deref().map_or("what changed".to_owned(), |why| format!("everything ({why})"));
+    let mut text = format!(
+        "{} {} at {}\nread {kind} from {}: {} objects, {} deleted\nplanned {}\ndone {}\npublished {}\n",
+        report.member,
+        report.outcome.as_str(),
+        moment(report.ended_at),
+        pass.controller,
+        pass.objects,
+        pass.deleted,
+        counts(&report.planned),
+        counts(&report.executed.done),
+        report.published,
+    );
+    if let Some(written) = report.written.as_ref().filter(|_| !report.executed.done.is_empty()) {
+        text.push_str(&format!("written as plan {written}\n"));
+    }
+    if let Some(pause) = &report.paused {
+        text.push_str(&format!(
+            "stopped: {} paused it at {}: {}\n",
+            pause.by,
+            moment(pause.since),
+            pause.reason
+        ));
+    }
+    for trip in &report.trips {
+        text.push_str(&format!("guard {}: {}\n", trip.guard.as_str(), trip.text));
+    }
+    if let Some(held) = &report.held {
+        text.push_str(&format!("{} steps wait in plan {held}\n", report.held_steps));
+    }
+    for undone in report.executed.undone.iter().take(20) {
+        text.push_str(&format!(
+            "not done: {} {}: {}\n",
+            undone.action.as_str(),
+            undone.guid.as_deref().unwrap_or("-"),
+            undone.text
+        ));
+    }
+    for (reason, count) in report.quarantine_counts() {
+        text.push_str(&format!("held back: {count} for {reason}\n"));
+    }
+    text
+}

@@ -1,0 +1,122 @@
+//! `portcullis sync undo`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::cli::sync::hands::{failure, in_turn, runtime, syncer, trouble};
+use crate::cli::table::moment;
+use crate::policy::terms::OdsCode;
+use crate::store::port::Store;
+use crate::sync::execute::Gate;
+use crate::sync::report::Report;
+use crate::sync::run::LAST_REPORT;
+use crate::sync::step::Action;
+use crate::sync::undoing::{Account, Asked, Ended, undo};
+
+/// Steps that are listed one by one; `--json` has all.
+const LISTED: usize = 20;
+
+/// Undoes a plan, or shows what that would be.
+pub fn go(context: &Context, hash: &str, reason: &str, dry_run: bool) -> Result<Answer, Failure> {
+    let reason = reason.trim();
+    if reason.is_empty() {
+        return Err(Failure::refused("a reason is missing: say why with --reason TEXT"));
+    }
+    let member = member(context.store()?.as_ref(), hash)?;
+    if let Some(trouble) = trouble(context, !dry_run)? {
+        return Err(Failure::refused(trouble));
+    }
+    let syncer = syncer(context)?;
+    let asked =
+        Asked { plan: hash.to_owned(), by: context.actor.clone(), reason: reason.to_owned(), dry_run };
+    let (gates, ods) = (syncer.gates.clone(), member.clone());
+    let gate: Gate = Arc::new(move || gates(&ods));
+    let work = async || {
+        let job = syncer.job(&member).await?;
+        undo(&job, &syncer.hands, &asked, &gate).await
+    };
+    let account = runtime()?.block_on(in_turn(context, &member, work)).map_err(failure)?;
+    context.print(&account, told)?;
+    Ok(match account.outcome {
+        Ended::Undone | Ended::Planned => Answer::Yes,
+        Ended::Partial | Ended::Held | Ended::GateClosed | Ended::Nothing => Answer::No,
+    })
+}
+
+/// Whose plan it is.
+fn member(store: &dyn Store, hash: &str) -> Result<OdsCode, Failure> {
+    let Some(record) = store.plan(hash).map_err(Failure::could_not)? else {
+        return Err(Failure::refused(
+            "there is no plan with this hash: `portcullis sync status MEMBER` shows them",
+        ));
+    };
+    // a guard may have held a part: then what was written has a hash of its own
+    let last = store.sync_value(&record.member, LAST_REPORT).map_err(Failure::could_not)?;
+    let last: Option<Report> = last.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let written = last.filter(|last| last.plan == hash).and_then(|last| last.written);
+    match written.filter(|written| written != hash) {
+        Some(written) => Err(Failure::refused(format!(
+            "a guard held a part of this plan: what was written of it is plan {written}, undo that"
+        ))),
+        None => Ok(record.member),
+    }
+}
+
+fn counts(counts: &BTreeMap<Action, u64>) -> String {
+    let words: Vec<String> =
+        counts.iter().map(|(action, count)| format!("{count} {}", action.as_str())).collect();
+    if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
+}
+
+fn told(account: &Account) -> String {
+    let mut text = format!(
+        "{} {}: plan {} had {} steps done\nto undo it: {}\ndone {}\n",
+        account.member,
+        account.outcome.as_str(),
+        account.of,
+        account.written,
+        counts(&account.planned),
+        counts(&account.executed.done),
+    );
+    let several = |text: &mut String, lines: Vec<String>| {
+        for line in lines.iter().take(LISTED) {
+            text.push_str(line);
+            text.push('\n');
+        }
+        if lines.len() > LISTED {
+            text.push_str(&format!("and {} more: --json has all\n", lines.len() - LISTED));
+        }
+    };
+    let kept = account.kept.iter().map(|one| {
+        let (action, step) = (one.action.as_str(), one.step);
+        format!("not undone: {action} {step} of {}: {}", one.dn, one.text)
+    });
+    several(&mut text, kept.collect());
+    several(&mut text, account.losses.iter().map(|loss| format!("does not come back: {loss}")).collect());
+    let undone = account.executed.undone.iter();
+    several(&mut text, undone.map(|one| format!("failed: {}: {}", one.action.as_str(), one.text)).collect());
+    for trip in &account.trips {
+        text.push_str(&format!("guard {}: {}\n", trip.guard.as_str(), trip.text));
+    }
+    if let Some(held) = &account.held {
+        text.push_str(&format!(
+            "{} steps wait: approve plan {held} (portcullis sync approve), then undo again\n",
+            account.held_steps
+        ));
+    }
+    if let Some(goes) = account.goes.as_ref().filter(|_| !account.executed.done.is_empty()) {
+        text.push_str(&format!("to take this back: portcullis sync undo {goes} --reason TEXT\n"));
+    }
+    if let Some(pause) = &account.paused {
+        text.push_str(&format!(
+            "PAUSED since {} by {}: {}\nthe next run would do it all again: mend the member directory first, then {}\n",
+            moment(pause.since),
+            pause.by,
+            pause.reason,
+            pause.ended_by(&account.member)
+        ));
+    }
+    text
+}

@@ -1,0 +1,101 @@
+//! Sync paused by hand, for one member or for all: kept in the store, so that it outlives every process. What cannot be read
+//! of it counts as paused: a run fails rather than writes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::policy::terms::OdsCode;
+use crate::store::error::StoreError;
+use crate::store::port::Store;
+use crate::sync::execute::Gate;
+
+/// Key in the sync state of the member, or of what holds for every member.
+pub const PAUSED: &str = "paused";
+
+/// One pause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// The officer who paused it.
+    pub by: String,
+    pub reason: String,
+    #[serde(with = "time::serde::rfc3339")]
+    pub since: OffsetDateTime,
+    /// Whether it holds for every member.
+    pub everybody: bool,
+}
+
+impl Pause {
+    /// How it is ended.
+    pub fn ended_by(&self, member: &OdsCode) -> String {
+        let whom = if self.everybody { "--all".to_owned() } else { member.to_string() };
+        format!("portcullis sync resume {whom} --reason TEXT")
+    }
+}
+
+/// Every pause that holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pauses {
+    /// The one for everybody.
+    pub all: Option<Pause>,
+    pub members: BTreeMap<OdsCode, Pause>,
+}
+
+impl Pauses {
+    /// What the store holds.
+    ///
+    /// # Errors
+    /// Also one that cannot be understood: whoever asks must not go on.
+    pub fn read(store: &dyn Store) -> Result<Pauses, StoreError> {
+        let mut pauses = Pauses::default();
+        for (member, value) in store.sync_everywhere(PAUSED)? {
+            let pause = pause_of(&value)?;
+            match member {
+                Some(member) => {
+                    pauses.members.insert(member, pause);
+                }
+                None => pauses.all = Some(pause),
+            }
+        }
+        Ok(pauses)
+    }
+
+    /// Why this member is paused: its own pause before the one for everybody.
+    pub fn of(&self, member: &OdsCode) -> Option<&Pause> {
+        self.members.get(member).or(self.all.as_ref())
+    }
+}
+
+fn pause_of(value: &[u8]) -> Result<Pause, StoreError> {
+    serde_json::from_slice(value).map_err(|error| StoreError::Value(format!("a pause of sync: {error}")))
+}
+
+/// The value that keeps a pause.
+pub fn kept(pause: &Pause) -> Result<(String, Option<Vec<u8>>), StoreError> {
+    let value = serde_json::to_vec(pause).map_err(|error| StoreError::Value(error.to_string()))?;
+    Ok((PAUSED.to_owned(), Some(value)))
+}
+
+/// What stopped a run on its way, once it was stopped.
+pub type Stopped = Arc<OnceLock<Pause>>;
+
+/// `gate`, and no pause: asked before each batch. It closes when the store cannot tell.
+pub fn also(gate: &Gate, store: &Arc<dyn Store>, member: &OdsCode) -> (Gate, Stopped) {
+    let (gate, store, member) = (gate.clone(), store.clone(), member.clone());
+    let stopped = Stopped::default();
+    let told = stopped.clone();
+    let both: Gate = Arc::new(move || match Pauses::read(store.as_ref()) {
+        Ok(pauses) => match pauses.of(&member) {
+            Some(pause) => {
+                // one pause is enough to say why
+                let _ = told.set(pause.clone());
+                false
+            }
+            None => gate(),
+        },
+        Err(_) => false,
+    });
+    (both, stopped)
+}

@@ -1,0 +1,137 @@
+//! `portcullis sync plan --out`, `show`, `diff`, `status`, `history` and `resync` through the real program, against a real slapd.
+
+use std::os::unix::fs::PermissionsExt;
+
+use portcullis::store::port::Store;
+use serde_json::{Value, json};
+
+use crate::sync_verbs_stage::{Trust, guid, scope, text};
+
+#[test]
+fn plans_are_kept_in_files_shown_and_compared() {
+    let test = "plans_are_kept_in_files_shown_and_compared";
+    let Some(trust) = Trust::new(test, 4, &scope("30d", 1000, 1000), "") else { return };
+    trust.json(0, &["run", "RXS"]);
+    let file = |name: &str| trust.stage.path(name).display().to_string();
+    let (empty, first, second) = (file("empty"), file("first"), file("second"));
+    trust.json(0, &["plan", "RXS", "--out", &empty]);
+    trust.set(0, "title", Some("Consultant"));
+    trust.set(1, "samaccountname", Some("other"));
+    let planned = trust.json(0, &["plan", "RXS", "--out", &first]);
+    assert_eq!(std::fs::metadata(&first).unwrap().permissions().mode() & 0o777, 0o600);
+    let hash = planned["plan"].as_str().unwrap();
+    // a file is the plan that is kept
+    trust.json(0, &["diff", hash, &first]);
+    let shown = trust.json(0, &["show", &first]);
+    assert_eq!((&shown["hash"], &shown["counts"]), (&json!(hash), &json!({"modify": 1, "rename": 1})));
+    let told = trust.text(0, &["show", hash]);
+    for word in ["1 modify, 1 rename", "title: Nurse -> Consultant", "uid=n0001", "-> uid=other"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    let part = trust.json(0, &["show", hash, "--action", "rename"]);
+    assert_eq!(part["steps"].as_array().unwrap().len(), 1);
+    assert_eq!(trust.json(0, &["show", hash, "--entry", &text(0)])["steps"][0]["action"], "modify");
+
+    trust.set(0, "title", Some("Matron"));
+    trust.set(1, "samaccountname", Some("n0001"));
+    trust.world().change(guid(2), |object| object.deleted = true);
+    trust.json(0, &["plan", "RXS", "--out", &second]);
+    let compared = trust.json(1, &["diff", &first, &second]);
+    assert_eq!(
+        (&compared["added"], &compared["dropped"], &compared["changed"]),
+        (&json!(1), &json!(1), &json!(1)),
+        "{compared:#}"
+    );
+    let told = trust.text(1, &["diff", &first, &second]);
+    assert!(told.contains("+ mark") && told.contains("- rename") && told.contains("~ modify"), "{told}");
+    assert!(told.contains("before: ") && !told.contains('\u{1b}'), "{told}");
+    assert_eq!(trust.json(1, &["diff", &empty, &first])["added"], 2);
+    // a file that was changed is no plan
+    let altered = std::fs::read_to_string(&first).unwrap().replace("Consultant", "Director");
+    std::fs::write(&first, altered).unwrap();
+    let told = trust.refused(2, &["show", &first]);
+    assert!(told.contains("hash"), "{told}");
+    trust.refused(1, &["show", &"0".repeat(64)]);
+    trust.refused(2, &["show", &file("nowhere")]);
+}
+
+#[test]
+fn everybody_at_a_glance_and_past_runs() {
+    let test = "everybody_at_a_glance_and_past_runs";
+    let Some(trust) = Trust::new(test, 4, &scope("30d", 1, 1000), "") else { return };
+    let before = trust.json(0, &["status"]);
+    assert_eq!(
+        (&before["members"][0]["last"], &before["members"][0]["read_seconds"]),
+        (&Value::Null, &Value::Null)
+    );
+    trust.json(0, &["run", "RXS"]);
+    trust.set(0, "sn", None);
+    (1..4).for_each(|number| trust.set(number, "useraccountcontrol", Some("514")));
+    trust.json(1, &["run", "RXS"]);
+    trust.json(0, &["pause", "RXS", "--reason", "a look"]);
+    let status = trust.json(0, &["status"]);
+    let one = &status["members"][0];
+    assert_eq!(
+        (&one["member"], &one["gate"], &one["paused"]["by"]),
+        (&json!("RXS"), &json!("open"), &json!("officer"))
+    );
+    assert_eq!(
+        (&one["last"]["outcome"], &one["held"], &one["quarantine"]),
+        (&json!("held"), &json!(3), &json!(1)),
+        "{status:#}"
+    );
+    assert_eq!(one["controller"], "dc1.rxs.test");
+    assert!(one["read_seconds"].as_i64().unwrap() < 60 && one["complete_at"].is_string());
+    let told = trust.text(0, &["status"]);
+    assert!(told.contains("by officer") && told.contains("held"), "{told}");
+    trust.json(0, &["resume", "RXS", "--reason", "seen"]);
+    trust.slapd.signal("KILL");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    trust.refused(2, &["run", "RXS"]);
+    let history = trust.json(0, &["history", "RXS"]);
+    let outcomes: Vec<&Value> = history.as_array().unwrap().iter().map(|ran| &ran["outcome"]).collect();
+    assert_eq!(outcomes, [&json!("target"), &json!("held"), &json!("done")]);
+    assert_eq!(history[0]["party"], "national");
+    assert!(trust.text(0, &["history", "RXS"]).contains("target (national)"));
+}
+
+#[test]
+fn a_resync_reads_everything_once_and_loses_nothing() {
+    let test = "a_resync_reads_everything_once_and_loses_nothing";
+    let Some(trust) = Trust::new(test, 100, &scope("30d", 1000, 1000), "") else { return };
+    trust.json(0, &["run", "RXS"]);
+    let entries = trust.entries();
+    let quiet = trust.json(0, &["run", "RXS"]);
+    assert_eq!(quiet["pass"]["complete"], false);
+    // without a reason it is a look
+    let seen = trust.json(0, &["resync", "RXS"]);
+    assert_eq!(
+        (&seen["outcome"], &seen["pass"]["complete"], &seen["planned"]),
+        (&json!("planned"), &json!(true), &json!({}))
+    );
+    assert_eq!(trust.json(0, &["run", "RXS"])["pass"]["complete"], false);
+    let told = trust.refused(1, &["resync", "RXS", "--reason", ""]);
+    assert!(told.contains("reason"), "{told}");
+    trust.json(0, &["resync", "RXS", "--reason", "a restored backup"]);
+    assert!(trust.audited().contains(&"sync.resync".to_owned()));
+    let staged = || {
+        let mut count = 0;
+        trust
+            .stage
+            .store
+            .visit_staged(&trust.stage.ods, &mut |_| {
+                count += 1;
+                Ok(())
+            })
+            .unwrap();
+        count
+    };
+    assert_eq!(staged(), 103, "nothing staged is lost");
+    let report = trust.json(0, &["run", "RXS"]);
+    assert_eq!(
+        (&report["pass"]["complete"], &report["pass"]["objects"], &report["planned"]),
+        (&json!(true), &json!(103), &json!({}))
+    );
+    assert_eq!(trust.entries(), entries);
+    assert_eq!(trust.json(0, &["run", "RXS"])["pass"]["complete"], false, "once");
+}

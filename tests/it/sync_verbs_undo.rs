@@ -1,0 +1,195 @@
+//! `portcullis sync undo` through the real program, against a real slapd.
+
+use portcullis::store::port::Store;
+use serde_json::{Value, json};
+
+use crate::sync_verbs_stage::{Trust, dn, guid, person, scope};
+
+fn hash(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+/// Everything that a plan can hold: people come, go, change, and names and mails change places.
+fn turmoil(trust: &Trust) {
+    trust.world().put(guid(100), person(100));
+    trust.set(0, "title", Some("Consultant"));
+    trust.set(1, "title", None);
+    for (number, name) in [(2, "n0003"), (3, "n0004"), (4, "n0002"), (5, "renamed")] {
+        trust.set(number, "samaccountname", Some(name));
+    }
+    trust.set(6, "mail", Some("m7@rxs.nhs.test"));
+    trust.set(7, "mail", Some("m6@rxs.nhs.test"));
+    trust.set(8, "useraccountcontrol", Some("514"));
+    // somebody new has the name and the mail of the one who left
+    let mut heir = person(101);
+    heir.attributes.insert("samaccountname".to_owned(), vec!["n0008".to_owned()]);
+    heir.attributes.insert("mail".to_owned(), vec!["m8@rxs.nhs.test".to_owned()]);
+    trust.world().put(guid(101), heir);
+}
+
+#[test]
+fn undoing_brings_back_what_was_pauses_the_member_and_can_be_undone() {
+    let test = "undoing_brings_back_what_was_pauses_the_member_and_can_be_undone";
+    let Some(trust) = Trust::new(test, 20, &scope("30d", 1000, 1000), "sync: { batch: 3, connections: 2 }\n")
+    else {
+        return;
+    };
+    trust.json(0, &["run", "RXS"]);
+    let before = trust.entries();
+    turmoil(&trust);
+    let report = trust.json(0, &["run", "RXS"]);
+    let after = trust.entries();
+    assert_ne!(before, after);
+    let plan = hash(&report["written"]);
+
+    let seen = trust.json(0, &["undo", &plan, "--reason", "look", "--dry-run"]);
+    assert_eq!(
+        (&seen["outcome"], &seen["kept"], &seen["paused"]),
+        (&json!("planned"), &json!([]), &Value::Null)
+    );
+    assert_eq!(trust.entries(), after, "a dry run writes nothing");
+
+    let done = trust.json(0, &["undo", &plan, "--reason", "wrong file of the HR system"]);
+    assert_eq!(done["outcome"], "undone", "{done:#}");
+    assert_eq!(done["plan"], seen["plan"], "what was shown is what was done");
+    assert_eq!(trust.entries(), before);
+
+    // the member is paused with it, so that nothing does it again
+    assert_eq!(done["paused"]["by"], "officer");
+    let told = trust.refused(1, &["run", "RXS"]);
+    assert!(
+        told.contains("officer")
+            && told.contains("wrong file of the HR system")
+            && told.contains("sync resume RXS"),
+        "{told}"
+    );
+    assert!(trust.audited().contains(&"sync.undo".to_owned()));
+
+    // undoing is a plan like any other
+    let back = trust.json(0, &["undo", &hash(&done["goes"]), "--reason", "it was right"]);
+    assert_eq!(back["outcome"], "undone", "{back:#}");
+    assert_eq!(trust.entries(), after);
+    trust.json(0, &["resume", "RXS", "--reason", "it was right"]);
+    let quiet = trust.json(0, &["run", "RXS"]);
+    assert_eq!(quiet["planned"], json!({}), "the directory is as the member says");
+    assert!(trust.stage.store.verify_audit().unwrap().is_whole());
+}
+
+#[test]
+fn a_deleted_entry_comes_back_with_what_others_had_added() {
+    let test = "a_deleted_entry_comes_back_with_what_others_had_added";
+    let Some(trust) = Trust::new(test, 4, &scope("30d", 1000, 1000), "") else { return };
+    trust.json(0, &["run", "RXS"]);
+    trust.set(1, "useraccountcontrol", Some("514"));
+    trust.json(0, &["run", "RXS"]);
+    // sync neither publishes nor reads this one
+    trust.modify(&dn("n0001"), "carLicense", &["AB12 CDE"]);
+    trust.modify(&dn("n0001"), "userPassword", &["a secret of theirs"]);
+    // she left long ago
+    trust.modify(&dn("n0001"), "portcullisLeftAt", &["20200101000000Z"]);
+    let before = trust.entries();
+    let report = trust.json(0, &["run", "RXS"]);
+    assert_eq!(report["planned"], json!({"delete": 1}), "{report:#}");
+    assert_eq!(trust.entry("n0001"), None);
+    let done = trust.json(0, &["undo", &hash(&report["written"]), "--reason", "she comes back"]);
+    assert_eq!(trust.entries(), before);
+    let losses = done["losses"].to_string();
+    assert!(losses.contains("userpassword"), "{losses}");
+    let journal =
+        String::from_utf8_lossy(&std::fs::read(trust.stage.path("data/portcullis.sqlite")).unwrap())
+            .into_owned()
+            + &String::from_utf8_lossy(
+                &std::fs::read(trust.stage.path("data/portcullis.sqlite-wal")).unwrap_or_default(),
+            );
+    assert!(!journal.contains("a secret of theirs"), "a secret is kept");
+    // the person is the same one: nothing is there twice, and she leaves again when sync goes on
+    trust.json(0, &["resume", "RXS", "--reason", "go on"]);
+    let report = trust.json(0, &["run", "RXS"]);
+    assert_eq!(report["planned"], json!({"delete": 1}));
+}
+
+#[test]
+fn what_somebody_changed_since_is_left_alone_and_told() {
+    let test = "what_somebody_changed_since_is_left_alone_and_told";
+    let Some(trust) = Trust::new(test, 12, &scope("30d", 1000, 1000), "") else { return };
+    trust.json(0, &["run", "RXS"]);
+    let before = trust.entries();
+    turmoil(&trust);
+    let report = trust.json(0, &["run", "RXS"]);
+    let plan = hash(&report["written"]);
+    // one in what was written, one in what was not; and the heir of a name and a mail, so that these are not free
+    trust.modify(&dn("n0000"), "title", &["Professor"]);
+    trust.modify(&dn("n0001"), "carLicense", &["AB12 CDE"]);
+    trust.modify(&dn("n0008"), "carLicense", &["XY34 ZZZ"]);
+    let changed = trust.entries();
+    let done = trust.json(1, &["undo", &plan, "--reason", "mend"]);
+    assert_eq!(done["outcome"], "partial", "{done:#}");
+    let why = |number: u64| {
+        let guid = crate::sync_verbs_stage::text(number);
+        let kept = done["kept"].as_array().unwrap().iter();
+        kept.filter(|one| one["guid"] == json!(guid)).map(|one| hash(&one["text"])).collect::<Vec<_>>()
+    };
+    assert!(
+        why(0).iter().all(|text| text.contains("changed since: title")) && !why(0).is_empty(),
+        "{:?}",
+        why(0)
+    );
+    assert!(why(1).iter().all(|text| text.contains("changed since")) && !why(1).is_empty(), "{:?}", why(1));
+    assert!(
+        why(101).iter().all(|text| text.contains("changed since")) && !why(101).is_empty(),
+        "{:?}",
+        why(101)
+    );
+    // the leaver's name and mail are the heir's
+    assert!(why(8).iter().all(|text| text.contains("somebody else's")) && !why(8).is_empty(), "{:?}", why(8));
+    let now = trust.entries();
+    for name in ["n0000", "n0001", "n0008"] {
+        assert_eq!(now[&dn(name)], changed[&dn(name)], "{name}");
+    }
+    for name in ["n0002", "n0003", "n0004", "n0005", "n0006", "n0007", "n0009"] {
+        assert_eq!(now[&dn(name)], before[&dn(name)], "{name}");
+    }
+    assert_eq!(now.get(&dn("n0100")), None, "nobody touched the new one");
+}
+
+#[test]
+fn a_guard_holds_an_undoing_until_exactly_that_is_approved() {
+    let test = "a_guard_holds_an_undoing_until_exactly_that_is_approved";
+    let Some(trust) = Trust::new(test, 2, &scope("30d", 3, 1000), "") else { return };
+    trust.json(0, &["run", "RXS"]);
+    let before = trust.entries();
+    (50..56).for_each(|number| trust.world().put(guid(number), person(number)));
+    trust.set(0, "title", Some("Consultant"));
+    let report = trust.json(0, &["run", "RXS"]);
+    let plan = hash(&report["written"]);
+    let held = trust.json(1, &["undo", &plan, "--reason", "wrong OU"]);
+    assert_eq!((&held["outcome"], &held["held_steps"]), (&json!("held"), &json!(6)), "{held:#}");
+    assert_eq!(trust.entries().len(), before.len() + 6, "nobody is deleted without approval");
+    assert_eq!(trust.entry("n0000").unwrap()["title"].first().unwrap(), "Nurse", "harmless steps go on");
+    // a look at what a run would do does not take the waiting plan away
+    trust.json(0, &["plan", "RXS"]);
+    let waiting = hash(&held["held"]);
+    trust.json(0, &["approve", &waiting, "--reason", "seen"]);
+    let done = trust.json(0, &["undo", &plan, "--reason", "wrong OU"]);
+    assert_eq!(done["approved"], true, "{done:#}");
+    assert_eq!(trust.entries(), before);
+    let again = trust.json(0, &["undo", &plan, "--reason", "once more"]);
+    assert_eq!((&again["outcome"], &again["planned"]), (&json!("undone"), &json!({})), "{again:#}");
+    // what is not there cannot be undone, and says so
+    let told = trust.refused(1, &["undo", &"0".repeat(64), "--reason", "x"]);
+    assert!(told.contains("no plan"), "{told}");
+}
+
+#[test]
+fn nothing_is_undone_while_the_gate_is_closed() {
+    let test = "nothing_is_undone_while_the_gate_is_closed";
+    let Some(trust) = Trust::new(test, 3, &scope("30d", 1000, 1000), "") else { return };
+    let report = trust.json(0, &["run", "RXS"]);
+    let before = trust.entries();
+    trust.stage.gate("closed");
+    let told = trust.refused(1, &["undo", &hash(&report["written"]), "--reason", "x"]);
+    assert!(told.contains("gate"), "{told}");
+    assert_eq!(trust.entries(), before);
+    trust.json(0, &["undo", &hash(&report["written"]), "--reason", "x", "--dry-run"]);
+    assert_eq!(trust.stage.sync(&["run", "RXS", "--dry-run"]).status.code(), Some(0));
+}
