@@ -45,7 +45,8 @@ pub struct National {
 }
 
 impl National {
-    fn reach(&self) -> Result<Reach, SyncError> {
+    /// How it is reached; reads secret and anchors.
+    pub fn reach(&self) -> Result<Reach, SyncError> {
         let fail = |cause: String| SyncError::Unusable(cause);
         let anchors = Anchors::load(&self.anchors).map_err(|error| fail(error.to_string()))?;
         let password = self.password.read().map_err(|error| fail(error.to_string()))?;
@@ -166,7 +167,7 @@ pub fn job(member: &Member, set: &PolicySet, national: &National) -> Result<Job,
     let domains: BTreeSet<String> = member.mail_domains.clone();
     Ok(Job {
         member: member.ods.clone(),
-        source: source(member)?,
+        source: Some(source(member)?),
         source_base: member.connection.base_dn.clone(),
         canary: member.connection.canary.clone(),
         target: national.reach()?,

@@ -19,6 +19,7 @@ pub mod naming;
 pub mod observe;
 pub mod plan;
 pub mod read;
+pub mod register;
 pub mod report;
 pub mod run;
 pub mod schedule;

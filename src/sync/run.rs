@@ -41,7 +41,8 @@ pub struct Reach {
 }
 
 impl Reach {
-    async fn connect(
+    /// Connects to the first endpoint that answers.
+    pub async fn connect(
         &self,
         wrap: fn(directory::error::DirectoryError) -> SyncError,
     ) -> Result<Directory, SyncError> {
@@ -60,7 +61,8 @@ impl Reach {
 #[derive(Debug, Clone)]
 pub struct Job {
     pub member: OdsCode,
-    pub source: Reach,
+    /// None: the member has no directory of its own, and its people are registered by file.
+    pub source: Option<Reach>,
     /// The naming context that is published.
     pub source_base: String,
     /// A DN of the member directory that must be readable; none means the base.
@@ -104,24 +106,42 @@ pub async fn run_member(job: &Job, hands: &Hands, mode: Mode, gate: &Gate) -> Re
     if !mode.dry_run && !gate() {
         return Err(SyncError::GateClosed(job.member.clone()));
     }
-    let (store, name, holder) = (hands.store.clone(), lease_name(&job.member), hands.holder.clone());
-    let (now, lasts) = (hands.clock.now(), hands.settings.lease());
-    let taken = tokio::task::spawn_blocking(move || store.acquire_lease(&name, &holder, now, lasts)).await;
-    let lease = taken??.ok_or_else(|| SyncError::Busy(job.member.clone()))?;
-    let (store, clock, ods) = (hands.store.clone(), hands.clock.clone(), job.member.clone());
-    let mut shelf = Shelf { store, clock, ods, lease, lasts };
+    let mut shelf = take(&job.member, hands).await?;
     let result = under_lease(job, hands, mode, gate, &mut shelf).await;
-    let lease = shelf.lease.clone();
-    // one that cannot be given back ends by itself
-    let _ = shelf.store(move |store, _| store.release_lease(&lease)).await;
+    give_back(&shelf).await;
     result
 }
 
+/// Takes the member's lease, or is [`SyncError::Busy`].
+pub async fn take(member: &OdsCode, hands: &Hands) -> Result<Shelf, SyncError> {
+    let (store, name, holder) = (hands.store.clone(), lease_name(member), hands.holder.clone());
+    let (now, lasts) = (hands.clock.now(), hands.settings.lease());
+    let taken = tokio::task::spawn_blocking(move || store.acquire_lease(&name, &holder, now, lasts)).await;
+    let lease = taken??.ok_or_else(|| SyncError::Busy(member.clone()))?;
+    let (store, clock, ods) = (hands.store.clone(), hands.clock.clone(), member.clone());
+    Ok(Shelf { store, clock, ods, lease, lasts })
+}
+
+/// Gives it back; one that cannot be given back ends by itself.
+pub async fn give_back(shelf: &Shelf) {
+    let lease = shelf.lease.clone();
+    let _ = shelf.store(move |store, _| store.release_lease(&lease)).await;
+}
+
+/// How what is staged was brought up to date.
+#[derive(Debug)]
+pub struct Brought {
+    pub pass: Pass,
+    pub started_at: OffsetDateTime,
+    pub read_ms: u64,
+}
+
 /// What planning came to.
-struct Planned {
-    plan: Plan,
-    verdict: Verdict,
-    view: TargetView,
+#[derive(Debug)]
+pub struct Planned {
+    pub plan: Plan,
+    pub verdict: Verdict,
+    pub view: TargetView,
 }
 
 async fn under_lease(
@@ -135,7 +155,21 @@ async fn under_lease(
     let begun = Instant::now();
     let pass = read_source(job, hands, mode, shelf).await?;
     shelf.renew().await?;
-    let (read_ms, begun) = (milliseconds(begun), Instant::now());
+    let brought = Brought { pass, started_at, read_ms: milliseconds(begun) };
+    after_reading(job, hands, mode, gate, shelf, brought).await
+}
+
+/// Everything after what is staged was brought up to date, whatever it was brought from: plans, guards, writes, reads back.
+pub async fn after_reading(
+    job: &Job,
+    hands: &Hands,
+    mode: Mode,
+    gate: &Gate,
+    shelf: &mut Shelf,
+    brought: Brought,
+) -> Result<Report, SyncError> {
+    let Brought { pass, started_at, read_ms } = brought;
+    let begun = Instant::now();
     let base = member_base(job)?;
     let mut target = job.target.connect(SyncError::Target).await?;
     let view = observe::view(&mut target, &base, &job.scope).await?;
@@ -193,12 +227,14 @@ async fn under_lease(
     Ok(report)
 }
 
-fn milliseconds(since: Instant) -> u64 {
+/// Milliseconds since then.
+pub fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn read_source(job: &Job, hands: &Hands, mode: Mode, shelf: &Shelf) -> Result<Pass, SyncError> {
-    let mut source = job.source.connect(SyncError::Source).await?;
+    let source = job.source.as_ref().ok_or_else(|| SyncError::NoDirectory(job.member.clone()))?;
+    let mut source = source.connect(SyncError::Source).await?;
     let reading = Reading {
         base: &job.source_base,
         canary: job.canary.as_deref(),
@@ -229,12 +265,27 @@ async fn make(
     view: TargetView,
 ) -> Result<Planned, SyncError> {
     let staged = shelf.staged().await?;
-    let whole = shelf.value(shelf::COMPLETE_AT).await?.is_some();
-    let (bases, lost) = pins(&staged, &job.scope, shelf).await?;
+    make_of(job, hands, pass, shelf, base, view, &staged).await
+}
+
+/// Plans from these staged objects.
+pub async fn make_of(
+    job: &Job,
+    hands: &Hands,
+    pass: &Pass,
+    shelf: &Shelf,
+    base: &Dn,
+    view: TargetView,
+    staged: &Staged,
+) -> Result<Planned, SyncError> {
+    // a file never says who has gone: whoever is not in it stays, and a leaver is named
+    let by_file = job.source.is_none();
+    let whole = !by_file && shelf.value(shelf::COMPLETE_AT).await?.is_some();
+    let (bases, lost) = pins(staged, &job.scope, shelf).await?;
     let plan = plan(&Input {
         member: &job.member,
         base,
-        staged: &staged,
+        staged,
         whole,
         scope: &job.scope,
         bases: bases.as_ref(),
@@ -243,6 +294,7 @@ async fn make(
         now: hands.clock.now(),
     });
     let blind = match () {
+        () if by_file => None,
         () if !pass.canary_seen => {
             Some("the canary cannot be read: mend the account's rights in the member directory")
         }
