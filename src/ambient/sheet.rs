@@ -126,6 +126,9 @@ impl<'a> Sheet<'a> {
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.contains(&0) {
             return Err(vec![Fault::row(1, "the file is not UTF-8: save it as `CSV UTF-8`")]);
         }
+        if bytes.contains(&b'\r') && !bytes.contains(&b'\n') {
+            return Err(vec![Fault::row(1, "the line ends are of another time: save it as `CSV UTF-8`")]);
+        }
         let mut reader = reader(bytes);
         let mut heading = ByteRecord::new();
         match reader.read_byte_record(&mut heading) {

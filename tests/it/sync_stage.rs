@@ -150,9 +150,16 @@ impl Stage {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.portcullis(&["sync"]);
+        command.args(arguments);
+        command
+    }
+
+    /// `portcullis ...` with JSON as the answer.
+    pub fn portcullis(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
         command.arg("--config").arg(self.path("portcullis.yaml")).arg("--json").args(["--actor", "officer"]);
-        command.arg("sync").args(arguments).env_remove("PORTCULLIS_CONFIG");
+        command.args(arguments).env_remove("PORTCULLIS_CONFIG");
         command
     }
 

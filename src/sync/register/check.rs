@@ -83,7 +83,8 @@ impl<'a> Checked<'a> {
     fn take(&mut self, number: Number, found: Found, reading: &mut Reading<'_>) {
         let Found { ods, guid, mail, account } = found;
         let lines = |first: Number, this: &Self| (this.line(first), this.line(number));
-        if let Some(first) = reading.ids.insert(guid, number) {
+        let same = reading.ids.insert(guid, number);
+        if let Some(first) = same {
             let (a, b) = lines(first, self);
             let text = format!("lines {a} and {b} are the same person of {ods}: leave one");
             self.fault(first, vec![Fault::cell(a, "local_id", text.clone())]);
@@ -91,6 +92,7 @@ impl<'a> Checked<'a> {
         }
         if let Some(account) = account
             && let Some(first) = reading.accounts.insert((ods.clone(), account), number)
+            && same.is_none()
         {
             let (a, b) = lines(first, self);
             let text = format!("lines {a} and {b} have the same account name at {ods}: give each its own");
