@@ -153,11 +153,9 @@ impl<'a> Sheet<'a> {
         Rows { sheet: self, reader, seen: 0, ended: lost }
     }
 
-    /// The row that begins at `at`.
-    pub fn row(&self, at: &Position) -> Option<Row> {
-        let mut reader = reader(self.bytes);
-        reader.seek(at.clone()).ok()?;
-        Rows { sheet: self, reader, seen: 0, ended: false }.next()
+    /// Rows that are read again, each from where it begins.
+    pub fn again(&self) -> Again<'_, 'a> {
+        Again(Rows { sheet: self, reader: reader(self.bytes), seen: 0, ended: false })
     }
 
     /// Where the row's first byte is: the reader counts the line ends before it as part of it.
@@ -252,6 +250,19 @@ impl Iterator for Rows<'_, '_> {
         }
         self.ended = true;
         None
+    }
+}
+
+/// Reads rows again. One reader for all of them: making one costs more than reading a row.
+#[derive(Debug)]
+pub struct Again<'s, 'a>(Rows<'s, 'a>);
+
+impl Again<'_, '_> {
+    /// The row that begins at `at`.
+    pub fn row(&mut self, at: &Position) -> Option<Row> {
+        self.0.reader.seek(at.clone()).ok()?;
+        (self.0.seen, self.0.ended) = (0, false);
+        self.0.next()
     }
 }
 

@@ -89,7 +89,7 @@ impl Slapd {
              modulepath /usr/lib/ldap\nmoduleload back_mdb\n\
              TLSCACertificateFile {}\nTLSCertificateFile {}\nTLSCertificateKeyFile {}\n\
              database mdb\nsuffix dc=national,dc=test\nrootdn {ADMIN}\nrootpw {PASSWORD}\ndirectory {}\n\
-             maxsize 2147483648\ndbnosync\nindex objectClass,entryUUID,entryCSN,uid eq\n",
+             maxsize 2147483648\ndbnosync\nindex objectClass,entryUUID,entryCSN,uid,mail eq\n",
             path("ca.crt"),
             path("crt"),
             path("key"),

@@ -487,3 +487,23 @@ fn the_programme_tells_where_everybody_stands() {
     let (code, said) = rig.run(&["register", "--organisation", "RXS", "--apply"]);
     assert!(code == 1 && said.to_string().contains("directory of its own"), "{said}");
 }
+
+#[test]
+fn the_examples_are_good() {
+    let Some(rig) = Rig::start("the_examples_are_good", "") else { return };
+    let example = |name: &str| format!("{}/deploy/example/{name}", env!("CARGO_MANIFEST_DIR"));
+    // of a code that the lab has already the example says more
+    let (code, said) = rig.run(&["programme", "import", &example("organisations.csv")]);
+    assert_eq!((code, said["faults"].as_array().unwrap().len()), (0, 0), "{said}");
+    let results = rig.stage.path("results.csv");
+    let (code, said) =
+        rig.run(&["register", &example("people.csv"), "--apply", "--results", results.to_str().unwrap()]);
+    assert_eq!((code, &said["results"]), (0, &serde_json::json!({"create": 3, "nothing": 1})), "{said}");
+    assert_eq!(rig.people()["A81002/17"]["sn"], "Owen, Price");
+    // the template is a table without rows
+    let template = rig.stage.portcullis(&["register", "--template"]).output().unwrap();
+    let file = rig.table("template.csv", &String::from_utf8(template.stdout).unwrap());
+    assert!(String::from_utf8(template.stderr).unwrap().contains("local_id"));
+    let (code, said) = rig.run(&["register", &file]);
+    assert_eq!((code, &said["rows"]), (0, &0.into()), "{said}");
+}

@@ -155,10 +155,11 @@ impl<'a> Checked<'a> {
     /// The people of an organisation whose rows have no fault.
     pub fn people(&self, ods: &OdsCode) -> Vec<(Number, Person)> {
         let numbers = self.members.get(ods).into_iter().flatten();
+        let mut again = self.sheet.again();
         numbers
             .filter(|number| !self.faults.contains_key(number))
             .filter_map(|number| {
-                let row = self.sheet.row(&self.rows.get(*number)?.at)?;
+                let row = again.row(&self.rows.get(*number)?.at)?;
                 Some((*number, Person::read(&row).ok()?))
             })
             .collect()

@@ -239,7 +239,7 @@ impl Registrar {
         let started_at = self.hands.clock.now();
         let begun = Instant::now();
         let ods = job.member.clone();
-        let refused = self.taken_meanwhile(job, rows).await?;
+        let refused = self.taken_meanwhile(job, rows, shelf).await?;
         let good: Rows = rows.iter().filter(|(number, _)| !refused.contains_key(number)).cloned().collect();
         let selected = self.stage(job, &good, shelf).await?;
         let (store, alive) = (Arc::clone(&self.hands.store), Arc::clone(&self.alive));
@@ -285,15 +285,27 @@ impl Registrar {
         Ok(Part { answers, summary })
     }
 
-    /// Rows whose mail somebody took since the table was checked: another table may be applied at the same time.
-    async fn taken_meanwhile(&self, job: &Job, rows: &Rows) -> Result<HashMap<Number, String>, SyncError> {
-        let claims: HashMap<String, Claim> = rows
-            .iter()
-            .filter_map(|(row, person)| {
-                let claim = Claim { row: *row, ods: person.ods.clone(), guid: person.guid };
-                Some((person.mail()?, claim))
-            })
-            .collect();
+    /// Rows whose mail somebody took since the table was checked: another table may be applied at the same time. A mail that the
+    /// person was registered with before is no longer asked for.
+    async fn taken_meanwhile(
+        &self,
+        job: &Job,
+        rows: &Rows,
+        shelf: &Shelf,
+    ) -> Result<HashMap<Number, String>, SyncError> {
+        let mut claims: HashMap<String, Claim> = HashMap::new();
+        for page in rows.chunks(PAGE) {
+            for ((before, _), (row, person)) in self.objects(job, page, shelf).await?.into_iter().zip(page) {
+                let Some(mail) = person.mail() else { continue };
+                let kept = before.as_ref().and_then(|object| object.first("mail"));
+                if kept.is_none_or(|kept| kept.to_lowercase() != mail) {
+                    claims.insert(mail, Claim { row: *row, ods: person.ods.clone(), guid: person.guid });
+                }
+            }
+        }
+        if claims.is_empty() {
+            return Ok(HashMap::new());
+        }
         let mut target = job.target.connect(SyncError::Target).await?;
         let held = mails::held(&mut target, &self.people()?, &claims).await?;
         target.unbind().await;
