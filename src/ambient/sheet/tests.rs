@@ -5,6 +5,9 @@ use super::*;
 const COLUMNS: Columns = Columns { known: &["id", "name", "note"], required: &["id"], ours: &["result"] };
 const LIMITS: Settings = Settings { rows: 3, bytes: 1 << 20, cell_chars: 8 };
 
+/// A table, and lines with parts of what is told of them.
+type Case = (&'static [u8], &'static [(u64, &'static str)]);
+
 fn told(text: &[u8]) -> Vec<(u64, String)> {
     match Sheet::open(text, COLUMNS, &LIMITS) {
         Err(faults) => faults.into_iter().map(|fault| (fault.line, fault.text)).collect(),
@@ -27,7 +30,7 @@ fn a_spreadsheet_s_file_is_read() {
 
 #[test]
 fn every_fault_has_its_line() {
-    let cases: &[(&[u8], &[(u64, &str)])] = &[
+    let cases: &[Case] = &[
         (b"", &[(1, "is empty")]),
         (b"\xff\xfei\0d\0", &[(1, "not UTF-8")]),
         (b"id,name\r1,a\r", &[(1, "line ends")]),

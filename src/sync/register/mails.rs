@@ -60,7 +60,7 @@ async fn ask(
 ) -> Result<(), SyncError> {
     let page = directory.settings().page_size;
     let search = Search::new(&people.to_string(), Depth::Subtree, filter, &["mail", ANCHOR]).paged(page);
-    let done: SearchDone = directory.search(&search, |entry| look(entry)).await.map_err(SyncError::Target)?;
+    let done: SearchDone = directory.search(&search, look).await.map_err(SyncError::Target)?;
     if done.is_complete() || done.code == NO_SUCH_OBJECT {
         return Ok(());
     }
