@@ -179,12 +179,17 @@ pub fn write(checked: &Checked<'_>, answers: &[Option<Answer>], out: &mut dyn Wr
     };
     let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(out);
     let mut heading = kept(&sheet.heading);
+    let width = heading.len();
     heading.extend(COLUMNS.ours.iter().map(|name| name.as_bytes().to_vec()));
     writer.write_record(&heading)?;
     for (number, row) in sheet.rows().enumerate() {
         let mut cells = kept(&row.raw);
         let (word, detail) = answer(checked, answers, number);
+        // the answer stands in its columns even where cells are missing; what is too much comes behind it
+        let surplus = cells.split_off(width.min(cells.len()));
+        cells.resize(width, Vec::new());
         cells.extend([word.as_str().as_bytes().to_vec(), harmless(&detail).into_bytes()]);
+        cells.extend(surplus);
         writer.write_record(&cells)?;
     }
     writer.flush()
