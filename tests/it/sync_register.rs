@@ -9,6 +9,7 @@ use std::time::Duration;
 use portcullis::directory::client::Directory;
 use portcullis::directory::endpoint::Endpoint;
 use portcullis::directory::request::{Credential, Scope, Search};
+use portcullis::ldap::entry::Entry;
 use portcullis::ldap::filter::Filter;
 use portcullis::secret::text::Secret;
 use portcullis::store::port::Store;
@@ -126,10 +127,8 @@ impl Rig {
             ];
             let filter = Filter::parse("(objectClass=inetOrgPerson)").unwrap();
             let search = Search::new("dc=national,dc=test", Scope::Subtree, filter, &names).paged(1000);
-            let (entries, done) = directory.read(&search).await.unwrap();
-            assert!(done.is_complete(), "{} entries, then {done:?}", entries.len());
             let mut people = People::new();
-            for entry in entries {
+            let look = |entry: Entry| {
                 let values = names.iter().filter_map(|name| {
                     let values: Vec<&str> = entry.texts(name).collect();
                     assert!(values.len() < 2);
@@ -138,7 +137,9 @@ impl Rig {
                 let values: BTreeMap<String, String> = values.collect();
                 let key = format!("{}/{}", values.get("portcullisMember").map_or("-", |v| v), values["uid"]);
                 assert!(people.insert(key.clone(), values).is_none(), "{key} is there twice");
-            }
+            };
+            let done = directory.search(&search, look).await.unwrap();
+            assert!(done.is_complete(), "{done:?}");
             people
         })
     }
