@@ -30,7 +30,7 @@
 //! 3   gate                                            assessments, exceptions, enrolment and time in; grants out
 //! 2   baseline                                        evidence in, assessment out
 //! 1   ldap         tls         policy                 languages: LDAP, certificates, policy documents
-//! 0   ambient      secret      telemetry              ground: clock, chance, bounds of settings, harmless texts; secrets; logging and metrics
+//! 0   ambient      secret      telemetry              ground: clock, chance, bounds of settings, harmless texts, tables; secrets; logging and metrics
 //! ```
 //!
 //! # The life of a search
@@ -69,6 +69,9 @@
 //! `sync::plan`, pure, with a hash -> `sync::guards` hold back what could harm until an officer approves that very plan ->
 //! `sync::execute` writes with assertions, asks the gate before each batch, and keeps a journal around it ->
 //! `sync::observe` reads back. Killed anywhere, the next run goes on.
+//!
+//! People of an organisation without a directory come from a table: `sync::register::check` tells every fault, `sync::register::run` takes
+//! the same lease and stages them as accounts, under GUIDs derived from organisation and local id; from the plan on it is the same run.
 
 pub mod ambient;
 pub mod app;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde_json::ser::Formatter;
 
 /// Control characters, and those that say which way text runs, take no room, or only annotate.
-fn steers(c: char) -> bool {
+pub fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

@@ -21,8 +21,8 @@ use crate::enrol::run::{self, By};
 use crate::policy::terms::Grant;
 use crate::store::member::Member;
 use crate::sync;
+use crate::sync::job::Hands;
 use crate::sync::member::Syncer;
-use crate::sync::run::Hands;
 
 /// The tasks that run.
 #[derive(Debug)]

@@ -10,7 +10,8 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::member::command as member;
 use crate::cli::{
-    assess, attestation, audit, config, exception, gate, policy, release, report, serve, store, sync,
+    assess, attestation, audit, config, exception, gate, policy, programme, register, release, report, serve,
+    store, sync,
 };
 
 /// A directory federation gateway: lets a member's Active Directory federate only while it meets the national security baseline.
@@ -77,6 +78,11 @@ pub enum Command {
     /// Publishing members' people into the national directory.
     #[command(subcommand)]
     Sync(sync::Command),
+    /// Register the people of organisations that have no directory of their own, from a table.
+    #[command(long_about = register::WAY)]
+    Register(register::Register),
+    /// Where every organisation stands on its way to federation, by wave; `import` brings the organisations.
+    Programme(programme::Programme),
     /// The audit chain.
     #[command(subcommand)]
     Audit(audit::Command),
@@ -111,6 +117,8 @@ pub fn run(arguments: Arguments) -> Result<Answer, Failure> {
         Command::Release(command) => release::run(command, &context),
         Command::Policy(command) => policy::run(command, &context),
         Command::Sync(command) => sync::run(command, &context),
+        Command::Register(command) => register::run(&command, &context),
+        Command::Programme(command) => programme::run(&command, &context),
         Command::Audit(command) => audit::run(command, &context),
         Command::Config(command) => config::run(command, &context),
         Command::Store(command) => store::run(command, &context),

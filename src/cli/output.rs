@@ -44,7 +44,7 @@ fn put(
     });
     written.map_err(|error| {
         // what is left of it is of no use to anybody
-        let _ = std::fs::remove_file(&part);
+        let _ = std::fs::remove_file(part);
         Failure::could_not(format!("cannot write {}: {error}", path.display()))
     })
 }

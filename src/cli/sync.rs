@@ -9,7 +9,7 @@ use crate::cli::drift;
 use crate::cli::failure::{Answer, Failure};
 use crate::policy::terms::OdsCode;
 use crate::sync::guid::Guid;
-use crate::sync::run::Mode;
+use crate::sync::job::Mode;
 
 mod approve;
 mod explain;

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::ambient::bounds::{Checked, Limit};
 use crate::config::settings::{Intervals, Log};
-use crate::{assess, directory, proxy, store, sync};
+use crate::{ambient, assess, directory, proxy, store, sync};
 
 /// How a word of a key tells its unit.
 const UNITS: &[(&str, &str)] = &[
@@ -58,6 +58,7 @@ pub fn settings() -> Vec<Setting> {
     describe::<assess::settings::Settings>("assess", &mut all);
     describe::<sync::settings::Settings>("sync", &mut all);
     describe::<directory::discovery::Settings>("discovery", &mut all);
+    describe::<ambient::sheet::Settings>("tables", &mut all);
     describe::<Log>("log", &mut all);
     all
 }
@@ -159,6 +160,7 @@ mod tests {
         every_number_has_its_bounds::<assess::settings::Settings>();
         every_number_has_its_bounds::<sync::settings::Settings>();
         every_number_has_its_bounds::<directory::discovery::Settings>();
+        every_number_has_its_bounds::<ambient::sheet::Settings>();
         every_number_has_its_bounds::<Log>();
     }
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ambient;
 use crate::ambient::bounds::{Bounds, Checked};
 use crate::assess;
 use crate::config::read::{Field, Reader};
@@ -53,6 +54,8 @@ pub struct Config {
     pub sync: sync::settings::Settings,
     /// How controllers are looked up that no member's list names.
     pub discovery: directory::discovery::Settings,
+    /// How large the tables may be that people send.
+    pub tables: ambient::sheet::Settings,
     pub log: Log,
     /// National applications that may come to the front door, by certificate.
     pub applications: Vec<Application>,

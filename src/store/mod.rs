@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod error;
 pub mod lock;
 pub mod member;
+pub mod organisation;
 pub mod packed;
 pub mod port;
 pub mod record;

@@ -13,6 +13,7 @@ use crate::policy::terms::{Grant, OdsCode};
 use crate::store::audit::{AuditRecord, AuditReport, NewAudit};
 use crate::store::error::StoreError;
 use crate::store::member::{Member, Transition};
+use crate::store::organisation::Organisation;
 use crate::store::packed::Packed;
 use crate::store::record::{
     Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, JournalEntry, Lease,
@@ -68,6 +69,17 @@ pub trait Store: Send + Sync + Debug {
 
     /// A member's transitions, oldest first.
     fn transitions(&self, ods: &OdsCode) -> Result<Vec<Transition>, StoreError>;
+
+    // ---- organisations of the programme
+
+    /// Every organisation, by code.
+    fn organisations(&self) -> Result<Vec<Organisation>, StoreError>;
+
+    /// One organisation.
+    fn organisation(&self, ods: &OdsCode) -> Result<Option<Organisation>, StoreError>;
+
+    /// Keeps these organisations, in place of those with the same codes; all or none. Others stay as they are.
+    fn put_organisations(&self, organisations: &[Organisation], audit: &NewAudit) -> Result<(), StoreError>;
 
     // ---- evidence, assessments, exceptions, gates
 

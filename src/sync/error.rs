@@ -34,6 +34,11 @@ pub enum SyncError {
     NotWritten(String),
     #[error("another run holds the lease of {0}: wait for it, or for its lease to end")]
     Busy(OdsCode),
+    #[error("{0} has no directory of its own: its people are registered by file, with `portcullis register`")]
+    NoDirectory(OdsCode),
+    /// Its people cannot be registered by file.
+    #[error("the people of {0} cannot be registered by file: {1}")]
+    NotRegistered(OdsCode, String),
     #[error("the gateway is stopping")]
     Stopping,
     /// A task of ours ended in a way it must not.
@@ -58,7 +63,11 @@ impl SyncError {
             SyncError::Unreadable(_) | SyncError::Controller(_) | SyncError::GateClosed(_) => Party::Member,
             SyncError::Unusable(_) => Party::National,
             SyncError::Scope(_) => Party::Policy,
-            SyncError::Busy(_) | SyncError::Paused(_) | SyncError::NotWritten(_) => Party::Requester,
+            SyncError::Busy(_)
+            | SyncError::Paused(_)
+            | SyncError::NotWritten(_)
+            | SyncError::NoDirectory(_)
+            | SyncError::NotRegistered(..) => Party::Requester,
             SyncError::Stopping | SyncError::Internal(_) => Party::Us,
         }
     }
@@ -87,6 +96,8 @@ impl SyncError {
             SyncError::Paused(_) => "paused",
             SyncError::NotWritten(_) => "not_written",
             SyncError::Busy(_) => "busy",
+            SyncError::NoDirectory(_) => "no_directory",
+            SyncError::NotRegistered(..) => "not_registered",
             SyncError::Stopping => "stopping",
             SyncError::Internal(_) => "internal",
         }

@@ -18,9 +18,10 @@ use crate::secret::reference::SecretReference;
 use crate::store::member::Member;
 use crate::sync::error::SyncError;
 use crate::sync::execute::Gate;
+use crate::sync::job::{Hands, Job, Mode, Reach};
 use crate::sync::metrics::Metrics;
 use crate::sync::report::Report;
-use crate::sync::run::{Hands, Job, Mode, Reach, run_member};
+use crate::sync::run::run_member;
 use crate::sync::settings::Scope;
 use crate::tls::client::client_config;
 use crate::tls::material::Anchors;
@@ -171,7 +172,7 @@ pub fn job(member: &Member, set: &PolicySet, national: &National) -> Result<Job,
     let domains: BTreeSet<String> = member.mail_domains.clone();
     Ok(Job {
         member: member.ods.clone(),
-        source: source(member)?,
+        source: Some(source(member)?),
         source_base: member.connection.base_dn.clone(),
         canary: member.connection.canary.clone(),
         target: national.reach()?,

@@ -1,109 +1,29 @@
 //! One run for one member, from lease to read-back.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use time::OffsetDateTime;
 
-use crate::ambient::clock::Clock;
-use crate::directory;
 use crate::directory::client::Directory;
-use crate::directory::endpoint::Endpoint;
-use crate::directory::request::Credential;
-use crate::ldap::dn::Dn;
-use crate::policy::terms::OdsCode;
-use crate::store::port::Store;
 use crate::store::record::PlanRecord;
-use crate::sync::decision::{decisions, names};
 use crate::sync::error::SyncError;
 use crate::sync::execute::{Executed, Gate, execute};
-use crate::sync::guards::{Circumstances, Unit, Verdict, judge};
-use crate::sync::guid::Guid;
-use crate::sync::input::{Beside, Input};
+use crate::sync::guards::Verdict;
+use crate::sync::job::{Hands, Job, Mode, begin, end};
 use crate::sync::ledger;
 use crate::sync::observe;
 use crate::sync::pause::{self, Pauses};
-use crate::sync::plan::plan;
+use crate::sync::propose::{Planned, make};
 use crate::sync::read::{Pass, Reading, read};
 use crate::sync::removals;
 use crate::sync::report::{Outcome, Report};
 use crate::sync::rewritten;
-use crate::sync::settings::{Scope, Settings};
 use crate::sync::shelf::{self, Shelf};
-use crate::sync::sight::{Look, look};
-use crate::sync::staged::Staged;
 use crate::sync::step::{Action, Plan};
-use crate::sync::survey::{Frame, Others, Sight};
-
-/// A directory and how to reach it.
-#[derive(Debug, Clone)]
-pub struct Reach {
-    /// In order of preference; the first that answers is used.
-    pub endpoints: Vec<Endpoint>,
-    pub tls: Arc<rustls::ClientConfig>,
-    pub credential: Credential,
-    pub settings: directory::settings::Settings,
-}
-
-impl Reach {
-    /// The first endpoint that answers.
-    pub async fn connect(
-        &self,
-        wrap: fn(directory::error::DirectoryError) -> SyncError,
-    ) -> Result<Directory, SyncError> {
-        let mut last = SyncError::Internal("no endpoint to connect to".to_owned());
-        for endpoint in &self.endpoints {
-            match Directory::connect(endpoint, self.tls.clone(), &self.credential, &self.settings).await {
-                Ok(directory) => return Ok(directory),
-                Err(error) => last = wrap(error),
-            }
-        }
-        Err(last)
-    }
-}
-
-/// One member's work.
-#[derive(Debug, Clone)]
-pub struct Job {
-    pub member: OdsCode,
-    pub source: Reach,
-    /// The naming context that is published.
-    pub source_base: String,
-    /// A DN of the member directory that must be readable; none means the base.
-    pub canary: Option<String>,
-    pub target: Reach,
-    /// Where people are published, for example `ou=people,dc=national,dc=test`.
-    pub people_base: String,
-    pub scope: Scope,
-}
-
-/// What a run works with.
-#[derive(Debug, Clone)]
-pub struct Hands {
-    pub store: Arc<dyn Store>,
-    pub clock: Clock,
-    pub settings: Settings,
-    /// Who runs, unlike any other process: holder of the lease.
-    pub holder: String,
-}
-
-/// How far a run goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Mode {
-    /// Reads and plans exactly like a run, and writes nothing to the national directory.
-    pub dry_run: bool,
-    /// Reads everything whatever the cookie says.
-    pub complete: bool,
-}
 
 /// How far back plans that wait are looked for.
 const RECENT_PLANS: u32 = 100;
-
-/// The name of a member's lease.
-pub fn lease_name(member: &OdsCode) -> String {
-    format!("sync/{member}")
-}
 
 /// Runs once. Two runs of one member never overlap: the second is [`SyncError::Busy`]. The gate is asked before anything
 /// is read and again before every batch of writes. Whatever happens, running again goes on from there.
@@ -130,30 +50,12 @@ pub async fn run_member(job: &Job, hands: &Hands, mode: Mode, gate: &Gate) -> Re
     result
 }
 
-/// Takes the member's lease, or is [`SyncError::Busy`].
-pub async fn begin(member: &OdsCode, hands: &Hands) -> Result<Shelf, SyncError> {
-    let (store, name, holder) = (hands.store.clone(), lease_name(member), hands.holder.clone());
-    let (now, lasts) = (hands.clock.now(), hands.settings.lease());
-    let taken = tokio::task::spawn_blocking(move || store.acquire_lease(&name, &holder, now, lasts)).await;
-    let lease = taken??.ok_or_else(|| SyncError::Busy(member.clone()))?;
-    let (store, clock, ods) = (hands.store.clone(), hands.clock.clone(), member.clone());
-    Ok(Shelf { store, clock, ods, lease, lasts })
-}
-
-/// Gives the lease back; one that cannot be given back ends by itself.
-pub async fn end(shelf: &Shelf) {
-    let lease = shelf.lease.clone();
-    let _ = shelf.store(move |store, _| store.release_lease(&lease)).await;
-}
-
-/// What planning came to.
-struct Planned {
-    plan: Plan,
-    verdict: Verdict,
-    /// Entries published.
-    published: u64,
-    /// People who need something, and whom the plan leaves for the next one.
-    deferred: u64,
+/// How what is staged was brought up to date.
+#[derive(Debug)]
+pub struct Brought {
+    pub pass: Pass,
+    pub started_at: OffsetDateTime,
+    pub read_ms: u64,
 }
 
 /// What a run wrote, over all of its plans.
@@ -176,7 +78,21 @@ async fn under_lease(
     let begun = Instant::now();
     let pass = read_source(job, hands, mode, shelf).await?;
     shelf.renew().await?;
-    let (read_ms, begun) = (milliseconds(begun), Instant::now());
+    let brought = Brought { pass, started_at, read_ms: milliseconds(begun) };
+    after_reading(job, hands, mode, gate, shelf, brought).await
+}
+
+/// Everything after what is staged was brought up to date, whatever it was brought from: plans, guards, writes, reads back.
+pub async fn after_reading(
+    job: &Job,
+    hands: &Hands,
+    mode: Mode,
+    gate: &Gate,
+    shelf: &mut Shelf,
+    brought: Brought,
+) -> Result<Report, SyncError> {
+    let Brought { pass, started_at, read_ms } = brought;
+    let begun = Instant::now();
     let mut target = job.target.connect(SyncError::Target).await?;
     let found_out = observe::settle_journal(shelf, &mut target, &job.scope).await?;
     let planned = make(job, hands, &pass, shelf, &mut target).await?;
@@ -247,12 +163,14 @@ fn ended(executed: &Executed, remaining: u64, waits: bool) -> Outcome {
     }
 }
 
-fn milliseconds(since: Instant) -> u64 {
+/// Milliseconds since then.
+pub fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn read_source(job: &Job, hands: &Hands, mode: Mode, shelf: &Shelf) -> Result<Pass, SyncError> {
-    let mut source = job.source.connect(SyncError::Source).await?;
+    let source = job.source.as_ref().ok_or_else(|| SyncError::NoDirectory(job.member.clone()))?;
+    let mut source = source.connect(SyncError::Source).await?;
     let reading = Reading {
         base: &job.source_base,
         canary: job.canary.as_deref(),
@@ -263,129 +181,6 @@ async fn read_source(job: &Job, hands: &Hands, mode: Mode, shelf: &Shelf) -> Res
     let pass = read(&mut source, shelf, &reading).await?;
     source.unbind().await;
     Ok(pass)
-}
-
-/// The member's organisational unit: `ou=RXA` below the people.
-pub fn member_base(job: &Job) -> Result<Dn, SyncError> {
-    let people = Dn::parse(&job.people_base)
-        .map_err(|_| SyncError::Unusable(format!("`{}` is not a name", job.people_base)))?;
-    people
-        .child("ou", job.member.as_str())
-        .map_err(|_| SyncError::Internal("a member without a code".to_owned()))
-}
-
-/// Where those are, or were, who are to be marked; and what is left of these units.
-fn units(plan: &Plan, staged: &Staged, others: &Others) -> (BTreeMap<Guid, Vec<Guid>>, BTreeMap<Guid, Unit>) {
-    let (mut units_of, mut units) = (BTreeMap::new(), BTreeMap::new());
-    for step in plan.steps.iter().filter(|step| step.action == Action::Mark) {
-        let guid = step.anchor.as_ref().map(|anchor| anchor.guid);
-        let Some(object) = guid.and_then(|guid| staged.get(&guid)) else { continue };
-        let of: Vec<Guid> = object.parent.into_iter().chain(object.moved_from).collect();
-        for unit in &of {
-            units.entry(*unit).or_insert_with(|| Unit {
-                name: staged.get(unit).map_or_else(|| unit.to_string(), |unit| unit.rdn.clone()),
-                staying: others.units.get(unit).copied().unwrap_or(0),
-            });
-        }
-        units_of.insert(object.guid, of);
-    }
-    (units_of, units)
-}
-
-/// Plans. Where everybody who was looked at is held, others who are left for the next plan would never have their turn: then more are
-/// looked at.
-async fn make(
-    job: &Job,
-    hands: &Hands,
-    pass: &Pass,
-    shelf: &Shelf,
-    target: &mut Directory,
-) -> Result<Planned, SyncError> {
-    let mut most = hands.settings.plan_people;
-    loop {
-        let planned = make_for(job, hands, pass, shelf, target, most).await?;
-        if planned.deferred == 0 || !planned.verdict.go.steps.is_empty() {
-            return Ok(planned);
-        }
-        most = most.saturating_mul(4);
-    }
-}
-
-async fn make_for(
-    job: &Job,
-    hands: &Hands,
-    pass: &Pass,
-    shelf: &Shelf,
-    target: &mut Directory,
-    most: usize,
-) -> Result<Planned, SyncError> {
-    let (base, now) = (member_base(job)?, hands.clock.now());
-    let whole = shelf.value(shelf::COMPLETE_AT).await?.is_some();
-    let frame = Frame {
-        member: job.member.clone(),
-        base: base.clone(),
-        scope: job.scope.clone(),
-        national: hands.settings.national_attributes.clone(),
-        now,
-        most,
-    };
-    let Look { sight: Sight { staged, view, others }, bases, lost, elsewhere } =
-        look(frame, shelf, target).await?;
-    let decided = shelf.store(decisions).await?;
-    let beside = Beside {
-        others,
-        elsewhere,
-        succeeds: BTreeSet::new(),
-        rewritten: rewritten::known(shelf).await?.left_alone(),
-        decided: names(&decided),
-    };
-    let plan = plan(&Input {
-        member: &job.member,
-        base: &base,
-        staged: &staged,
-        whole,
-        scope: &job.scope,
-        bases: bases.as_ref(),
-        target: &view,
-        national: &hands.settings.national_attributes,
-        beside: &beside,
-        now,
-    });
-    let blind = match () {
-        () if !pass.canary_seen => {
-            Some("the canary cannot be read: mend the account's rights in the member directory")
-        }
-        () if !whole => Some("not everything was read yet: a complete pass is needed"),
-        () if lost => Some("a base of the scope does not exist: correct the scope or the member directory"),
-        () => None,
-    };
-    let published = view.published() + beside.others.published;
-    let (units_of, units) = units(&plan, &staged, &beside.others);
-    let (today, most_today) = (removals::today(shelf).await?, hands.settings.national_removals_per_day);
-    let around = Circumstances {
-        published,
-        people: plan.people,
-        people_before: shelf.number(shelf::PEOPLE).await?,
-        deferred: beside.others.deferred,
-        units_of,
-        units,
-        national: Some((today, most_today)),
-        blind: blind.map(str::to_owned),
-    };
-    let (guards, second) = (job.scope.guards, hands.settings.second_officer_at);
-    let (plan, verdict) = shelf
-        .store(move |store, _| {
-            let mut failed = None;
-            let verdict = judge(&plan, &around, &guards, second, now, |hash| {
-                store.approvals(hash).unwrap_or_else(|error| {
-                    failed = Some(error);
-                    Vec::new()
-                })
-            });
-            failed.map_or(Ok((plan, verdict)), Err)
-        })
-        .await?;
-    Ok(Planned { plan, verdict, published, deferred: beside.others.deferred })
 }
 
 async fn keep_plans(

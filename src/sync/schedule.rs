@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 
 use crate::policy::terms::OdsCode;
 use crate::store::error::StoreError;
+use crate::sync::job::Mode;
 use crate::sync::member::Syncer;
 use crate::sync::pause::Pauses;
-use crate::sync::run::Mode;
 
 /// How often the list of members is looked through.
 const TICK: Duration = Duration::from_secs(1);
@@ -141,10 +141,10 @@ mod tests {
     use crate::store::port::Store;
     use crate::store::settings::Settings as StoreSettings;
     use crate::store::sqlite::store::SqliteStore;
+    use crate::sync::job::Hands;
     use crate::sync::member::National;
     use crate::sync::metrics::Metrics;
     use crate::sync::pause::{PAUSED, Pause, kept};
-    use crate::sync::run::Hands;
     use crate::sync::settings::Settings;
 
     fn audit() -> NewAudit {

@@ -1,5 +1,6 @@
 //! The store as a run uses it: on a blocking thread, for one member, under one lease.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -108,11 +109,13 @@ impl Shelf {
         .await
     }
 
-    /// Shows a survey everything staged.
-    pub async fn survey(&self, mut survey: Survey) -> Result<Survey, SyncError> {
-        self.with(|shelf| {
+    /// Shows a survey everything staged, apart from these.
+    pub async fn survey(&self, mut survey: Survey, aside: BTreeSet<Guid>) -> Result<Survey, SyncError> {
+        self.with(move |shelf| {
             shelf.store.visit_staged(&shelf.ods, &mut |object| {
-                survey.staged(read(object)?);
+                if !aside.contains(&Guid(object.guid)) {
+                    survey.staged(read(object)?);
+                }
                 Ok(())
             })?;
             Ok(survey)

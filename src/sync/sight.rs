@@ -17,7 +17,7 @@ use crate::sync::national::National;
 use crate::sync::observe::{attributes, target};
 use crate::sync::settings::Scope;
 use crate::sync::shelf::{self, Shelf};
-use crate::sync::staged::Staged;
+use crate::sync::staged::{Object, Staged};
 use crate::sync::survey::{Frame, Recall, Sight, Survey};
 use crate::sync::target::TargetEntry;
 
@@ -40,14 +40,32 @@ pub struct Look {
 /// Mails and persons that are looked for at a time.
 const QUESTIONS: usize = 100;
 
+/// What is staged, and what is to be thought of as staged instead.
+#[derive(Debug)]
+pub struct Stock<'a> {
+    pub shelf: &'a Shelf,
+    pub instead: BTreeMap<Guid, Object>,
+}
+
+impl Stock<'_> {
+    async fn objects(&self, guids: Vec<Guid>) -> Result<Vec<Option<Object>>, SyncError> {
+        let kept = self.shelf.objects(guids.clone()).await?;
+        let both = guids.iter().zip(kept);
+        Ok(both.map(|(guid, kept)| self.instead.get(guid).cloned().or(kept)).collect())
+    }
+}
+
 /// Reads all, or an error.
-pub async fn look(frame: Frame, shelf: &Shelf, directory: &mut Directory) -> Result<Look, SyncError> {
+pub async fn look(frame: Frame, stock: &Stock<'_>, directory: &mut Directory) -> Result<Look, SyncError> {
     let (base, scope, member) = (frame.base.clone(), frame.scope.clone(), frame.member.clone());
-    let mut survey = shelf.survey(Survey::new(frame)).await?;
+    let shelf = stock.shelf;
+    let aside: BTreeSet<Guid> = stock.instead.keys().copied().collect();
+    let mut survey = shelf.survey(Survey::new(frame), aside).await?;
+    stock.instead.values().for_each(|object| survey.staged(object.clone()));
     let (bases, lost) = pins(&survey.tree(), &scope, shelf).await?;
     survey.place(bases.as_ref());
-    let survey = compare(survey, &base, &scope, shelf, directory).await?;
-    let sight = recall(survey, &scope, shelf, directory).await?;
+    let survey = compare(survey, &base, &scope, stock, directory).await?;
+    let sight = recall(survey, &scope, stock, directory).await?;
     let elsewhere = elsewhere(&sight, &member, &base, &scope, directory).await?;
     Ok(Look { sight, bases, lost, elsewhere })
 }
@@ -118,7 +136,7 @@ struct Comparing<'a> {
     survey: Survey,
     own: String,
     national: National,
-    shelf: &'a Shelf,
+    stock: &'a Stock<'a>,
     waiting: Vec<Entry>,
 }
 
@@ -127,7 +145,7 @@ impl Comparing<'_> {
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         let entries = waiting.map(|entry| target(&self.national, entry)).collect::<Result<Vec<_>, _>>()?;
         let needs: Vec<Option<Guid>> = entries.iter().map(|entry| self.survey.needs(entry)).collect();
-        let mut objects = self.shelf.objects(needs.iter().flatten().copied().collect()).await?.into_iter();
+        let mut objects = self.stock.objects(needs.iter().flatten().copied().collect()).await?.into_iter();
         for (entry, needed) in entries.into_iter().zip(needs) {
             let object = needed.and_then(|_| objects.next()).flatten();
             self.survey.compare(entry, object);
@@ -155,7 +173,7 @@ async fn compare(
     survey: Survey,
     base: &Dn,
     scope: &Scope,
-    shelf: &Shelf,
+    stock: &Stock<'_>,
     directory: &mut Directory,
 ) -> Result<Survey, SyncError> {
     let national = National::of(directory).await?;
@@ -164,7 +182,7 @@ async fn compare(
     let page = directory.settings().page_size;
     let search =
         Search::new(&base.to_string(), Depth::Subtree, Filter::present("objectClass"), &names).paged(page);
-    let mut comparing = Comparing { survey, own: base.normal(), national, shelf, waiting: Vec::new() };
+    let mut comparing = Comparing { survey, own: base.normal(), national, stock, waiting: Vec::new() };
     let done = directory.search_into(&search, &mut comparing).await;
     let done = done.map_err(|broken| broken.in_directory(SyncError::Target))?;
     // without the unit there is nothing below it either
@@ -180,7 +198,7 @@ async fn compare(
 async fn recall(
     mut survey: Survey,
     scope: &Scope,
-    shelf: &Shelf,
+    stock: &Stock<'_>,
     directory: &mut Directory,
 ) -> Result<Sight, SyncError> {
     let national = National::of(directory).await?;
@@ -192,7 +210,7 @@ async fn recall(
             return Ok(survey.finish());
         }
         for part in recalls.chunks(CHUNK) {
-            let objects = shelf.objects(part.iter().map(|recall| recall.guid).collect()).await?;
+            let objects = stock.objects(part.iter().map(|recall| recall.guid).collect()).await?;
             for (Recall { dn, .. }, object) in part.iter().zip(objects) {
                 let mut entry = None;
                 if let Some(dn) = dn {

@@ -13,10 +13,11 @@ use crate::store::audit::NewAudit;
 use crate::store::record::PlanRecord;
 use crate::sync::error::SyncError;
 use crate::sync::execute::{Executed, Gate, execute};
-use crate::sync::guards::{Circumstances, Trip, Verdict, judge};
+use crate::sync::guards::{Circumstances, Trip, Verdict};
+use crate::sync::job::{Hands, Job, begin, end, member_base};
 use crate::sync::observe;
 use crate::sync::pause::{self, Pause, Pauses};
-use crate::sync::run::{Hands, Job, begin, end, member_base};
+use crate::sync::propose;
 use crate::sync::shelf::Shelf;
 use crate::sync::step::{Action, Plan};
 use crate::sync::target::TargetView;
@@ -186,19 +187,7 @@ async fn weigh(
 ) -> Result<(Plan, Verdict), SyncError> {
     let around =
         Circumstances { published: view.published(), people: plan.people, ..Circumstances::default() };
-    let (guards, second, now) = (job.scope.guards, hands.settings.second_officer_at, shelf.now());
-    shelf
-        .store(move |store, _| {
-            let mut failed = None;
-            let verdict = judge(&plan, &around, &guards, second, now, |hash| {
-                store.approvals(hash).unwrap_or_else(|error| {
-                    failed = Some(error);
-                    Vec::new()
-                })
-            });
-            failed.map_or(Ok((plan, verdict)), Err)
-        })
-        .await
+    propose::weigh(job, hands, shelf, plan, around).await
 }
 
 /// Keeps the plan of undoing, what goes of it and what waits.

@@ -66,6 +66,8 @@ mod store_thinning;
 mod sync_crash;
 mod sync_lab;
 mod sync_national;
+mod sync_register;
+mod sync_register_large;
 mod sync_servers;
 mod sync_source;
 mod sync_stage;

@@ -9,6 +9,7 @@ use portcullis::secret::reference::SecretReference;
 use portcullis::store::audit::NewAudit;
 use portcullis::store::error::StoreError;
 use portcullis::store::member::{Connection, Controller, Member, Transition};
+use portcullis::store::organisation::{Kind, Organisation, Status};
 use portcullis::store::packed::Packed;
 use portcullis::store::port::{Store, Thinned};
 use portcullis::store::record::{
@@ -87,6 +88,7 @@ type Check = fn(&dyn Store);
 
 const LIST: &[(&str, Check)] = &[
     ("members are kept under revisions", members),
+    ("organisations are kept all or none, with their record", organisations),
     ("evidence is a chain without gaps", evidence),
     ("assessments come newest first", assessments),
     ("documents come back byte for byte", documents),
@@ -163,6 +165,32 @@ fn members(store: &dyn Store) {
     let codes: Vec<_> = store.members().unwrap().into_iter().map(|m| m.ods.to_string()).collect();
     assert_eq!(codes, ["RBB", "RXA"]);
     assert_eq!(store.member(&ods("ZZZ")).unwrap(), None);
+}
+
+fn organisations(store: &dyn Store) {
+    let one = |code: &str, name: &str| Organisation {
+        ods: ods(code),
+        name: name.to_owned(),
+        kind: Kind::Practice,
+        wave: Some(2),
+        planned: Some(time::macros::date!(2026 - 12 - 01)),
+        mail_domains: BTreeSet::from(["a.test".to_owned()]),
+        status: Status::Open,
+        successor: None,
+        since: NOW,
+    };
+    assert!(
+        store.organisations().unwrap().is_empty() && store.organisation(&ods("A81001")).unwrap().is_none()
+    );
+    let (first, second) = (one("A81001", "First"), one("A81002", "Second"));
+    store.put_organisations(&[second.clone(), first.clone()], &audit("programme.import")).unwrap();
+    assert_eq!(store.organisations().unwrap(), [first, second.clone()]);
+    let closed =
+        Organisation { status: Status::Closed, successor: Some(ods("A81002")), ..one("A81001", "Renamed") };
+    store.put_organisations(std::slice::from_ref(&closed), &audit("programme.import")).unwrap();
+    assert_eq!(store.organisation(&ods("A81001")).unwrap(), Some(closed.clone()));
+    assert_eq!(store.organisations().unwrap(), [closed, second]);
+    assert_eq!(store.audit(0, 10).unwrap().len(), 2);
 }
 
 fn evidence(store: &dyn Store) {

@@ -164,7 +164,7 @@ impl Slapd {
              modulepath /usr/lib/ldap\nmoduleload back_mdb\nmoduleload syncprov\n\
              TLSCACertificateFile {}\nTLSCertificateFile {}\nTLSCertificateKeyFile {}\n\
              database mdb\nsuffix dc=national,dc=test\nrootdn {ADMIN}\nrootpw {PASSWORD}\ndirectory {}\n\
-             maxsize 268435456\ndbnosync\nindex objectClass,entryUUID,entryCSN,uid eq\n\
+             maxsize 2147483648\ndbnosync\nindex objectClass,entryUUID,entryCSN,uid,mail,portcullisAnchor eq\n\
              overlay syncprov\nsyncprov-sessionlog 10000\n",
             path("ca.crt"),
             path("crt"),

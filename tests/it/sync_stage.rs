@@ -150,9 +150,16 @@ impl Stage {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.portcullis(&["sync"]);
+        command.args(arguments);
+        command
+    }
+
+    /// `portcullis ...` with JSON as the answer.
+    pub fn portcullis(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.arg("--config").arg(self.path("portcullis.yaml")).args(["--actor", "officer"]);
-        command.arg("sync").args(arguments).env_remove("PORTCULLIS_CONFIG");
+        command.arg("--config").arg(self.path("portcullis.yaml")).arg("--json").args(["--actor", "officer"]);
+        command.args(arguments).env_remove("PORTCULLIS_CONFIG");
         command
     }
 
@@ -177,7 +184,7 @@ impl Stage {
 
     /// Runs `portcullis sync ...` to its end.
     pub fn sync(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).arg("--json").output().unwrap()
+        self.command(arguments).output().unwrap()
     }
 
     /// Runs it, whatever the exit code, and reads its JSON.

@@ -15,8 +15,8 @@ use crate::policy::terms::{Grant, OdsCode};
 use crate::store::port::Store;
 use crate::store::record::{GateRecord, PlanRecord};
 use crate::sync::error::SyncError;
+use crate::sync::job::Hands;
 use crate::sync::member::Syncer;
-use crate::sync::run::Hands;
 use crate::sync::step::Plan;
 
 /// How long a command waits for another run of the same member: longer than a lease that nobody prolongs any more.

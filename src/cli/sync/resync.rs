@@ -9,9 +9,9 @@ use crate::cli::member::answer::standing;
 use crate::cli::sync::hands::{failure, in_turn, runtime, syncer};
 use crate::cli::sync::run;
 use crate::policy::terms::OdsCode;
+use crate::sync::job::Mode;
 use crate::sync::pause::{Pause, Pauses};
 use crate::sync::resync::forget;
-use crate::sync::run::Mode;
 
 #[derive(Debug, Serialize)]
 struct Forgotten {

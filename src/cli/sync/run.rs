@@ -10,8 +10,8 @@ use crate::cli::sync::pause::paused;
 use crate::cli::sync::plans::save;
 use crate::cli::table::moment;
 use crate::policy::terms::OdsCode;
+use crate::sync::job::Mode;
 use crate::sync::report::{Outcome, Report};
-use crate::sync::run::Mode;
 use crate::sync::step::Plan;
 
 /// Plans, and keeps the plan in a file when asked for.

@@ -7,6 +7,7 @@ pub mod documents;
 pub mod fault;
 pub mod leases;
 pub mod members;
+pub mod organisations;
 pub mod policies;
 pub mod schema;
 pub mod store;

@@ -6,7 +6,7 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::fault::fault;
 
 /// One step each, never changed once released; the file's `user_version` says how many were taken.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 const VERSION_1: &str = "
 CREATE TABLE members (
@@ -90,6 +90,11 @@ CREATE TABLE policy_sets (hash TEXT PRIMARY KEY, document BLOB NOT NULL) STRICT;
 CREATE TABLE policy_changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, hash TEXT, document TEXT NOT NULL) STRICT;
 ";
 
+/// The programme's organisations, with or without a directory of their own.
+const VERSION_4: &str = "
+CREATE TABLE organisations (ods TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
 /// The tables, for counting their rows.
 pub const TABLES: &[&str] = &[
     "members",
@@ -107,6 +112,7 @@ pub const TABLES: &[&str] = &[
     "leases",
     "policy_sets",
     "policy_changes",
+    "organisations",
     "audit",
 ];
 

@@ -14,6 +14,7 @@ use crate::policy::terms::{Grant, OdsCode};
 use crate::store::audit::{AuditRecord, AuditReport, NewAudit};
 use crate::store::error::StoreError;
 use crate::store::member::{Member, Transition};
+use crate::store::organisation::Organisation;
 use crate::store::packed::Packed;
 use crate::store::port::{CheckReport, Everywhere, Store, Thinned};
 use crate::store::record::{
@@ -23,7 +24,7 @@ use crate::store::record::{
 use crate::store::settings::{Retention, Settings};
 use crate::store::sqlite::documents::{AssessmentRow, EvidenceRow};
 use crate::store::sqlite::fault::{fault, unsigned};
-use crate::store::sqlite::{audit, documents, leases, members, policies, schema, sync, thin};
+use crate::store::sqlite::{audit, documents, leases, members, organisations, policies, schema, sync, thin};
 
 /// How many staged objects are read at once while visiting all.
 const VISIT_BATCH: u32 = 1_000;
@@ -179,6 +180,22 @@ impl Store for SqliteStore {
 
     fn transitions(&self, ods: &OdsCode) -> Result<Vec<Transition>, StoreError> {
         self.read(|connection| members::transitions(connection, ods))
+    }
+
+    fn organisations(&self) -> Result<Vec<Organisation>, StoreError> {
+        self.read(organisations::all)
+    }
+
+    fn organisation(&self, ods: &OdsCode) -> Result<Option<Organisation>, StoreError> {
+        self.read(|connection| organisations::one(connection, ods))
+    }
+
+    fn put_organisations(&self, all: &[Organisation], record: &NewAudit) -> Result<(), StoreError> {
+        // no gate depends on them
+        self.write(|transaction| {
+            organisations::put(transaction, all)?;
+            audit::append(transaction, record).map(|_| ())
+        })
     }
 
     fn put_evidence(&self, evidence: &EvidenceRecord) -> Result<(), StoreError> {

@@ -1,0 +1,379 @@
+//! `portcullis register`: people of organisations without a directory of their own, from a table.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::ambient::chance;
+use crate::ambient::sheet::Fault;
+use crate::cli::context::Context;
+use crate::cli::failure::{Answer, Failure};
+use crate::cli::live::Live;
+use crate::cli::table::table;
+use crate::cli::{input, output};
+use crate::policy::signature::hex;
+use crate::policy::terms::OdsCode;
+use crate::sync::job::Hands;
+use crate::sync::register::answer::{self, Word};
+use crate::sync::register::check::Checked;
+use crate::sync::register::organisation::Organisations;
+use crate::sync::register::run::{Answers, REGISTERED, Registrar, Summary};
+use crate::sync::step::Action;
+
+/// Faults that are printed; the file of results has all.
+const FAULTS_TOLD: usize = 1_000;
+/// Organisations in the text; JSON has all.
+const ORGANISATIONS_TOLD: usize = 30;
+/// How often a person hears that it goes on.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// What `--template` prints.
+const TEMPLATE: &str = "\
+ods,local_id,given_name,sn,mail,account,title,telephone,mobile,department,site,employee_number,listing,status
+";
+
+/// What the template's columns mean, for people: it is printed to standard error.
+const MEANING: &str = "\
+A row is a person. The columns may come in any order, and those that are not needed may be left out.
+
+  ods              code of the organisation, which `portcullis programme` must know and which has no directory of its own
+  local_id         the person's key at the organisation: never given to somebody else, never changed; the case of letters does not count
+  given_name, sn   first name and surname
+  mail             in a domain of the organisation
+  account          name of the national entry; empty: as before, else the local id
+  title, telephone, mobile, department, site, employee_number
+  listing          how the person is listed, in the words of the release agreements; empty: like everybody
+  status           `active` (or empty), or `leaver`: the entry is marked and hidden at once, and deleted after the time to keep
+
+A column that is not there leaves what was registered; an empty cell empties it. Somebody who is not in the file stays as they are.
+Columns `result` and `detail` are passed over, so that a file of results can be mended and given again.";
+
+/// What `--help` says beyond the first line.
+pub const WAY: &str = "\
+Register the people of organisations that have no directory of their own, from a table (CSV, UTF-8, commas).
+
+Without --apply nothing is written: every fault of every row is told, and what would become of each row. With --apply it is done, by
+the same plan, guards, approvals and journal as a sync of a member directory. While any row is wrong nothing is applied;
+--skip-faulty applies the others.
+
+The key is organisation and local id. The same file may be given again at any time: what was done is left as it is, what was
+interrupted goes on, nobody is there twice. Two tables at the same time wait for one another, organisation by organisation.
+
+A guard that stops steps names the hash of their plan: look at it with `portcullis sync approve HASH`, approve it with --reason, and
+run the same command again. Without a file, --organisation or --all goes on with what is registered: it finishes what was
+approved or interrupted, and deletes leavers whose time is over. Run `register --all --apply` once a day for that.
+
+The file of results has the rows as they were and two more columns: `result` (create, change, join, leave, delete, nothing,
+not_published, waits, held_back, not_done, not_applied, refused) and `detail`. It holds what the table holds: only its owner can read it.
+
+Exit code 0: every row is, or would be, as it says; 1: some are not; 2: it could not be told or done.";
+
+/// The options.
+#[derive(Debug, Args)]
+pub struct Register {
+    /// The table; `-` is standard input. `--template` prints an empty one.
+    #[arg(value_name = "FILE", conflicts_with_all = ["organisations", "all"],
+          required_unless_present_any = ["template", "organisations", "all"])]
+    file: Option<PathBuf>,
+    /// Do it.
+    #[arg(long)]
+    apply: bool,
+    /// Apply the rows that are right although others are not.
+    #[arg(long, requires = "apply")]
+    skip_faulty: bool,
+    /// Where the rows go with what became of each; FILE.results.csv when absent.
+    #[arg(long, value_name = "FILE")]
+    results: Option<PathBuf>,
+    /// Go on with what is registered of this organisation. Can be given several times.
+    #[arg(long = "organisation", value_name = "ODS")]
+    organisations: Vec<OdsCode>,
+    /// Go on with what is registered of every organisation.
+    #[arg(long, conflicts_with = "organisations")]
+    all: bool,
+    /// Print an empty table, and what its columns mean.
+    #[arg(long)]
+    template: bool,
+}
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+struct Page {
+    applied: bool,
+    rows: u64,
+    /// Rows by what became, or would become, of them.
+    results: BTreeMap<Word, u64>,
+    /// The first of them.
+    faults: Vec<Fault>,
+    faults_in_all: u64,
+    organisations: Vec<Summary>,
+    /// Where the file of results is.
+    results_file: Option<PathBuf>,
+    /// Why it ended early.
+    error: Option<String>,
+}
+
+/// Runs the command.
+pub fn run(command: &Register, context: &Context) -> Result<Answer, Failure> {
+    if command.template {
+        context.note(MEANING);
+        context.coloured(TEMPLATE.trim_end())?;
+        return Ok(Answer::Yes);
+    }
+    if command.apply
+        && let Some(trouble) = Live::ask(context.config()?.listen.metrics).trouble()
+    {
+        return Err(Failure::refused(trouble));
+    }
+    match &command.file {
+        Some(file) => of_table(command, file, context),
+        None => of_registered(command, context),
+    }
+}
+
+fn registrar(context: &Context, table: String) -> Result<Registrar, Failure> {
+    let config = context.config()?;
+    let store = Arc::clone(context.store()?);
+    let set = Arc::new(context.policies()?);
+    let organisations = Organisations::read(store.as_ref(), set).map_err(Failure::could_not)?;
+    let gateway = config.listen.metrics;
+    let mark = chance::bytes::<4>().map_err(Failure::could_not)?;
+    Ok(Registrar {
+        hands: Hands {
+            store,
+            clock: context.clock.clone(),
+            settings: sync::settings::Settings { plan_people: usize::MAX, ..config.sync.clone() },
+            holder: format!("{}/{}/{}", context.actor, std::process::id(), hex(&mark)),
+        },
+        national: config.national.for_sync(),
+        organisations: Arc::new(organisations),
+        alive: Arc::new(move || Live::ask(gateway).is_ready()),
+        actor: context.actor.clone(),
+        table,
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Failure::could_not)
+}
+
+/// Tells a person who waits how far it is, now and then.
+struct Told<'a> {
+    context: &'a Context,
+    last: Instant,
+}
+
+impl Told<'_> {
+    fn on(context: &Context) -> Told<'_> {
+        Told { context, last: Instant::now() }
+    }
+
+    fn note(&mut self, text: impl FnOnce() -> String) {
+        if self.context.is_watched() && self.last.elapsed() >= EVERY {
+            self.last = Instant::now();
+            self.context.note(text());
+        }
+    }
+}
+
+fn of_table(command: &Register, file: &Path, context: &Context) -> Result<Answer, Failure> {
+    let limits = &context.config()?.tables;
+    let bytes = input::read(file, limits.bytes).map_err(|failure| Failure {
+        message: format!("{}; `tables.bytes` says how large a table may be", failure.message),
+        ..failure
+    })?;
+    let results = results_file(command, file)?;
+    let registrar = registrar(context, hex(&Sha256::digest(&bytes)))?;
+    let mut told = Told::on(context);
+    let checked = Checked::of(&bytes, limits, &registrar.organisations, &mut |rows| {
+        told.note(|| format!("... {rows} rows read"));
+    });
+    let mut checked = match checked {
+        Ok(checked) => checked,
+        Err(faults) => return heading_is_wrong(context, faults),
+    };
+    let runtime = runtime()?;
+    let mails = runtime.block_on(Box::pin(registrar.check_mails(&mut checked)));
+    let answers = match mails {
+        Err(error) => Answers { broken: Some(error.to_string()), ..Answers::default() },
+        Ok(()) if command.apply && !command.skip_faulty && !checked.faults().is_empty() => {
+            not_applied(checked.len())
+        }
+        Ok(()) => {
+            let mut done = 0;
+            let work = checked.organisations();
+            let (all, rows) = (work.len(), checked.len());
+            runtime.block_on(Box::pin(registrar.run(
+                work,
+                rows,
+                command.apply,
+                |ods| checked.people(ods),
+                &mut |one| {
+                    done += 1;
+                    told.note(|| format!("... {done} of {all} organisations, {} the last", one.organisation));
+                },
+            )))
+        }
+    };
+    if let Some(path) = &results {
+        output::replace_private(path, |out| answer::write(&checked, &answers.rows, out))?;
+    }
+    let faults = checked.faults().values().flatten();
+    let page = Page {
+        applied: command.apply,
+        rows: checked.len() as u64,
+        results: answer::count(&checked, &answers.rows),
+        faults: faults.clone().take(FAULTS_TOLD).cloned().collect(),
+        faults_in_all: faults.count() as u64,
+        organisations: answers.organisations,
+        results_file: results,
+        error: answers.broken,
+    };
+    finish(context, &page)
+}
+
+fn of_registered(command: &Register, context: &Context) -> Result<Answer, Failure> {
+    let registrar = registrar(context, String::new())?;
+    let mut work = command.organisations.clone();
+    if command.all {
+        for ods in registrar.organisations.codes() {
+            let kept = registrar.hands.store.sync_value(ods, REGISTERED).map_err(Failure::could_not)?;
+            work.extend(kept.map(|_| ods.clone()));
+        }
+    }
+    let mut told = Told::on(context);
+    let answers =
+        runtime()?.block_on(Box::pin(registrar.run(work, 0, command.apply, |_| Vec::new(), &mut |one| {
+            told.note(|| format!("... {} is done", one.organisation));
+        })));
+    let page = Page {
+        applied: command.apply,
+        rows: 0,
+        results: BTreeMap::new(),
+        faults: Vec::new(),
+        faults_in_all: 0,
+        organisations: answers.organisations,
+        results_file: None,
+        error: answers.broken,
+    };
+    finish(context, &page)
+}
+
+fn results_file(command: &Register, file: &Path) -> Result<Option<PathBuf>, Failure> {
+    let path = match &command.results {
+        Some(path) => path.clone(),
+        // standard input lies nowhere
+        None if file == Path::new("-") => return Ok(None),
+        None => file.with_extension("results.csv"),
+    };
+    let same = std::fs::canonicalize(&path)
+        .is_ok_and(|path| std::fs::canonicalize(file).is_ok_and(|file| path == file));
+    if same {
+        return Err(Failure::refused(
+            "the file of results would replace the table: name another with --results",
+        ));
+    }
+    Ok(Some(path))
+}
+
+fn not_applied(rows: usize) -> Answers {
+    let text = "other rows are wrong: mend them, or give --skip-faulty";
+    let row = answer::Answer::of(Word::NotApplied, text);
+    Answers { rows: vec![Some(row); rows], ..Answers::default() }
+}
+
+fn heading_is_wrong(context: &Context, faults: Vec<Fault>) -> Result<Answer, Failure> {
+    let page = Page {
+        applied: false,
+        rows: 0,
+        results: BTreeMap::new(),
+        faults_in_all: faults.len() as u64,
+        faults,
+        organisations: Vec::new(),
+        results_file: None,
+        error: None,
+    };
+    finish(context, &page)
+}
+
+fn finish(context: &Context, page: &Page) -> Result<Answer, Failure> {
+    context.print(page, text)?;
+    let well = page.results.keys().all(|word| word.is_well())
+        && page
+            .organisations
+            .iter()
+            .all(|one| matches!(one.outcome, "done" | "planned") && one.held.is_none());
+    Ok(match () {
+        () if page.error.is_some() => Answer::Unknown,
+        () if well && page.faults_in_all == 0 => Answer::Yes,
+        () => Answer::No,
+    })
+}
+
+fn text(page: &Page) -> String {
+    let mut out = String::new();
+    for fault in &page.faults {
+        let column = fault.column.as_deref().map(|column| format!(" {column}")).unwrap_or_default();
+        out.push_str(&format!("line {}{column}: {}\n", fault.line, fault.text));
+    }
+    if page.faults_in_all > page.faults.len() as u64 {
+        let more = page.faults_in_all - page.faults.len() as u64;
+        out.push_str(&format!("and {more} more faults: see the file of results\n"));
+    }
+    let counts: Vec<String> =
+        page.results.iter().map(|(word, count)| format!("{count} {}", word.as_str())).collect();
+    let done = if page.applied { "applied" } else { "nothing was written; --apply does it" };
+    out.push_str(&format!("{} rows, {done}: {}\n", page.rows, counts.join(", ")));
+    let rows: Vec<[String; 6]> = page.organisations.iter().take(ORGANISATIONS_TOLD).map(row).collect();
+    if !rows.is_empty() {
+        out.push_str(&table(["organisation", "rows", "outcome", "planned", "done", "published"], &rows));
+    }
+    if page.organisations.len() > ORGANISATIONS_TOLD {
+        out.push_str(&format!("and {} more: --json\n", page.organisations.len() - ORGANISATIONS_TOLD));
+    }
+    for one in &page.organisations {
+        for trip in &one.trips {
+            out.push_str(&format!("{} guard {}: {}\n", one.organisation, trip.guard.as_str(), trip.text));
+        }
+        if let Some(held) = &one.held {
+            out.push_str(&format!(
+                "{}: {} steps wait: portcullis sync approve {held}\n",
+                one.organisation, one.held_steps
+            ));
+        }
+        if let Some(error) = &one.error {
+            out.push_str(&format!("{}: {error}\n", one.organisation));
+        }
+    }
+    if let Some(error) = &page.error {
+        out.push_str(&format!("ended early: {error}\nrun the same command again: it goes on\n"));
+    }
+    if let Some(path) = &page.results_file {
+        out.push_str(&format!("every row with its result: {}\n", path.display()));
+    }
+    out
+}
+
+fn row(one: &Summary) -> [String; 6] {
+    let counts = |counts: &BTreeMap<Action, u64>| {
+        let words: Vec<String> =
+            counts.iter().map(|(action, count)| format!("{count} {}", action.as_str())).collect();
+        if words.is_empty() { "nothing".to_owned() } else { words.join(" ") }
+    };
+    [
+        one.organisation.to_string(),
+        one.rows.to_string(),
+        one.outcome.to_owned(),
+        counts(&one.planned),
+        counts(&one.done),
+        one.published.to_string(),
+    ]
+}

@@ -1,0 +1,123 @@
+//! One member's work, what it is done with, and the lease without which none of it is done.
+
+use std::sync::Arc;
+
+use crate::ambient::clock::Clock;
+use crate::directory;
+use crate::directory::client::Directory;
+use crate::directory::endpoint::Endpoint;
+use crate::directory::request::Credential;
+use crate::ldap::dn::Dn;
+use crate::policy::terms::OdsCode;
+use crate::store::port::Store;
+use crate::sync::error::SyncError;
+use crate::sync::settings::{Scope, Settings};
+use crate::sync::shelf::Shelf;
+
+/// A directory and how to reach it.
+#[derive(Debug, Clone)]
+pub struct Reach {
+    /// In order of preference; the first that answers is used.
+    pub endpoints: Vec<Endpoint>,
+    pub tls: Arc<rustls::ClientConfig>,
+    pub credential: Credential,
+    pub settings: directory::settings::Settings,
+}
+
+impl Reach {
+    /// The first endpoint that answers.
+    pub async fn connect(
+        &self,
+        wrap: fn(directory::error::DirectoryError) -> SyncError,
+    ) -> Result<Directory, SyncError> {
+        let mut last = SyncError::Internal("no endpoint to connect to".to_owned());
+        for endpoint in &self.endpoints {
+            match Directory::connect(endpoint, self.tls.clone(), &self.credential, &self.settings).await {
+                Ok(directory) => return Ok(directory),
+                Err(error) => last = wrap(error),
+            }
+        }
+        Err(last)
+    }
+}
+
+/// One member's work.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub member: OdsCode,
+    /// None: the member has no directory of its own, and its people are registered by file.
+    pub source: Option<Reach>,
+    /// The naming context that is published.
+    pub source_base: String,
+    /// A DN of the member directory that must be readable; none means the base.
+    pub canary: Option<String>,
+    pub target: Reach,
+    /// Where people are published, for example `ou=people,dc=national,dc=test`.
+    pub people_base: String,
+    pub scope: Scope,
+}
+
+/// What a run works with.
+#[derive(Debug, Clone)]
+pub struct Hands {
+    pub store: Arc<dyn Store>,
+    pub clock: Clock,
+    pub settings: Settings,
+    /// Who runs, unlike any other process: holder of the lease.
+    pub holder: String,
+}
+
+/// How far a run goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mode {
+    /// Reads and plans exactly like a run, and writes nothing to the national directory.
+    pub dry_run: bool,
+    /// Reads everything whatever the cookie says.
+    pub complete: bool,
+}
+
+/// The name of a member's lease.
+pub fn lease_name(member: &OdsCode) -> String {
+    format!("sync/{member}")
+}
+
+/// Takes the member's lease, or is [`SyncError::Busy`].
+pub async fn begin(member: &OdsCode, hands: &Hands) -> Result<Shelf, SyncError> {
+    let (store, name, holder) = (hands.store.clone(), lease_name(member), hands.holder.clone());
+    let (now, lasts) = (hands.clock.now(), hands.settings.lease());
+    let taken = tokio::task::spawn_blocking(move || store.acquire_lease(&name, &holder, now, lasts)).await;
+    let lease = taken??.ok_or_else(|| SyncError::Busy(member.clone()))?;
+    let (store, clock, ods) = (hands.store.clone(), hands.clock.clone(), member.clone());
+    Ok(Shelf { store, clock, ods, lease, lasts })
+}
+
+/// Gives the lease back; one that cannot be given back ends by itself.
+pub async fn end(shelf: &Shelf) {
+    let lease = shelf.lease.clone();
+    let _ = shelf.store(move |store, _| store.release_lease(&lease)).await;
+}
+
+/// Takes the member's lease, or is [`SyncError::Busy`].
+pub async fn take(member: &OdsCode, hands: &Hands) -> Result<Shelf, SyncError> {
+    let (store, name, holder) = (hands.store.clone(), lease_name(member), hands.holder.clone());
+    let (now, lasts) = (hands.clock.now(), hands.settings.lease());
+    let taken = tokio::task::spawn_blocking(move || store.acquire_lease(&name, &holder, now, lasts)).await;
+    let lease = taken??.ok_or_else(|| SyncError::Busy(member.clone()))?;
+    let (store, clock, ods) = (hands.store.clone(), hands.clock.clone(), member.clone());
+    Ok(Shelf { store, clock, ods, lease, lasts })
+}
+
+/// Gives it back; one that cannot be given back ends by itself.
+pub async fn give_back(shelf: &Shelf) {
+    let lease = shelf.lease.clone();
+    let _ = shelf.store(move |store, _| store.release_lease(&lease)).await;
+}
+
+/// The member's organisational unit: `ou=RXA` below the people.
+pub fn member_base(job: &Job) -> Result<Dn, SyncError> {
+    let people = Dn::parse(&job.people_base)
+        .map_err(|_| SyncError::Unusable(format!("`{}` is not a name", job.people_base)))?;
+    people
+        .child("ou", job.member.as_str())
+        .map_err(|_| SyncError::Internal("a member without a code".to_owned()))
+}

@@ -1,0 +1,177 @@
+//! From what is staged and what is published to a plan and what its guards say: the same for a run, a dry run and a preview.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::directory::client::Directory;
+use crate::policy::terms::OdsCode;
+use crate::store::error::StoreError;
+use crate::store::organisation::Status;
+use crate::store::port::Store;
+use crate::sync::decision::{decisions, names};
+use crate::sync::error::SyncError;
+use crate::sync::guards::{Circumstances, Unit, Verdict, judge};
+use crate::sync::guid::Guid;
+use crate::sync::input::{Beside, Input};
+use crate::sync::job::{Hands, Job, member_base};
+use crate::sync::plan::plan;
+use crate::sync::read::Pass;
+use crate::sync::removals;
+use crate::sync::rewritten;
+use crate::sync::shelf::{self, Shelf};
+use crate::sync::sight::{Look, Stock, look};
+use crate::sync::staged::{Object, Staged};
+use crate::sync::step::{Action, Plan};
+use crate::sync::survey::{Frame, Others, Sight};
+
+/// What planning came to.
+#[derive(Debug)]
+pub struct Planned {
+    pub plan: Plan,
+    pub verdict: Verdict,
+    /// Entries published.
+    pub published: u64,
+    /// People who need something, and whom the plan leaves for the next one.
+    pub deferred: u64,
+}
+
+/// Why what was read does not tell who has gone.
+fn blind(pass: &Pass, whole: bool, lost: bool) -> Option<&'static str> {
+    match () {
+        () if !pass.canary_seen => {
+            Some("the canary cannot be read: mend the account's rights in the member directory")
+        }
+        () if !whole => Some("not everything was read yet: a complete pass is needed"),
+        () if lost => Some("a base of the scope does not exist: correct the scope or the member directory"),
+        () => None,
+    }
+}
+
+/// Closed organisations that this one succeeds, as the programme says.
+fn succeeds(store: &dyn Store, ods: &OdsCode) -> Result<BTreeSet<OdsCode>, StoreError> {
+    let all = store.organisations()?.into_iter();
+    let closed = all.filter(|one| one.status == Status::Closed && one.successor.as_ref() == Some(ods));
+    Ok(closed.map(|one| one.ods).collect())
+}
+
+/// What the guards say, and who has approved.
+pub async fn weigh(
+    job: &Job,
+    hands: &Hands,
+    shelf: &Shelf,
+    plan: Plan,
+    around: Circumstances,
+) -> Result<(Plan, Verdict), SyncError> {
+    let (guards, second, now) = (job.scope.guards, hands.settings.second_officer_at, hands.clock.now());
+    shelf
+        .store(move |store, _| {
+            let mut failed = None;
+            let verdict = judge(&plan, &around, &guards, second, now, |hash| {
+                store.approvals(hash).unwrap_or_else(|error| {
+                    failed = Some(error);
+                    Vec::new()
+                })
+            });
+            failed.map_or(Ok((plan, verdict)), Err)
+        })
+        .await
+}
+
+/// Where those are, or were, who are to be marked; and what is left of these units.
+fn units(plan: &Plan, staged: &Staged, others: &Others) -> (BTreeMap<Guid, Vec<Guid>>, BTreeMap<Guid, Unit>) {
+    let (mut units_of, mut units) = (BTreeMap::new(), BTreeMap::new());
+    for step in plan.steps.iter().filter(|step| step.action == Action::Mark) {
+        let guid = step.anchor.as_ref().map(|anchor| anchor.guid);
+        let Some(object) = guid.and_then(|guid| staged.get(&guid)) else { continue };
+        let of: Vec<Guid> = object.parent.into_iter().chain(object.moved_from).collect();
+        for unit in &of {
+            units.entry(*unit).or_insert_with(|| Unit {
+                name: staged.get(unit).map_or_else(|| unit.to_string(), |unit| unit.rdn.clone()),
+                staying: others.units.get(unit).copied().unwrap_or(0),
+            });
+        }
+        units_of.insert(object.guid, of);
+    }
+    (units_of, units)
+}
+
+/// Plans. Where everybody who was looked at is held, others who are left for the next plan would never have their turn: then more are
+/// looked at.
+pub async fn make(
+    job: &Job,
+    hands: &Hands,
+    pass: &Pass,
+    shelf: &Shelf,
+    target: &mut Directory,
+) -> Result<Planned, SyncError> {
+    let mut most = hands.settings.plan_people;
+    loop {
+        let planned = make_of(job, hands, pass, shelf, target, most, BTreeMap::new()).await?;
+        if planned.deferred == 0 || !planned.verdict.go.steps.is_empty() {
+            return Ok(planned);
+        }
+        most = most.saturating_mul(4);
+    }
+}
+
+/// Plans for at most so many people, as if these objects were staged as well.
+pub async fn make_of(
+    job: &Job,
+    hands: &Hands,
+    pass: &Pass,
+    shelf: &Shelf,
+    target: &mut Directory,
+    most: usize,
+    instead: BTreeMap<Guid, Object>,
+) -> Result<Planned, SyncError> {
+    let (base, now) = (member_base(job)?, hands.clock.now());
+    // a file never says who has gone: whoever is not in it stays, and a leaver is named
+    let by_file = job.source.is_none();
+    let whole = !by_file && shelf.value(shelf::COMPLETE_AT).await?.is_some();
+    let frame = Frame {
+        member: job.member.clone(),
+        base: base.clone(),
+        scope: job.scope.clone(),
+        national: hands.settings.national_attributes.clone(),
+        now,
+        most,
+    };
+    let Look { sight: Sight { staged, view, others }, bases, lost, elsewhere } =
+        look(frame, &Stock { shelf, instead }, target).await?;
+    let decided = shelf.store(decisions).await?;
+    let succeeds = shelf.store(succeeds).await?;
+    let beside = Beside {
+        others,
+        elsewhere,
+        succeeds,
+        rewritten: rewritten::known(shelf).await?.left_alone(),
+        decided: names(&decided),
+    };
+    let plan = plan(&Input {
+        member: &job.member,
+        base: &base,
+        staged: &staged,
+        whole,
+        scope: &job.scope,
+        bases: bases.as_ref(),
+        target: &view,
+        national: &hands.settings.national_attributes,
+        beside: &beside,
+        now,
+    });
+    let blind = if by_file { None } else { blind(pass, whole, lost) };
+    let published = view.published() + beside.others.published;
+    let (units_of, units) = units(&plan, &staged, &beside.others);
+    let (today, most_today) = (removals::today(shelf).await?, hands.settings.national_removals_per_day);
+    let around = Circumstances {
+        published,
+        people: plan.people,
+        people_before: shelf.number(shelf::PEOPLE).await?,
+        deferred: beside.others.deferred,
+        units_of,
+        units,
+        national: Some((today, most_today)),
+        blind: blind.map(str::to_owned),
+    };
+    let (plan, verdict) = weigh(job, hands, shelf, plan, around).await?;
+    Ok(Planned { plan, verdict, published, deferred: beside.others.deferred })
+}

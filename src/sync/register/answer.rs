@@ -1,0 +1,232 @@
+//! What became, or would become, of each row.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+
+use csv::ByteRecord;
+use serde::Serialize;
+
+use crate::ambient::sheet::harmless;
+use crate::sync::execute::Undone;
+use crate::sync::guid::Guid;
+use crate::sync::register::check::{Checked, Number};
+use crate::sync::register::person::{COLUMNS, Person};
+use crate::sync::step::{Action, Plan, Quarantine};
+
+/// What a row comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// The person's entry was, or would be, created.
+    Create,
+    Change,
+    /// An entry that was there before is the person's from now on.
+    Join,
+    /// Marked as a leaver.
+    Leave,
+    /// Deleted: the time to keep a leaver is over.
+    Delete,
+    /// Everything is as the row says.
+    Nothing,
+    /// The scope does not publish this person.
+    NotPublished,
+    /// A guard holds it until the plan is approved.
+    Waits,
+    /// Something beside the row keeps the person or a value back.
+    HeldBack,
+    /// Nothing of it was done; running again goes on.
+    NotDone,
+    /// The row is good, and was not applied because others are not.
+    NotApplied,
+    /// The row is wrong.
+    Refused,
+}
+
+impl Word {
+    /// As files and messages write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Word::Create => "create",
+            Word::Change => "change",
+            Word::Join => "join",
+            Word::Leave => "leave",
+            Word::Delete => "delete",
+            Word::Nothing => "nothing",
+            Word::NotPublished => "not_published",
+            Word::Waits => "waits",
+            Word::HeldBack => "held_back",
+            Word::NotDone => "not_done",
+            Word::NotApplied => "not_applied",
+            Word::Refused => "refused",
+        }
+    }
+
+    /// Whether it is as whoever sent the row wanted it.
+    pub const fn is_well(self) -> bool {
+        !matches!(self, Word::Waits | Word::HeldBack | Word::NotDone | Word::NotApplied | Word::Refused)
+    }
+}
+
+/// The answer to one row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub word: Word,
+    /// Why, and what to do; empty when there is nothing to say.
+    pub detail: String,
+}
+
+impl Answer {
+    /// With a sentence.
+    pub fn of(word: Word, detail: impl Into<String>) -> Answer {
+        Answer { word, detail: detail.into() }
+    }
+}
+
+/// What a run has to say of single people.
+#[derive(Debug, Default)]
+pub struct Findings {
+    actions: BTreeMap<Guid, Action>,
+    held: BTreeSet<Guid>,
+    held_hash: String,
+    kept_back: BTreeMap<Guid, (bool, String)>,
+    undone: BTreeMap<Guid, String>,
+    /// Why steps may not have been done though nothing is known of the single one.
+    stopped: Option<&'static str>,
+}
+
+impl Findings {
+    /// From a plan and what became of it. `held` are the steps that wait now.
+    pub fn of(plan: &Plan, held: Option<&Plan>, quarantine: &[Quarantine], undone: &[Undone]) -> Findings {
+        let mut findings = Findings::default();
+        for step in &plan.steps {
+            if let Some(anchor) = &step.anchor {
+                // the telling one of several: creating and marking come before a rename
+                let kept = findings.actions.entry(anchor.guid).or_insert(step.action);
+                if matches!(kept, Action::Release | Action::Rename) {
+                    *kept = step.action;
+                }
+            }
+        }
+        if let Some(held) = held {
+            findings.held_hash.clone_from(&held.hash);
+            let guids = held.steps.iter().filter_map(|step| step.anchor.as_ref());
+            findings.held = guids.map(|anchor| anchor.guid).collect();
+        }
+        for one in quarantine {
+            let text = match &one.attribute {
+                Some(attribute) => format!("{attribute}: {} ({})", one.text, one.code),
+                None => format!("{} ({})", one.text, one.code),
+            };
+            findings.kept_back.insert(one.guid, (one.attribute.is_none(), text));
+        }
+        for one in undone {
+            if let Some(guid) = one.guid.as_deref().and_then(|guid| guid.parse().ok()) {
+                findings.undone.insert(guid, one.text.clone());
+            }
+        }
+        findings
+    }
+
+    /// The run ended before all steps were begun.
+    pub fn stop(&mut self, why: &'static str) {
+        self.stopped = Some(why);
+    }
+
+    /// The answer to a person's row. `is_selected`: the scope publishes somebody like this.
+    pub fn answer(&self, person: &Person, is_selected: bool) -> Answer {
+        let guid = &person.guid;
+        if let Some(text) = self.undone.get(guid) {
+            return Answer::of(Word::NotDone, text.clone());
+        }
+        if self.held.contains(guid) {
+            let hash = &self.held_hash;
+            return Answer::of(
+                Word::Waits,
+                format!("a guard stopped it: portcullis sync approve {hash}, then run this again"),
+            );
+        }
+        if let Some((_, text)) = self.kept_back.get(guid) {
+            return Answer::of(Word::HeldBack, text.clone());
+        }
+        let action = self.actions.get(guid);
+        if let (Some(_), Some(why)) = (action, self.stopped) {
+            return Answer::of(Word::NotDone, why);
+        }
+        match action {
+            Some(Action::Create | Action::Prepare) => Answer::of(Word::Create, ""),
+            Some(Action::Modify | Action::Rename | Action::Release) => Answer::of(Word::Change, ""),
+            Some(Action::Join) => Answer::of(Word::Join, "an entry that was there before is this person's"),
+            Some(Action::Claim) => {
+                Answer::of(Word::Join, "the organisation before has released the entry of this person")
+            }
+            Some(Action::Mark) if person.is_leaver => Answer::of(Word::Leave, ""),
+            Some(Action::Mark) => {
+                Answer::of(Word::NotPublished, "the sync scope no longer selects the person")
+            }
+            Some(Action::Delete) => Answer::of(Word::Delete, "the time to keep a leaver is over"),
+            None if !person.is_leaver && !is_selected => {
+                Answer::of(Word::NotPublished, "the sync scope does not select the person: see its filter")
+            }
+            None => Answer::of(Word::Nothing, ""),
+        }
+    }
+}
+
+/// Writes the table again, each row with its answer in two more columns.
+pub fn write(checked: &Checked<'_>, answers: &[Option<Answer>], out: &mut dyn Write) -> io::Result<()> {
+    let sheet = checked.sheet();
+    let ours = sheet.passed_over();
+    let kept = |record: &ByteRecord| {
+        let cells = record.iter().enumerate().filter(|(number, _)| !ours.contains(number));
+        cells.map(|(_, cell)| cell.to_vec()).collect::<Vec<_>>()
+    };
+    let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(out);
+    let mut heading = kept(&sheet.heading);
+    let width = heading.len();
+    heading.extend(COLUMNS.ours.iter().map(|name| name.as_bytes().to_vec()));
+    writer.write_record(&heading)?;
+    for (number, row) in sheet.rows().enumerate() {
+        let mut cells = kept(&row.raw);
+        let (word, detail) = answer(checked, answers, number);
+        // the answer stands in its columns even where cells are missing; what is too much comes behind it
+        let surplus = cells.split_off(width.min(cells.len()));
+        cells.resize(width, Vec::new());
+        cells.extend([word.as_str().as_bytes().to_vec(), harmless(&detail).into_bytes()]);
+        cells.extend(surplus);
+        writer.write_record(&cells)?;
+    }
+    writer.flush()
+}
+
+fn answer(checked: &Checked<'_>, answers: &[Option<Answer>], number: Number) -> (Word, String) {
+    if let Some(faults) = checked.faults().get(&number) {
+        let told: Vec<String> = faults
+            .iter()
+            .map(|fault| match &fault.column {
+                Some(column) => format!("{column} {}", fault.text),
+                None => fault.text.clone(),
+            })
+            .collect();
+        return (Word::Refused, told.join("; "));
+    }
+    match answers.get(number).and_then(Option::as_ref) {
+        Some(answer) => (answer.word, answer.detail.clone()),
+        None => (Word::NotDone, "it was not come to: run this again".to_owned()),
+    }
+}
+
+/// How many rows come to what.
+pub fn count(checked: &Checked<'_>, answers: &[Option<Answer>]) -> BTreeMap<Word, u64> {
+    let mut counts = BTreeMap::new();
+    for number in 0..checked.len() {
+        *counts.entry(answer_word(checked, answers, number)).or_insert(0) += 1;
+    }
+    counts
+}
+
+fn answer_word(checked: &Checked<'_>, answers: &[Option<Answer>], number: Number) -> Word {
+    if checked.faults().contains_key(&number) {
+        return Word::Refused;
+    }
+    answers.get(number).and_then(Option::as_ref).map_or(Word::NotDone, |answer| answer.word)
+}
