@@ -88,6 +88,7 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
     let front = top.settings("front");
     let assess = top.settings("assess");
     let sync = top.settings("sync");
+    let observer = top.settings("observer");
     let log = top.settings("log");
     let applications = applications(reader, &top);
     if let Some(version) = version.filter(|version| *version != VERSION) {
@@ -112,6 +113,7 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
         front,
         assess,
         sync,
+        observer,
         log,
         applications,
     })

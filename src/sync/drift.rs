@@ -164,6 +164,7 @@ mod tests {
     use time::OffsetDateTime;
 
     use super::*;
+    use crate::policy::documents::{Guard, Guards};
     use crate::store::record::{JournalEntry, NewJournalEntry};
     use crate::sync::step::{Action, Change, Step};
     use crate::sync::target::STAMP;
@@ -287,6 +288,7 @@ mod tests {
 
     #[test]
     fn only_what_is_published_is_stamped() {
+        let guard = Guard { count: 1, share: 1 };
         let scope = Scope {
             bases: Vec::new(),
             filter: crate::ldap::filter::Filter::present("cn"),
@@ -296,7 +298,7 @@ mod tests {
             )]),
             mail_domains: BTreeSet::new(),
             keep: time::Duration::days(30),
-            guards: Default::default(),
+            guards: Guards { deletes: guard, renames: guard, changes: guard, shrink: guard },
         };
         let stamped = stamped(&scope, &BTreeSet::from(["description".to_owned()]));
         let stamp = |values: &[(&'static str, &[&str])]| {

@@ -45,7 +45,8 @@ pub struct National {
 }
 
 impl National {
-    fn reach(&self) -> Result<Reach, SyncError> {
+    /// How it is reached; reads the anchors and the password.
+    pub fn reach(&self) -> Result<Reach, SyncError> {
         let fail = |cause: String| SyncError::Unusable(cause);
         let anchors = Anchors::load(&self.anchors).map_err(|error| fail(error.to_string()))?;
         let password = self.password.read().map_err(|error| fail(error.to_string()))?;
