@@ -364,7 +364,11 @@ impl Observer {
         });
         let now = self.syncer.hands.clock.now();
         for code in ahead.await?? {
-            self.members.entry(code).or_default().touch(None, now);
+            let member = self.members.entry(code).or_default();
+            // one that waits to be judged is not kept waiting by what it waits for
+            if member.changed.is_none() {
+                member.touch(None, now);
+            }
         }
         Ok(())
     }
