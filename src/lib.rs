@@ -67,8 +67,9 @@
 //!
 //! `sync::schedule` (or a command) -> lease -> `sync::read` (DirSync; a page's effects and its cookie are one transaction) ->
 //! `sync::plan`, pure, with a hash -> `sync::guards` hold back what could harm until an officer approves that very plan ->
-//! `sync::execute` writes with assertions, asks the gate before each batch, and keeps a journal around it ->
-//! `sync::observe` reads back. Killed anywhere, the next run goes on.
+//! `sync::execute` writes on the condition that each entry is what was planned against (`sync::national`), asks the gate before each
+//! batch, and keeps a journal around it -> `sync::observe` reads back. Killed anywhere, the next run goes on. Beside it `sync::observer`
+//! watches the national directory: what is not as the journal says makes the member's next run come early.
 
 pub mod ambient;
 pub mod app;
