@@ -72,6 +72,9 @@
 //!
 //! People of an organisation without a directory come from a table: `sync::register::check` tells every fault, `sync::register::run` takes
 //! the same lease and stages them as accounts, under GUIDs derived from organisation and local id; from the plan on it is the same run.
+//! `sync::execute` writes on the condition that each entry is what was planned against (`sync::national`), asks the gate before each
+//! batch, and keeps a journal around it -> `sync::observe` reads back. Killed anywhere, the next run goes on. Beside it `sync::observer`
+//! watches the national directory: what is not as the journal says makes the member's next run come early.
 
 pub mod ambient;
 pub mod app;

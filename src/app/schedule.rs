@@ -23,6 +23,8 @@ use crate::store::member::Member;
 use crate::sync;
 use crate::sync::job::Hands;
 use crate::sync::member::Syncer;
+use crate::sync::metrics::OfObserver;
+use crate::sync::observer::Observer;
 
 /// The tasks that run.
 #[derive(Debug)]
@@ -92,9 +94,19 @@ pub fn start(runtime: &Runtime, core: &Arc<Core>, stop: &Stop) -> Result<Schedul
     let (schedule, _demand) = Schedule::new(assessor, interval);
     let assessing = runtime.spawn(schedule.run(stop.watch()));
     let interval = Duration::from_secs(u64::from(core.config.intervals.sync_seconds));
-    let (schedule, _demand) = sync::schedule::Schedule::new(syncer(core)?, interval);
-    let syncing = runtime.spawn(schedule.run(stop.watch()));
-    Ok(Schedules(vec![assessing, syncing]))
+    let syncer = syncer(core)?;
+    let (schedule, demand) = sync::schedule::Schedule::new(syncer.clone(), interval);
+    let mut tasks = vec![assessing, runtime.spawn(schedule.run(stop.watch()))];
+    if core.config.observer.enabled {
+        let demand = Arc::new(move |member| {
+            // one that finds no room has its turn at its time
+            demand.now(member);
+        });
+        let metrics = OfObserver::register(&core.registry)?;
+        let observer = Observer::new(syncer, core.config.observer.clone(), metrics, demand);
+        tasks.push(runtime.spawn(observer.run(stop.watch())));
+    }
+    Ok(Schedules(tasks))
 }
 
 /// Synchronises members while the live table says that their `sync` gate is open.

@@ -23,6 +23,7 @@ use crate::sync::register::answer::{self, Word};
 use crate::sync::register::check::Checked;
 use crate::sync::register::organisation::Organisations;
 use crate::sync::register::run::{Answers, REGISTERED, Registrar, Summary};
+use crate::sync::settings::Settings;
 use crate::sync::step::Action;
 
 /// Faults that are printed; the file of results has all.
@@ -146,7 +147,7 @@ fn registrar(context: &Context, table: String) -> Result<Registrar, Failure> {
         hands: Hands {
             store,
             clock: context.clock.clone(),
-            settings: sync::settings::Settings { plan_people: usize::MAX, ..config.sync.clone() },
+            settings: Settings { plan_people: usize::MAX, ..config.sync.clone() },
             holder: format!("{}/{}/{}", context.actor, std::process::id(), hex(&mark)),
         },
         national: config.national.for_sync(),

@@ -89,6 +89,7 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
     let assess = top.settings("assess");
     let sync = top.settings("sync");
     let tables = top.settings("tables");
+    let observer = top.settings("observer");
     let log = top.settings("log");
     let applications = applications(reader, &top);
     if let Some(version) = version.filter(|version| *version != VERSION) {
@@ -114,6 +115,7 @@ fn whole(reader: &Reader, top: Section<'_>) -> Option<Config> {
         assess,
         sync,
         tables,
+        observer,
         log,
         applications,
     })

@@ -52,6 +52,8 @@ pub struct Config {
     /// How member directories are measured.
     pub assess: assess::settings::Settings,
     pub sync: sync::settings::Settings,
+    /// How the national directory is watched for changes by others.
+    pub observer: sync::observing::Settings,
     /// How controllers are looked up that no member's list names.
     pub discovery: directory::discovery::Settings,
     /// How large the tables may be that people send.

@@ -32,19 +32,26 @@ pub struct Written {
     pub at: OffsetDateTime,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Open {
+    step: Step,
+    at: OffsetDateTime,
+    seq: u64,
+}
+
 /// A member's books.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Books {
     /// By account.
     entries: BTreeMap<Guid, Published>,
     /// Steps that may have been done or not.
-    open: BTreeMap<(String, u64), (Step, OffsetDateTime)>,
+    open: BTreeMap<(String, u64), Open>,
     /// The last line that was read.
     seq: u64,
 }
 
 impl Books {
-    /// Books that were kept when every line up to `seq` was read.
+    /// Books that were kept, see [`Books::kept_at`].
     pub fn kept(entries: BTreeMap<Guid, Published>, seq: u64) -> Books {
         Books { entries, open: BTreeMap::new(), seq }
     }
@@ -55,11 +62,11 @@ impl Books {
         let key = (line.entry.plan.clone(), line.entry.step);
         if line.entry.phase == INTENDED {
             if let Ok(step) = serde_json::from_slice(&line.entry.document) {
-                self.open.insert(key, (step, line.entry.at));
+                self.open.insert(key, Open { step, at: line.entry.at, seq: line.seq });
             }
             return None;
         }
-        let (step, at) = self.open.remove(&key)?;
+        let Open { step, at, .. } = self.open.remove(&key)?;
         if DONE.contains(&line.entry.phase.as_str()) { self.done(&step, at) } else { None }
     }
 
@@ -82,9 +89,10 @@ impl Books {
         self.seq
     }
 
-    /// From where on lines must be read again when books are kept without their open steps.
-    pub fn is_settled(&self) -> bool {
-        self.open.is_empty()
+    /// After which line reading must begin again when only the entries are kept: what is open is read once more. Lines that are
+    /// read twice, in their order, change nothing.
+    pub fn kept_at(&self) -> u64 {
+        self.open.values().map(|open| open.seq.saturating_sub(1)).min().unwrap_or(self.seq)
     }
 
     /// Every account with an entry.
@@ -94,6 +102,6 @@ impl Books {
 
     /// Accounts whose entries may be one way or the other.
     pub fn unsettled(&self) -> BTreeSet<Guid> {
-        self.open.values().filter_map(|(step, _)| step.anchor.as_ref()).map(|anchor| anchor.guid).collect()
+        self.open.values().filter_map(|open| open.step.anchor.as_ref()).map(|anchor| anchor.guid).collect()
     }
 }

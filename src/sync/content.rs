@@ -32,7 +32,7 @@ pub enum Event {
 }
 
 /// The content: what `T` says of each entry.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Content<T> {
     held: HashMap<SyncUuid, T>,
     cookie: Option<Vec<u8>>,
@@ -88,23 +88,25 @@ impl<T> Content<T> {
     }
 
     /// An entry came with this state; `item` is what it says, of use when it is added or changed. `gone` gets what was held
-    /// of one that is no longer part of the content.
+    /// of it before.
     pub fn entry(
         &mut self,
         state: SyncState,
         item: T,
-        gone: &mut impl FnMut(T),
+        gone: &mut impl FnMut(SyncUuid, T),
     ) -> Result<Option<Event>, Lost> {
         let uuid = state.uuid;
         let event = match state.state {
             EntryState::Present if !self.held.contains_key(&uuid) => return Err(Lost::Unknown),
             EntryState::Present => None,
             EntryState::Add | EntryState::Modify => {
-                self.held.insert(uuid, item).into_iter().for_each(&mut *gone);
+                if let Some(was) = self.held.insert(uuid, item) {
+                    gone(uuid, was);
+                }
                 Some(Event::Put(uuid))
             }
             EntryState::Delete => self.held.remove(&uuid).map(|was| {
-                gone(was);
+                gone(uuid, was);
                 Event::Gone(uuid)
             }),
         };
@@ -116,14 +118,14 @@ impl<T> Content<T> {
     }
 
     /// A message between entries came.
-    pub fn info(&mut self, info: SyncInfo, gone: &mut impl FnMut(T)) -> Result<Vec<Event>, Lost> {
+    pub fn info(&mut self, info: SyncInfo, gone: &mut impl FnMut(SyncUuid, T)) -> Result<Vec<Event>, Lost> {
         let mut events = Vec::new();
         match info {
             SyncInfo::NewCookie(cookie) => self.learn(Some(cookie)),
             SyncInfo::IdSet { cookie, refresh_deletes: true, uuids } => {
                 for uuid in uuids {
                     if let Some(was) = self.held.remove(&uuid) {
-                        gone(was);
+                        gone(uuid, was);
                         events.push(Event::Gone(uuid));
                     }
                 }
@@ -151,7 +153,11 @@ impl<T> Content<T> {
     }
 
     /// The search ended with success.
-    pub fn done(&mut self, done: Option<SyncDone>, gone: &mut impl FnMut(T)) -> Result<Vec<Event>, Lost> {
+    pub fn done(
+        &mut self,
+        done: Option<SyncDone>,
+        gone: &mut impl FnMut(SyncUuid, T),
+    ) -> Result<Vec<Event>, Lost> {
         let mut events = Vec::new();
         match done {
             Some(done) if self.refresh.is_some() => {
@@ -179,14 +185,16 @@ impl<T> Content<T> {
         present: bool,
         last: bool,
         events: &mut Vec<Event>,
-        gone: &mut impl FnMut(T),
+        gone: &mut impl FnMut(SyncUuid, T),
     ) -> Result<(), Lost> {
         let refresh = self.refresh.as_ref().ok_or(Lost::Phase)?;
         if present || (last && refresh.fresh) {
             let missing: Vec<SyncUuid> =
                 self.held.keys().filter(|uuid| !refresh.mentioned.contains(uuid)).copied().collect();
             for uuid in missing {
-                self.held.remove(&uuid).into_iter().for_each(&mut *gone);
+                if let Some(was) = self.held.remove(&uuid) {
+                    gone(uuid, was);
+                }
                 events.push(Event::Gone(uuid));
             }
         }

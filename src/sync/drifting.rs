@@ -11,7 +11,7 @@ use crate::ldap::filter::Filter;
 use crate::policy::terms::OdsCode;
 use crate::store::port::Store;
 use crate::store::record::JournalEntry;
-use crate::sync::books::{Books, DONE, INTENDED};
+use crate::sync::books::{Books, DONE, INTENDED, Written};
 use crate::sync::drift::{self, Drift, Kind, Seen};
 use crate::sync::error::SyncError;
 use crate::sync::guid::Guid;
@@ -61,7 +61,8 @@ pub struct Compared {
 
 /// Looks. The job's scope must be without national attributes ([`crate::sync::member::Syncer`] does that).
 pub async fn compare(job: &Job, store: &Arc<dyn Store>, settings: &Settings) -> Result<Compared, SyncError> {
-    let before = books(store, &job.member, Books::default()).await?;
+    let mut before = Books::default();
+    read_on(store, &job.member, &mut before).await?;
     let seq = before.seq();
     let mut directory = job.target.connect(SyncError::Target).await?;
     let view = observe::view(&mut directory, &member_base(job)?, &job.scope).await?;
@@ -115,17 +116,18 @@ async fn walk(
     }
 }
 
-/// The books, brought up to the journal's end.
-pub async fn books(store: &Arc<dyn Store>, member: &OdsCode, mut books: Books) -> Result<Books, SyncError> {
-    let after = books.seq();
-    walk(store, member, after, |line| {
-        books.read(line);
-    })
-    .await?;
-    Ok(books)
+/// Brings the books up to the journal's end; tells the steps that were done since.
+pub async fn read_on(
+    store: &Arc<dyn Store>,
+    member: &OdsCode,
+    books: &mut Books,
+) -> Result<Vec<Written>, SyncError> {
+    let (after, mut written) = (books.seq(), Vec::new());
+    walk(store, member, after, |line| written.extend(books.read(line))).await?;
+    Ok(written)
 }
 
-/// The same, with the accounts that lines after `seq` speak of.
+/// Brings the books up to date, and tells the accounts that lines after `seq` speak of.
 async fn later(
     store: &Arc<dyn Store>,
     member: &OdsCode,

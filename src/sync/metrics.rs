@@ -1,8 +1,12 @@
 //! What operators see of sync. No label holds a name of a person.
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use crate::policy::terms::OdsCode;
+use crate::sync::drift;
 use crate::sync::error::SyncError;
 use crate::sync::guards::Kind;
 use crate::sync::report::Report;
@@ -120,5 +124,79 @@ impl Metrics {
     /// Counts a run that ended early.
     pub fn failure(&self, member: &OdsCode, error: &SyncError) {
         self.runs.with_label_values(&[member.as_str(), error.code()]).inc();
+    }
+}
+
+/// Of the observer of the national directory.
+#[derive(Debug, Clone)]
+pub struct OfObserver {
+    pub drift: IntGaugeVec,
+    pub connected: IntGauge,
+    pub confirmed: IntCounterVec,
+    pub confirmation: Histogram,
+    pub resets: IntCounter,
+    pub refreshes: IntCounterVec,
+}
+
+impl OfObserver {
+    /// Makes and registers them.
+    pub fn register(registry: &Registry) -> Result<OfObserver, prometheus::Error> {
+        let confirmation = HistogramOpts::new(
+            "portcullis_sync_confirmation_seconds",
+            "From the intention of a write until the national directory told of it.",
+        );
+        let buckets = vec![0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+        let metrics = OfObserver {
+            drift: IntGaugeVec::new(
+                Opts::new(
+                    "portcullis_sync_drift_entries",
+                    "National entries that are not as published, by what others did to them.",
+                ),
+                &["member", "kind"],
+            )?,
+            connected: IntGauge::new(
+                "portcullis_sync_observer_connected",
+                "Whether changes of the national directory are told to the gateway.",
+            )?,
+            confirmed: IntCounterVec::new(
+                Opts::new(
+                    "portcullis_sync_confirmed_total",
+                    "Writes that the national directory was seen to hold.",
+                ),
+                &["member"],
+            )?,
+            confirmation: Histogram::with_opts(confirmation.buckets(buckets))?,
+            resets: IntCounter::new(
+                "portcullis_sync_observer_resets_total",
+                "How often the observation began anew because its place was lost.",
+            )?,
+            refreshes: IntCounterVec::new(
+                Opts::new(
+                    "portcullis_sync_observer_refreshes_total",
+                    "How often the observation began: with a complete reading, or where it had been.",
+                ),
+                &["from"],
+            )?,
+        };
+        let all: [Box<dyn Collector>; 6] = [
+            Box::new(metrics.drift.clone()),
+            Box::new(metrics.connected.clone()),
+            Box::new(metrics.confirmed.clone()),
+            Box::new(metrics.confirmation.clone()),
+            Box::new(metrics.resets.clone()),
+            Box::new(metrics.refreshes.clone()),
+        ];
+        for collector in all {
+            registry.register(collector)?;
+        }
+        Ok(metrics)
+    }
+
+    /// A member that is no longer watched.
+    pub fn forget(&self, member: &OdsCode) {
+        for kind in drift::Kind::ALL {
+            // one that was never set is not there
+            let _ = self.drift.remove_label_values(&[member.as_str(), kind.as_str()]);
+        }
     }
 }

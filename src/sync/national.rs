@@ -93,18 +93,19 @@ impl National {
         Ok(National { identity, version, condition })
     }
 
-    /// Identity and version of an entry that was read. An entry from before the USN plug-in was switched on has no version yet:
-    /// that is a version, too, the empty one.
+    /// Identity and version of an entry that was read. An entry of others, from before the USN plug-in was switched on, may have no
+    /// version yet: that is a version, too, the empty one. One of ours that shows none has one that we may not read.
     ///
     /// # Errors
     /// The entry does not show what its writes would have to be held against.
     pub fn known(&self, entry: &Entry) -> Result<(String, String), SyncError> {
         let text = |name: &str| entry.text(name).unwrap_or_default().to_owned();
         let (identity, version) = (text(self.identity), text(self.version));
-        let bare = self.condition == Condition::Assertion && version.is_empty();
+        let old = self.condition == Condition::Values && entry.text(ANCHOR).is_none();
+        let bare = version.is_empty() && !old;
         if identity.is_empty() || bare {
             return Err(SyncError::Unusable(format!(
-                "an entry shows no {} or no {}: let our account read operational attributes",
+                "an entry shows no {} or no {}: let our account read them (on 389 Directory Server an aci must name them)",
                 self.identity, self.version
             )));
         }
@@ -369,6 +370,7 @@ mod tests {
         let known = values.known(&root(&[("nsuniqueid", &["a-b"])]));
         assert_eq!(known.unwrap(), ("a-b".to_owned(), String::new()));
         assert!(values.known(&root(&[("entryusn", &["1"])])).is_err());
+        assert!(values.known(&root(&[("nsuniqueid", &["a-b"]), (ANCHOR, &["x"])])).is_err());
         let assertion =
             National { identity: "entryUUID", version: "entryCSN", condition: Condition::Assertion };
         assert!(assertion.known(&root(&[("entryuuid", &["a"])])).is_err());

@@ -77,7 +77,6 @@ async fn under_lease(
     let started_at = hands.clock.now();
     let begun = Instant::now();
     let pass = read_source(job, hands, mode, shelf).await?;
-    shelf.renew().await?;
     let brought = Brought { pass, started_at, read_ms: milliseconds(begun) };
     after_reading(job, hands, mode, gate, shelf, brought).await
 }
@@ -93,6 +92,8 @@ pub async fn after_reading(
 ) -> Result<Report, SyncError> {
     let Brought { pass, started_at, read_ms } = brought;
     let begun = Instant::now();
+    // staging may have taken long
+    shelf.renew().await?;
     let mut target = job.target.connect(SyncError::Target).await?;
     let found_out = observe::settle_journal(shelf, &mut target, &job.scope).await?;
     let planned = make(job, hands, &pass, shelf, &mut target).await?;

@@ -66,6 +66,7 @@ mod store_thinning;
 mod sync_crash;
 mod sync_lab;
 mod sync_national;
+mod sync_observer;
 mod sync_register;
 mod sync_register_large;
 mod sync_servers;

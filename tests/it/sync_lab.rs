@@ -3,18 +3,37 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use portcullis::ambient::chance;
+use portcullis::directory::request::{Scope, Search};
+use portcullis::ldap::entry::Entry;
+use portcullis::ldap::filter::Filter;
 
 use serde_json::Value;
 
 use crate::lab::Lab;
+use crate::sync_crash::connect;
+use crate::sync_national::{Pki, SERVICE, Slapd};
 use crate::sync_stage::{National, Source, Stage};
 
 const PASSWORD: &str = "Gateway-Svc-Acc0unt-2026!";
 
 fn stage(lab: &Lab, member: &str, canary: &str, extra: &str) -> Stage {
+    let address = lab.address("national");
+    let national = National {
+        tls_name: address.clone(),
+        host: address,
+        port: 636,
+        anchors: lab.pki("good/ca.crt"),
+        bind: SERVICE.into(),
+        password: PASSWORD.into(),
+    };
+    stage_to(lab, member, canary, extra, &national)
+}
+
+fn stage_to(lab: &Lab, member: &str, canary: &str, extra: &str, national: &National) -> Stage {
     let name = member.to_lowercase();
     let source = Source {
         host: lab.address(member),
@@ -27,17 +46,8 @@ fn stage(lab: &Lab, member: &str, canary: &str, extra: &str) -> Stage {
         canary: Some(format!("CN={canary},OU=Portcullis,DC={name},DC=trust,DC=test")),
         mail_domain: format!("{name}.nhs.test"),
     };
-    let address = lab.address("national");
-    let national = National {
-        tls_name: address.clone(),
-        host: address,
-        port: 636,
-        anchors: lab.pki("good/ca.crt"),
-        bind: "cn=portcullis,ou=services,dc=national,dc=test".into(),
-        password: PASSWORD.into(),
-    };
     let scope = include_str!("../../policies/national/sync/staff.yaml");
-    Stage::new(member, &source, &national, scope, extra)
+    Stage::new(member, &source, national, scope, extra)
 }
 
 /// What the member directory itself says should be published: account name in lower case to (mail, title).
@@ -77,7 +87,7 @@ fn national(lab: &Lab, filter: &str) -> BTreeMap<String, BTreeMap<String, String
     ldapsearch(
         &format!("ldaps://{}", lab.address("national")),
         lab,
-        "cn=portcullis,ou=services,dc=national,dc=test",
+        SERVICE,
         "ou=people,dc=national,dc=test",
         filter,
         &["uid", "mail", "title", "portcullisAnchor", "portcullisLeftAt"],
@@ -169,6 +179,7 @@ fn run(stage: &Stage, what: &str, arguments: &[&str]) -> Value {
 #[test]
 fn everybody_of_a_real_directory_is_published_and_followed() {
     let Some(lab) = Lab::of("everybody_of_a_real_directory_is_published_and_followed") else { return };
+    let _held = RXA.lock().unwrap_or_else(PoisonError::into_inner);
     let stage = stage(&lab, "RXA", "Canary", "");
 
     stage.gate("closed");
@@ -190,6 +201,71 @@ fn everybody_of_a_real_directory_is_published_and_followed() {
 
     changes(&lab, &stage, &everybody);
     guarded(&lab, &stage);
+}
+
+/// Held by whoever changes or compares the people of `RXA`.
+static RXA: Mutex<()> = Mutex::new(());
+
+/// The same people in 389 Directory Server, by an account that has only what it needs there; a change within one run, an entry that
+/// stays the same while its person is away, and nothing that passes for drift.
+#[test]
+fn everybody_of_a_real_directory_is_published_in_389() {
+    let test = "everybody_of_a_real_directory_is_published_in_389";
+    let Some(lab) = Lab::of(test) else { return };
+    let pki = Pki::new();
+    let Some(mut slapd) = Slapd::start_389(test, &pki) else { return };
+    let _held = RXA.lock().unwrap_or_else(PoisonError::into_inner);
+    slapd.by_ordinary_account();
+    let national = National {
+        tls_name: crate::sync_national::NAME.into(),
+        host: "127.0.0.1".into(),
+        port: slapd.port,
+        anchors: slapd.folder.path().join("ca.crt"),
+        bind: SERVICE.into(),
+        password: crate::sync_national::PASSWORD.into(),
+    };
+    let stage = stage_to(&lab, "RXA", "Canary", "", &national);
+    let report = run(&stage, "389-DS, first", &["run", "RXA"]);
+    assert_eq!(report["outcome"], "done", "{report:#}");
+    let everybody = expected(&lab, "RXA");
+    let people = |entries: &[Entry]| -> BTreeMap<String, (String, String)> {
+        let text = |entry: &Entry, name: &str| entry.text(name).unwrap_or_default().to_owned();
+        entries.iter().map(|one| (text(one, "uid"), (text(one, "mail"), text(one, "title")))).collect()
+    };
+    assert!(everybody.len() > 1_000, "only {} people", everybody.len());
+    assert_eq!(people(&in_389(&slapd)), everybody);
+    let drift = stage.report(&["drift", "RXA"]);
+    assert_eq!(drift[0]["drift"], serde_json::json!([]), "{drift:#}");
+    assert_eq!(drift[0]["entries"], everybody.len());
+
+    let who = names(&lab, "RXA", "(&(mail=*)(title=*)(!(employeeType=not-listed)))").swap_remove(0);
+    let change = |attribute: &str, value: &str| {
+        let text = format!("dn: {who}\nchangetype: modify\nreplace: {attribute}\n{attribute}: {value}\n\n");
+        ldif(&lab, "RXA", &text);
+    };
+    let identities = |slapd: &Slapd| -> BTreeSet<String> {
+        in_389(slapd).iter().map(|entry| entry.text("nsUniqueId").unwrap().to_owned()).collect()
+    };
+    let before = identities(&slapd);
+    change("userAccountControl", "514");
+    assert_eq!(run(&stage, "389-DS, away", &["run", "RXA"])["executed"]["done"]["mark"], 1);
+    change("userAccountControl", "512");
+    change("title", "Back again");
+    assert_eq!(run(&stage, "389-DS, back", &["run", "RXA"])["outcome"], "done");
+    assert_eq!(people(&in_389(&slapd)), expected(&lab, "RXA"));
+    assert_eq!(identities(&slapd), before);
+}
+
+fn in_389(slapd: &Slapd) -> Vec<Entry> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let filter = Filter::parse("(&(portcullisMember=RXA)(!(portcullisLeftAt=*)))").unwrap();
+        let names = ["uid", "mail", "title", "nsUniqueId"];
+        let search = Search::new("ou=people,dc=national,dc=test", Scope::Subtree, filter, &names).paged(500);
+        let (entries, done) = connect(slapd).await.read(&search).await.unwrap();
+        assert!(done.is_complete(), "{done:?}");
+        entries
+    })
 }
 
 /// A joiner, a change, two account names that change places, a mover, leavers, and a renamed unit above them all.

@@ -49,6 +49,7 @@ impl Pki {
 
 /// The administrator of 389 Directory Server; the password is the same.
 const MANAGER: &str = "cn=Directory Manager";
+pub const SERVICE: &str = "cn=portcullis,ou=services,dc=national,dc=test";
 const BASE_LDIF: &str = "dn: dc=national,dc=test\nobjectClass: dcObject\nobjectClass: organization\ndc: national\no: N\n\n\
                          dn: ou=people,dc=national,dc=test\nobjectClass: organizationalUnit\nou: people\n";
 
@@ -113,6 +114,13 @@ impl Slapd {
         slapd.wait();
         slapd.ldif("ldapadd", BASE_LDIF);
         Some(slapd)
+    }
+
+    /// From now on it is used by an account of 389 Directory Server that has only what it needs.
+    pub fn by_ordinary_account(&mut self) {
+        let account = include_str!("../../deploy/lab/national/389-account.ldif");
+        self.ldif("ldapmodify", &account.replace("%PASSWORD%", PASSWORD));
+        self.admin = SERVICE;
     }
 
     fn wait(&mut self) {

@@ -30,8 +30,8 @@ fn what_a_present_phase_does_not_mention_is_gone_and_only_at_its_end() {
     let mut content = known(Some(b"c"));
     assert_eq!(content.begin(MODE).cookie.as_deref(), Some(b"c".as_slice()));
     let set = SyncInfo::IdSet { cookie: None, refresh_deletes: false, uuids: vec![uuid(1)] };
-    assert_eq!(content.info(set, &mut |_| ()), Ok(vec![]));
-    content.entry(state(EntryState::Modify, 2), 21, &mut |_| ()).unwrap();
+    assert_eq!(content.info(set, &mut |_, _| ()), Ok(vec![]));
+    content.entry(state(EntryState::Modify, 2), 21, &mut |_, _| ()).unwrap();
     // cut off here: nobody is gone
     let mut cut = content.clone();
     cut.begin(MODE);
@@ -39,7 +39,7 @@ fn what_a_present_phase_does_not_mention_is_gone_and_only_at_its_end() {
     assert_eq!(cut.cookie(), Some(b"c".as_slice()));
     let mut gone = Vec::new();
     let end = SyncInfo::RefreshPresent { cookie: Some(b"d".to_vec()), done: true };
-    let events = content.info(end, &mut |was| gone.push(was)).unwrap();
+    let events = content.info(end, &mut |_, was| gone.push(was)).unwrap();
     assert_eq!(events, [Event::Gone(uuid(3)), Event::Refreshed]);
     assert_eq!((gone, content.cookie()), (vec![30], Some(b"d".as_slice())));
 }
@@ -50,10 +50,10 @@ fn what_a_delete_phase_does_not_mention_stays() {
     content.begin(MODE);
     let set =
         SyncInfo::IdSet { cookie: Some(b"d".to_vec()), refresh_deletes: true, uuids: vec![uuid(1), uuid(9)] };
-    assert_eq!(content.info(set, &mut |_| ()), Ok(vec![Event::Gone(uuid(1))]));
+    assert_eq!(content.info(set, &mut |_, _| ()), Ok(vec![Event::Gone(uuid(1))]));
     assert_eq!(content.cookie(), Some(b"c".as_slice()), "it counts when all of it has come");
     let end = SyncInfo::RefreshDelete { cookie: None, done: true };
-    assert_eq!(content.info(end, &mut |_| ()), Ok(vec![Event::Refreshed]));
+    assert_eq!(content.info(end, &mut |_, _| ()), Ok(vec![Event::Refreshed]));
     assert_eq!(names(&content), BTreeMap::from([(2, 20), (3, 30)]));
     assert_eq!(content.cookie(), Some(b"d".as_slice()));
 }
@@ -66,8 +66,8 @@ fn without_a_cookie_everything_else_is_gone_whatever_the_end_is_called() {
     ] {
         let mut content = known(None);
         assert_eq!(content.begin(MODE).cookie, None);
-        content.entry(state(EntryState::Add, 2), 22, &mut |_| ()).unwrap();
-        content.info(done, &mut |_| ()).unwrap();
+        content.entry(state(EntryState::Add, 2), 22, &mut |_, _| ()).unwrap();
+        content.info(done, &mut |_, _| ()).unwrap();
         assert_eq!(names(&content), BTreeMap::from([(2, 22)]));
     }
 }
@@ -76,9 +76,9 @@ fn without_a_cookie_everything_else_is_gone_whatever_the_end_is_called() {
 fn a_search_that_ends_gets_no_cookie_because_its_end_may_lie() {
     let mut content = known(Some(b"c"));
     assert_eq!(content.begin(SyncMode::RefreshOnly).cookie, None);
-    content.entry(state(EntryState::Add, 1), 10, &mut |_| ()).unwrap();
+    content.entry(state(EntryState::Add, 1), 10, &mut |_, _| ()).unwrap();
     let done = SyncDone { cookie: Some(b"d".to_vec()), refresh_deletes: false };
-    content.done(Some(done), &mut |_| ()).unwrap();
+    content.done(Some(done), &mut |_, _| ()).unwrap();
     assert_eq!(names(&content), BTreeMap::from([(1, 10)]));
 }
 
@@ -86,13 +86,13 @@ fn a_search_that_ends_gets_no_cookie_because_its_end_may_lie() {
 fn what_does_not_follow_is_lost() {
     let mut content = known(Some(b"c"));
     content.begin(MODE);
-    assert_eq!(content.entry(state(EntryState::Present, 9), 0, &mut |_| ()), Err(Lost::Unknown));
+    assert_eq!(content.entry(state(EntryState::Present, 9), 0, &mut |_, _| ()), Err(Lost::Unknown));
     let set = SyncInfo::IdSet { cookie: None, refresh_deletes: false, uuids: vec![uuid(9)] };
-    assert_eq!(content.info(set, &mut |_| ()), Err(Lost::Unknown));
-    assert_eq!(content.clone().done(None, &mut |_| ()), Err(Lost::NotEnded));
-    content.info(SyncInfo::RefreshDelete { cookie: None, done: true }, &mut |_| ()).unwrap();
+    assert_eq!(content.info(set, &mut |_, _| ()), Err(Lost::Unknown));
+    assert_eq!(content.clone().done(None, &mut |_, _| ()), Err(Lost::NotEnded));
+    content.info(SyncInfo::RefreshDelete { cookie: None, done: true }, &mut |_, _| ()).unwrap();
     let again = SyncInfo::RefreshPresent { cookie: None, done: true };
-    assert_eq!(content.info(again, &mut |_| ()), Err(Lost::Phase));
+    assert_eq!(content.info(again, &mut |_, _| ()), Err(Lost::Phase));
     assert_eq!(names(&content).len(), 3);
 }
 
@@ -169,8 +169,8 @@ proptest! {
             let whole = cut.is_none_or(|cut| cut >= said.len());
             for message in said.into_iter().take(cut.unwrap_or(usize::MAX)) {
                 match message {
-                    Said::Entry(state, value) => { content.entry(state, value, &mut |_| ()).unwrap(); }
-                    Said::Info(info) => { content.info(info, &mut |_| ()).unwrap(); }
+                    Said::Entry(state, value) => { content.entry(state, value, &mut |_, _| ()).unwrap(); }
+                    Said::Info(info) => { content.info(info, &mut |_, _| ()).unwrap(); }
                 }
             }
             prop_assert_eq!(content.is_refreshed(), whole);
