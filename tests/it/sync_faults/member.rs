@@ -28,7 +28,10 @@ struct Pass {
 #[derive(Debug)]
 struct Cookie {
     invocation: Id,
+    /// Objects up to here were shown.
     usn: u64,
+    /// And of their attributes all that changed up to here: moves on when all of the objects were.
+    attributes: u64,
     /// Of the complete pass that it belongs to.
     pass: Option<Pass>,
 }
@@ -238,9 +241,9 @@ impl Port {
             return answer;
         }
         let now = process.trace.tick();
-        let (from, pass) = match known {
-            Some(cookie) => (cookie.usn, cookie.pass.clone()),
-            None => (0, Some(Pass { begun: now, seen: BTreeSet::new() })),
+        let (from, changes, pass) = match known {
+            Some(cookie) => (cookie.usn, cookie.attributes, cookie.pass.clone()),
+            None => (0, 0, Some(Pass { begun: now, seen: BTreeSet::new() })),
         };
         let controller = &member.controllers[self.at];
         let mut changed: Vec<(u64, Id)> =
@@ -253,7 +256,7 @@ impl Port {
         let usns: BTreeSet<Id> = changed.iter().map(|(_, id)| *id).collect();
         let ids: Vec<Id> = changed.iter().map(|(_, id)| *id).filter(|id| member.is_shown(self.at, id)).collect();
         let entries: Vec<Entry> =
-            ids.iter().map(|id| member.entry(self.at, id, &search.attributes, Some(from))).collect();
+            ids.iter().map(|id| member.entry(self.at, id, &search.attributes, Some(changes))).collect();
         let mut all: Vec<Entry> = entries;
         let limited = strike == Some(Fault::Limit);
         if limited {
@@ -269,6 +272,9 @@ impl Port {
             return answer;
         }
         member.show(self.at, &ids, now);
+        let brought: Vec<String> = ids.iter().map(|id| member.controllers[self.at].objects[id].rdn.clone()).collect();
+        let kind = if pass.is_some() { "everything" } else { "changes" };
+        process.say(&format!("reads {kind} of dc{} from {from} to {until}: {}", self.at + 1, brought.join(", ")));
         let pass = pass.map(|mut pass| {
             let living = usns.iter().filter(|id| ids.contains(id) && !member.controllers[self.at].objects[*id].deleted);
             pass.seen.extend(living);
@@ -280,7 +286,8 @@ impl Port {
         }
         let invocation = member.controllers[self.at].invocation;
         let token = (member.cookies.len() as u64).to_be_bytes().to_vec();
-        member.cookies.push(Cookie { invocation, usn: until, pass: pass.filter(|_| more) });
+        let attributes = if more { changes } else { until };
+        member.cookies.push(Cookie { invocation, usn: until, attributes, pass: pass.filter(|_| more) });
         let reply = vec![DirSyncAnswer { more, cookie: token }.control()];
         answer.add(id, Operation::SearchDone(Outcome::new(ResultCode::SUCCESS, "")), reply);
         if strike == Some(Fault::Meanwhile) {

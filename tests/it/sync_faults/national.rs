@@ -68,6 +68,8 @@ impl National {
         self.writes += 1;
         let wrong = |text: String| self.trace.wrong(format!("{}: {text}", process.name));
         let now = self.trace.tick();
+        let what = look(write);
+        process.say(&format!("writes {}", what.get(..120).unwrap_or(&what)));
         let all = self.by_look.get(&look(write)).cloned().unwrap_or_default();
         let intent = all.into_iter().rev().find(|at| {
             let intent = &self.intents[*at];
@@ -75,6 +77,7 @@ impl National {
         });
         match intent {
             Some(at) => {
+
                 self.intents[at].applied = true;
                 self.judge(process, at, &done, now);
             }

@@ -41,10 +41,6 @@ impl Trace {
     pub fn tick(&self) -> u64 {
         self.tick.fetch_add(1, Ordering::SeqCst) + 1
     }
-
-    pub fn now(&self) -> u64 {
-        self.tick.load(Ordering::SeqCst)
-    }
 }
 
 /// What may go wrong.
@@ -52,7 +48,7 @@ impl Trace {
 pub enum Fault {
     /// The process ends: before something of the store or a directory is done, or after it.
     Crash,
-    /// The process ends after so many turns, wherever it is.
+    /// The process ends after so many looks at the store or a directory.
     CrashTurn,
     /// The process stands still for longer than its lease, while another one runs.
     Suspend,
@@ -120,6 +116,7 @@ pub struct Process {
     turns: AtomicU64,
     crash_turn: Option<u64>,
     suspend_turn: Option<u64>,
+    stands: AtomicBool,
     counts: Mutex<BTreeMap<String, u64>>,
     waker: Mutex<Option<Waker>>,
     /// Calls of the store under way.
@@ -152,6 +149,7 @@ impl Process {
             turns: AtomicU64::new(0),
             crash_turn: turn(Fault::CrashTurn),
             suspend_turn: turn(Fault::Suspend),
+            stands: AtomicBool::new(false),
             rates,
             counts: Mutex::default(),
             waker: Mutex::default(),
@@ -165,7 +163,18 @@ impl Process {
         let mut counts = self.counts.lock().unwrap();
         let count = counts.entry(place.to_owned()).or_default();
         *count += 1;
-        at(self.seed, place, *count)
+        let chance = at(self.seed, place, *count);
+        drop(counts);
+        let turn = self.turns.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.crash_turn == Some(turn) {
+            self.crash(&format!("at turn {turn}, {place}"));
+        }
+        if self.suspend_turn == Some(turn) {
+            self.say(&format!("stands still at turn {turn}, {place}"));
+            self.stands.store(true, Ordering::SeqCst);
+            self.wake();
+        }
+        chance
     }
 
     /// Which of these faults strikes here, if any.
@@ -181,6 +190,10 @@ impl Process {
         if !self.dead.swap(true, Ordering::SeqCst) {
             self.say(&format!("crashes {wher}"));
         }
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.lock().unwrap().take() {
             waker.wake();
         }
@@ -209,15 +222,10 @@ impl Process {
     pub async fn live<T>(&self, run: &mut Run<T>) -> Came<T> {
         poll_fn(|context| {
             *self.waker.lock().unwrap() = Some(context.waker().clone());
-            let turn = self.turns.fetch_add(1, Ordering::SeqCst) + 1;
-            if self.crash_turn == Some(turn) {
-                self.crash(&format!("at turn {turn}"));
-            }
             if self.is_dead() {
                 return Poll::Ready(Came::Crashed);
             }
-            if self.suspend_turn == Some(turn) {
-                self.say(&format!("stands still at turn {turn}"));
+            if self.stands.swap(false, Ordering::SeqCst) {
                 return Poll::Ready(Came::Suspended);
             }
             match run.as_mut().poll(context) {

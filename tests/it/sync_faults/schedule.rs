@@ -86,7 +86,7 @@ fn tls() -> Arc<rustls::ClientConfig> {
 
 fn scope() -> Scope {
     let local = |name: &str| Origin::Local(name.to_owned());
-    let wide = Guard { count: 1_000_000, share: 10_000 };
+    let wide = Guard { count: 1_000_000, share: 100_000_000 };
     let set = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<BTreeSet<_>>();
     Scope {
         bases: vec!["OU=Staff".to_owned()],
