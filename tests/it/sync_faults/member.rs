@@ -229,7 +229,11 @@ impl Port {
         asked: &DirSync,
         chance: &mut Chance,
     ) -> Answer {
-        let strike = process.strikes(chance, &[Fault::Cookie, Fault::Limit, Fault::Meanwhile]);
+        let strike = process.strikes(chance, &[Fault::Cookie, Fault::Limit, Fault::Meanwhile, Fault::Rights]);
+        if strike == Some(Fault::Rights) {
+            member.hidden ^= true;
+            process.say(&format!("reads while rights change, hidden: {}", member.hidden));
+        }
         let mut answer = Answer::default();
         let token = <[u8; 8]>::try_from(asked.cookie.as_slice()).ok().map(|bytes| u64::from_be_bytes(bytes) as usize);
         let cookie = token.and_then(|token| member.cookies.get(token));

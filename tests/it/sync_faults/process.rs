@@ -76,11 +76,13 @@ pub enum Fault {
     Cookie,
     /// More happens in the member directory while it is read.
     Meanwhile,
+    /// Rights in the member directory go, or come back, while it is read.
+    Rights,
     /// The gate closes.
     Gate,
 }
 
-pub const ALL: [Fault; 16] = [
+pub const ALL: [Fault; 17] = [
     Fault::Crash,
     Fault::CrashTurn,
     Fault::Suspend,
@@ -96,6 +98,7 @@ pub const ALL: [Fault; 16] = [
     Fault::Restart,
     Fault::Cookie,
     Fault::Meanwhile,
+    Fault::Rights,
     Fault::Gate,
 ];
 

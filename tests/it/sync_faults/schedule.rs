@@ -290,7 +290,7 @@ impl Schedule {
                 Fault::Gate => 1 + self.chance.below(8),
                 // a deadline takes its time
                 Fault::Silence if !self.chance.one_in(4) => continue,
-                Fault::Meanwhile | Fault::Cookie | Fault::Limit => 2 + self.chance.below(6),
+                Fault::Meanwhile | Fault::Cookie | Fault::Limit | Fault::Rights => 2 + self.chance.below(6),
                 _ => 4 + self.chance.below(60),
             };
             rates.insert(fault, rate);
