@@ -254,14 +254,18 @@ async fn page(
     pass.deleted += staging.deleted;
     let (brought, partial) = (staging.objects > 0, staging.partial);
     in_full(directory, shelf, reading, attempt.number, partial).await?;
-    // rights that went while it was read
+    let mut keep = StagedPage::default();
+    if brought || pass.deleted > 0 {
+        keep.values.push((shelf::CHANGED.into(), Some(text(asked_at.unix_timestamp_nanos()))));
+    }
+    // rights may go while it is read
     pass.canary_seen = pass.canary_seen && can_see(directory, reading).await?;
     if !pass.canary_seen {
-        // what came is true, but what was hidden never comes again: the next run reads from where everything was seen
+        // what came is true, but what was hidden never comes again: the next run reads on from where everything was seen
+        shelf.apply(keep).await?;
         attempt.cookie = answer.cookie;
         return Ok(answer.more);
     }
-    let mut keep = StagedPage::default();
     if pass.complete && !answer.more {
         absent(shelf, attempt.number, pass).await?;
         keep.values.push((shelf::COMPLETE_AT.into(), Some(text(shelf.now().unix_timestamp()))));
@@ -275,9 +279,6 @@ async fn page(
     }
     if !answer.more {
         keep.values.push((shelf::READ_AT.into(), Some(text(asked_at.unix_timestamp()))));
-    }
-    if brought || pass.deleted > 0 {
-        keep.values.push((shelf::CHANGED.into(), Some(text(asked_at.unix_timestamp_nanos()))));
     }
     // as it was before the page: a later look must not find less
     keep.values.push((shelf::CONTROLLER.into(), serde_json::to_vec(controller).ok()));

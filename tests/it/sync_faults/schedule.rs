@@ -433,7 +433,7 @@ impl Schedule {
     async fn calm(&mut self) {
         self.trace.say("calm".to_owned());
         self.power.restart(0);
-        let mut muddied = false;
+        let (mut muddied, mut blind) = (false, false);
         for member in self.members.values() {
             let mut member = member.lock().unwrap();
             let truth = member.truth.clone();
@@ -443,12 +443,13 @@ impl Schedule {
             }
             member.hidden = false;
             muddied |= member.muddied;
+            blind |= !member.tells_deletions;
         }
         self.now = self.latest;
         // when deletions are not told, or nothing shows what a controller has lost, a complete pass is waited for
         self.pass(if muddied { Duration::days(2) } else { Duration::hours(2) });
         let codes: Vec<String> = self.members.keys().cloned().collect();
-        let mut quiet = 0;
+        let (mut quiet, mut again) = (0, blind);
         for _ in 0..CALM_RUNS {
             for code in &codes {
                 let ended = self.once(code, BTreeMap::new(), Mode::default()).await;
@@ -463,7 +464,11 @@ impl Schedule {
                 }
                 self.pass(Duration::seconds(1));
             }
-            if quiet >= codes.len() {
+            if quiet >= codes.len() && again {
+                // who left between two parts of a complete pass is found by the next one
+                (quiet, again) = (0, false);
+                self.pass(Duration::hours(2));
+            } else if quiet >= codes.len() {
                 check::everything(self);
                 self.told.people = check::people(self);
                 return;
