@@ -168,7 +168,7 @@ impl Schedule {
         let trace = Arc::new(Trace::default());
         let mut members = BTreeMap::new();
         let second = chance.one_in(2);
-        for (code, people) in [("RXS", 10 + chance.below(20)), ("RYS", 4 + chance.below(8))] {
+        for (code, people) in [("RXS", 8 + chance.below(14)), ("RYS", 4 + chance.below(6))] {
             if code == "RXS" || second {
                 let truth = Truth::new(code, people, chance.one_in(2));
                 let mut member = Member::new(truth, 4 + chance.below(20) as usize, Chance::new(chance.next()));

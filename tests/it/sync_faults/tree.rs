@@ -81,7 +81,10 @@ impl Entry {
             Filter::And(parts) => parts.iter().map(|part| self.matches(part)).collect::<Option<Vec<_>>>()?.into_iter().all(|one| one),
             Filter::Or(parts) => parts.iter().map(|part| self.matches(part)).collect::<Option<Vec<_>>>()?.into_iter().any(|one| one),
             Filter::Not(part) => !self.matches(part)?,
-            Filter::Present(name) => !self.shown(&name.to_lowercase()).is_empty(),
+            Filter::Present(name) => {
+                let name = name.to_lowercase();
+                matches!(name.as_str(), "entryuuid" | "entrycsn") || !self.values(&name).is_empty()
+            }
             Filter::Equality(item) => {
                 let value = fold(std::str::from_utf8(&item.value).ok()?);
                 self.shown(&item.attribute.to_lowercase()).iter().any(|one| fold(one) == value)
@@ -173,8 +176,9 @@ impl Tree {
         format!("20261129000000.{:06}Z#000000#000#000000", self.count)
     }
 
-    fn children(&self, dn: &Dn) -> bool {
-        self.entries.values().any(|entry| Dn::parse(&entry.dn).unwrap().parent().is_some_and(|up| up.normal() == dn.normal()))
+    fn children(&self, at: &str) -> bool {
+        let below = format!(",{at}");
+        self.entries.keys().any(|key| key.ends_with(&below))
     }
 
     /// Does it, or says why not.
@@ -197,7 +201,7 @@ impl Tree {
         let done = |after| Done { code: 0, before: Some(before.clone()), after };
         match write {
             Write::Add { .. } => unreachable!("done above"),
-            Write::Delete { .. } if self.children(&parsed) => refuse(66),
+            Write::Delete { .. } if self.children(&at) => refuse(66),
             Write::Delete { .. } => {
                 self.entries.remove(&at);
                 done(None)
