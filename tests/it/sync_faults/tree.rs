@@ -62,7 +62,7 @@ const SINGLE: &[&str] =
     &["portcullismember", "portcullisanchor", "portcullisstamp", "portcullisleftat", "employeenumber"];
 const PERSON: &[&str] = &[
     "cn", "sn", "uid", "mail", "title", "telephonenumber", "employeenumber", "manager", "objectclass", "description",
-    "userpassword", "displayname",
+    "userpassword", "displayname", "ou",
 ];
 const EXTRA: &[&str] = &["portcullismember", "portcullisanchor", "portcullisstamp", "portcullisleftat"];
 
@@ -263,6 +263,9 @@ impl Tree {
         if there != at && self.entries.contains_key(&there) {
             return Err(68);
         }
+        if up.normal() == at || up.normal().ends_with(&format!(",{at}")) {
+            return Err(53);
+        }
         let mut after = Entry { dn: to, ..before.clone() };
         let naming = |dn: &str| {
             let dn = Dn::parse(dn).unwrap();
@@ -286,6 +289,16 @@ impl Tree {
         after.csn = self.csn();
         self.entries.remove(at);
         self.entries.insert(there, after.clone());
+        // what lies below it goes with it
+        let old = Dn::parse(&before.dn).map_err(|_| 34_u32)?;
+        let below = format!(",{at}");
+        let moved: Vec<String> = self.entries.keys().filter(|key| key.ends_with(&below)).cloned().collect();
+        for key in moved {
+            let mut entry = self.entries.remove(&key).unwrap();
+            let to = Dn::parse(&entry.dn).unwrap().strip_suffix(&old).unwrap().join(&parsed);
+            entry.dn = to.to_string();
+            self.entries.insert(to.normal(), entry);
+        }
         Ok(after)
     }
 }
@@ -294,7 +307,7 @@ fn modified(before: &Entry, changes: &[(Kind, String, Vec<String>)]) -> Result<E
     let mut after = before.clone();
     for (kind, name, values) in changes {
         let name = name.to_lowercase();
-        if twice(values) {
+        if *kind != Kind::Delete && twice(values) {
             return Err(20);
         }
         let held = after.attributes.entry(name.clone()).or_default();
@@ -327,8 +340,6 @@ fn modified(before: &Entry, changes: &[(Kind, String, Vec<String>)]) -> Result<E
         }
     }
     match after.schema() {
-        // the name itself cannot be changed like this
-        64 => Err(67),
         0 => Ok(after),
         code => Err(code),
     }
