@@ -23,7 +23,8 @@ fn bytes(values: &[String]) -> Vec<Vec<u8>> {
 }
 
 fn name(chance: &mut Chance) -> String {
-    let rdn = ["uid=a", "uid=B", "uid=c", "uid=left:1", "UID=a", "ou=x", "uid=b,uid=a"][chance.below(7) as usize];
+    let rdn =
+        ["uid=a", "uid=B", "uid=c", "uid=left:1", "UID=a", "ou=x", "uid=b,uid=a"][chance.below(7) as usize];
     let up = [PEOPLE, "ou=RXS,ou=people,dc=national,dc=test", "ou=nowhere,dc=national,dc=test"];
     let at = if chance.one_in(8) { 2 } else { chance.below(2) as usize };
     format!("{rdn},{}", up[at])
@@ -43,8 +44,18 @@ fn values(chance: &mut Chance, attribute: &str) -> Vec<String> {
 }
 
 const ATTRIBUTES: [&str; 12] = [
-    "cn", "sn", "uid", "mail", "title", "portcullisAnchor", "portcullisMember", "portcullisStamp", "portcullisLeftAt", "manager",
-    "objectClass", "employeeNumber",
+    "cn",
+    "sn",
+    "uid",
+    "mail",
+    "title",
+    "portcullisAnchor",
+    "portcullisMember",
+    "portcullisStamp",
+    "portcullisLeftAt",
+    "manager",
+    "objectClass",
+    "employeeNumber",
 ];
 
 fn write(chance: &mut Chance) -> Write {
@@ -59,7 +70,11 @@ fn write(chance: &mut Chance) -> Write {
                 all.insert("ou", vec![rdn.1.to_owned()]);
             } else {
                 for one in ["objectClass", "cn", "sn", "portcullisAnchor", "portcullisMember", "mail"] {
-                    let some = if one == "objectClass" { CLASSES.map(str::to_owned).to_vec() } else { vec!["one".to_owned()] };
+                    let some = if one == "objectClass" {
+                        CLASSES.map(str::to_owned).to_vec()
+                    } else {
+                        vec!["one".to_owned()]
+                    };
                     all.insert(one, some);
                 }
                 all.insert("uid", vec![rdn.1.to_owned()]);
@@ -95,7 +110,13 @@ fn write(chance: &mut Chance) -> Write {
 }
 
 fn condition(chance: &mut Chance) -> Option<Filter<'static>> {
-    let filters = ["(mail=one)", "(!(portcullisAnchor=*))", "(&(title=TWO)(cn=*))", "(portcullisAnchor=rxs/1)", "(entryUUID=*)"];
+    let filters = [
+        "(mail=one)",
+        "(!(portcullisAnchor=*))",
+        "(&(title=TWO)(cn=*))",
+        "(portcullisAnchor=rxs/1)",
+        "(entryUUID=*)",
+    ];
     let text = *chance.pick(&filters).unwrap();
     chance.one_in(3).then(|| Filter::parse(text).unwrap().into_owned())
 }
@@ -164,7 +185,10 @@ fn scripted(tree: &Tree) -> Content {
     let below = tree.entries.iter().filter(|(key, _)| key.ends_with(&key_of_people()));
     below
         .map(|(key, entry)| {
-            let all = entry.attributes.iter().map(|(name, values)| (name.clone(), values.iter().cloned().collect()));
+            let all = entry
+                .attributes
+                .iter()
+                .map(|(name, values)| (name.clone(), values.iter().cloned().collect()));
             (key.clone(), all.collect())
         })
         .collect()
@@ -203,7 +227,10 @@ async fn the_scripted_national_directory_is_as_a_real_one() {
         *codes.entry(found).or_insert(0) += 1;
         if (said == 0) != (found == 0) {
             let dn = match &write {
-                Write::Add { dn, .. } | Write::Modify { dn, .. } | Write::Rename { dn, .. } | Write::Delete { dn } => dn,
+                Write::Add { dn, .. }
+                | Write::Modify { dn, .. }
+                | Write::Rename { dn, .. }
+                | Write::Delete { dn } => dn,
             };
             let entry = before.entries.get(&key(dn).unwrap());
             panic!("write {number}: scripted {said}, real {found}: {write:?} {condition:?} of {entry:?}");

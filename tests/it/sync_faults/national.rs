@@ -10,6 +10,7 @@ use portcullis::ldap::ber;
 use portcullis::ldap::control::Control;
 use portcullis::ldap::dn::Dn;
 use portcullis::ldap::entry::{Attribute, Entry as Shown};
+use portcullis::ldap::filter::Filter;
 use portcullis::ldap::limits::Limits;
 use portcullis::ldap::message::{ChangeKind, Message, Operation, Outcome, ResultCode, Scope, Search};
 use portcullis::ldap::typed_control::{self, ASSERTION, POST_READ, PRE_READ, PagedResults};
@@ -29,6 +30,16 @@ pub struct Intent {
     pub member: String,
     pub step: Step,
     pub applied: bool,
+    /// It arrived when nobody waited for it any more: that its run could not know what became of it is no fault of a journal.
+    pub late: bool,
+}
+
+/// A request that is still on its way.
+#[derive(Debug)]
+struct OnItsWay {
+    process: Arc<Process>,
+    write: Write,
+    assertion: Option<Filter<'static>>,
 }
 
 /// The national directory, and what is known of who may write to it.
@@ -37,6 +48,7 @@ pub struct National {
     pub tree: Tree,
     pub intents: Vec<Intent>,
     /// What a write looks like, and the intents that look so.
+    on_their_way: Vec<OnItsWay>,
     by_look: HashMap<String, Vec<usize>>,
     /// When the run began that published this anchor.
     published: HashMap<String, u64>,
@@ -51,16 +63,47 @@ impl National {
             ("dc=national,dc=test", &[("objectclass", "organizationalUnit"), ("ou", "national")]),
             (PEOPLE, &[("objectclass", "organizationalUnit"), ("ou", "people")]),
         ]);
-        National { tree, intents: Vec::new(), by_look: HashMap::new(), published: HashMap::new(), members, writes: 0, trace }
+        National {
+            tree,
+            intents: Vec::new(),
+            on_their_way: Vec::new(),
+            by_look: HashMap::new(),
+            published: HashMap::new(),
+            members,
+            writes: 0,
+            trace,
+        }
     }
 
     /// A journal was told of an intention.
     pub fn intend(&mut self, member: &str, seq: u64, step: Step) {
         self.by_look.entry(look_of(&step)).or_default().push(self.intents.len());
-        self.intents.push(Intent { seq, member: member.to_owned(), step, applied: false });
+        self.intents.push(Intent { seq, member: member.to_owned(), step, applied: false, late: false });
     }
 
-    fn apply(&mut self, process: &Process, write: &Write, assertion: Option<&portcullis::ldap::filter::Filter<'_>>) -> Done {
+    /// What was on its way arrives.
+    pub fn arrive(&mut self, process: &Process) {
+        for one in std::mem::take(&mut self.on_their_way) {
+            if one.process.name == process.name {
+                self.on_their_way.push(one);
+                continue;
+            }
+            let done = self.apply(&one.process, &one.write, one.assertion.as_ref(), true);
+            one.process.say(&format!(
+                "has a write arrive late, which comes to {}: {}",
+                done.code,
+                look(&one.write)
+            ));
+        }
+    }
+
+    fn apply(
+        &mut self,
+        process: &Process,
+        write: &Write,
+        assertion: Option<&Filter<'_>>,
+        late: bool,
+    ) -> Done {
         let done = self.tree.write(write, assertion);
         if done.code != 0 {
             return done;
@@ -77,34 +120,59 @@ impl National {
         });
         match intent {
             Some(at) => {
-
                 self.intents[at].applied = true;
-                self.judge(process, at, &done, now);
+                self.intents[at].late = late;
+                self.versions(process, at, &done);
+                self.judge(process, at, &done, now, late);
             }
             None => wrong(format!("a write that no journal intends: {write:?}")),
         }
-        if process.has_shut_gate() {
+        if process.has_shut_gate() && !late {
             self.trace.wrong(format!("{}: a write after the gate closed: {write:?}", process.name));
         }
-        self.unique(process, &done);
+        // that nobody else has a value was so when the write was sent; a directory alone could hold it against one that is late
+        if !late {
+            self.unique(process, &done);
+        }
         done
     }
 
-    /// Whether somebody is taken out of sight who was not seen to go.
-    fn judge(&mut self, process: &Process, at: usize, done: &Done, now: u64) {
+    /// Whether the entry still was what was planned against.
+    fn versions(&self, process: &Process, at: usize, done: &Done) {
         let step = &self.intents[at].step;
-        let anchor = |entry: &Option<Entry>| entry.as_ref().and_then(|entry| entry.first("portcullisanchor").map(str::to_owned));
-        let left = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| !entry.values("portcullisleftat").is_empty());
+        let Some(before) = &done.before else { return };
+        if step.entry_uuid.as_deref() != Some(&before.uuid) || step.entry_csn.as_deref() != Some(&before.csn)
+        {
+            self.trace.wrong(format!(
+                "{}: {:?} of another version than was planned against: {}",
+                process.name, step.action, before.dn
+            ));
+        }
+    }
+
+    /// Whether somebody is taken out of sight who was not seen to go.
+    fn judge(&mut self, process: &Process, at: usize, done: &Done, now: u64, late: bool) {
+        let step = &self.intents[at].step;
+        let anchor = |entry: &Option<Entry>| {
+            entry.as_ref().and_then(|entry| entry.first("portcullisanchor").map(str::to_owned))
+        };
+        let left = |entry: &Option<Entry>| {
+            entry.as_ref().is_some_and(|entry| !entry.values("portcullisleftat").is_empty())
+        };
         if let (Some(anchor), true) = (anchor(&done.before), step.action.removes()) {
             let (member, guid) = anchor.split_once('/').unwrap();
             let id = uuid::Uuid::parse_str(guid).unwrap().to_bytes_le();
             let since = self.published.get(&anchor).copied().unwrap_or(0);
             let why = self.members[member].lock().unwrap().objects_to_removal(&id, since);
-            if let (Some(why), false) = (why, left(&done.before)) {
-                self.trace.wrong(format!("{}: {:?} of {anchor} though nobody saw them go: {why}", process.name, step.action));
+            if let (Some(why), false) = (why, left(&done.before) || late) {
+                self.trace.wrong(format!(
+                    "{}: {:?} of {anchor} though nobody saw them go: {why}",
+                    process.name, step.action
+                ));
             }
             if step.action == Action::Delete && !left(&done.before) && step.rule != "not_published" {
-                self.trace.wrong(format!("{}: deleted {anchor} who was not marked: {}", process.name, step.rule));
+                self.trace
+                    .wrong(format!("{}: deleted {anchor} who was not marked: {}", process.name, step.rule));
             }
         }
         if let (Some(anchor), false) = (anchor(&done.after), left(&done.after)) {
@@ -119,9 +187,11 @@ impl National {
         let Some(after) = &done.after else { return };
         for name in ["portcullisanchor", "mail"] {
             for value in after.values(name) {
-                let having = self.tree.entries.values().filter(|entry| {
-                    entry.values(name).iter().any(|one| one.eq_ignore_ascii_case(value))
-                });
+                let having = self
+                    .tree
+                    .entries
+                    .values()
+                    .filter(|entry| entry.values(name).iter().any(|one| one.eq_ignore_ascii_case(value)));
                 let having: Vec<&str> = having.map(|entry| entry.dn.as_str()).collect();
                 if having.len() > 1 {
                     self.trace.wrong(format!("{}: {name} {value} is on {having:?}", process.name));
@@ -200,7 +270,11 @@ fn write_of(operation: &Operation<'_>) -> Option<Write> {
     Some(match operation {
         Operation::AddRequest(entry) => Write::Add {
             dn: entry.dn.to_string(),
-            attributes: entry.attributes.iter().map(|one| (one.description.to_string(), texts(&one.values))).collect(),
+            attributes: entry
+                .attributes
+                .iter()
+                .map(|one| (one.description.to_string(), texts(&one.values)))
+                .collect(),
         },
         Operation::ModifyRequest(modify) => Write::Modify {
             dn: modify.dn.to_string(),
@@ -310,10 +384,28 @@ impl Port {
         }
         let limits = Limits::default();
         let assertion = message.controls.iter().find(|control| control.oid == ASSERTION);
-        let assertion = assertion.map(|control| typed_control::read_assertion(control.value.as_deref().unwrap(), &limits).unwrap());
-        let done = self.national.lock().unwrap().apply(process, write, assertion.as_ref());
+        let assertion = assertion.map(|control| {
+            typed_control::read_assertion(control.value.as_deref().unwrap(), &limits).unwrap()
+        });
+        let mut national = self.national.lock().unwrap();
+        national.arrive(process);
+        if process.strikes(&mut chance, &[Fault::Late]).is_some() {
+            process.say(&format!("is cut off while on its way: {what}"));
+            let assertion = assertion.map(Filter::into_owned);
+            national.on_their_way.push(OnItsWay {
+                process: Arc::clone(process),
+                write: write.clone(),
+                assertion,
+            });
+            return Answer::end();
+        }
+        let done = national.apply(process, write, assertion.as_ref(), false);
+        drop(national);
         let read = [(PRE_READ, &done.before), (POST_READ, &done.after)];
-        let reply = read.into_iter().filter_map(|(oid, entry)| read_back(&message.controls, oid, entry.as_ref())).collect();
+        let reply = read
+            .into_iter()
+            .filter_map(|(oid, entry)| read_back(&message.controls, oid, entry.as_ref()))
+            .collect();
         answer.add(message.id, answered(&message.operation, done.code), reply);
         bend(process, &what, chance, answer)
     }
@@ -344,11 +436,13 @@ impl Port {
             let asked = PagedResults::read(control.value.as_deref().unwrap()).unwrap();
             // the cookie is the name of the last entry that was shown
             let after = String::from_utf8(asked.cookie).unwrap();
-            let mut sorted: Vec<(String, Shown)> = entries.into_iter().map(|entry| (key(&entry.dn).unwrap(), entry)).collect();
+            let mut sorted: Vec<(String, Shown)> =
+                entries.into_iter().map(|entry| (key(&entry.dn).unwrap(), entry)).collect();
             sorted.retain(|(name, _)| *name > after);
             let more = sorted.len() > asked.size as usize;
             sorted.truncate(asked.size as usize);
-            let cookie = sorted.last().filter(|_| more).map(|(name, _)| name.clone().into_bytes()).unwrap_or_default();
+            let cookie =
+                sorted.last().filter(|_| more).map(|(name, _)| name.clone().into_bytes()).unwrap_or_default();
             reply.push(PagedResults { size: 0, cookie }.control(false));
             entries = sorted.into_iter().map(|(_, entry)| entry).collect();
         }
@@ -386,7 +480,9 @@ fn found(tree: &Tree, search: &Search<'_>) -> (u32, Vec<Shown>) {
     for (key, entry) in &tree.entries {
         let inside = match search.scope {
             Scope::Base => *key == at,
-            Scope::One => key.strip_suffix(&below).is_some_and(|rdn| Dn::parse(rdn).is_ok_and(|dn| dn.depth() == 1)),
+            Scope::One => {
+                key.strip_suffix(&below).is_some_and(|rdn| Dn::parse(rdn).is_ok_and(|dn| dn.depth() == 1))
+            }
             _ => *key == at || key.ends_with(&below),
         };
         if !inside {

@@ -61,8 +61,19 @@ fn fold(value: &str) -> String {
 const SINGLE: &[&str] =
     &["portcullismember", "portcullisanchor", "portcullisstamp", "portcullisleftat", "employeenumber"];
 const PERSON: &[&str] = &[
-    "cn", "sn", "uid", "mail", "title", "telephonenumber", "employeenumber", "manager", "objectclass", "description",
-    "userpassword", "displayname", "ou",
+    "cn",
+    "sn",
+    "uid",
+    "mail",
+    "title",
+    "telephonenumber",
+    "employeenumber",
+    "manager",
+    "objectclass",
+    "description",
+    "userpassword",
+    "displayname",
+    "ou",
 ];
 const EXTRA: &[&str] = &["portcullismember", "portcullisanchor", "portcullisstamp", "portcullisleftat"];
 
@@ -78,8 +89,18 @@ impl Entry {
     /// Whether a filter is true of it; none: a filter that this directory does not know.
     pub fn matches(&self, filter: &Filter<'_>) -> Option<bool> {
         Some(match filter {
-            Filter::And(parts) => parts.iter().map(|part| self.matches(part)).collect::<Option<Vec<_>>>()?.into_iter().all(|one| one),
-            Filter::Or(parts) => parts.iter().map(|part| self.matches(part)).collect::<Option<Vec<_>>>()?.into_iter().any(|one| one),
+            Filter::And(parts) => parts
+                .iter()
+                .map(|part| self.matches(part))
+                .collect::<Option<Vec<_>>>()?
+                .into_iter()
+                .all(|one| one),
+            Filter::Or(parts) => parts
+                .iter()
+                .map(|part| self.matches(part))
+                .collect::<Option<Vec<_>>>()?
+                .into_iter()
+                .any(|one| one),
             Filter::Not(part) => !self.matches(part)?,
             Filter::Present(name) => {
                 let name = name.to_lowercase();
@@ -185,7 +206,10 @@ impl Tree {
     pub fn write(&mut self, write: &Write, assertion: Option<&Filter<'_>>) -> Done {
         let refuse = |code| Done { code, before: None, after: None };
         let dn = match write {
-            Write::Add { dn, .. } | Write::Modify { dn, .. } | Write::Rename { dn, .. } | Write::Delete { dn } => dn,
+            Write::Add { dn, .. }
+            | Write::Modify { dn, .. }
+            | Write::Rename { dn, .. }
+            | Write::Delete { dn } => dn,
         };
         let Ok(parsed) = Dn::parse(dn) else { return refuse(34) };
         let at = parsed.normal();
@@ -256,7 +280,14 @@ impl Tree {
         }
     }
 
-    fn renamed(&mut self, before: &Entry, at: &str, rdn: &str, delete_old: bool, up: &Dn) -> Result<Entry, u32> {
+    fn renamed(
+        &mut self,
+        before: &Entry,
+        at: &str,
+        rdn: &str,
+        delete_old: bool,
+        up: &Dn,
+    ) -> Result<Entry, u32> {
         let to = format!("{rdn},{up}");
         let parsed = Dn::parse(&to).map_err(|_| 34_u32)?;
         let there = parsed.normal();
