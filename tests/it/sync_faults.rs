@@ -30,7 +30,7 @@ const MANY: u64 = 10_000;
 const THREADS: usize = 6;
 
 fn guarded(seed: u64) -> Told {
-    let (sender, receiver) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::spawn(move || sender.send(run(seed)));
     match receiver.recv_timeout(LONGEST) {
         Ok(told) => told,
@@ -122,6 +122,7 @@ fn some_schedules() {
 #[test]
 #[ignore = "takes minutes"]
 fn ten_thousand_schedules() {
-    let first = std::env::var("PORTCULLIS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
-    schedules(first..first + MANY);
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let first = number("PORTCULLIS_SEED").unwrap_or(1_000_000);
+    schedules(first..first + number("PORTCULLIS_SCHEDULES").unwrap_or(MANY));
 }

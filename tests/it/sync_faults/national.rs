@@ -59,10 +59,12 @@ pub struct National {
 
 impl National {
     pub fn new(members: BTreeMap<String, Arc<Mutex<Member>>>, trace: Arc<Trace>) -> National {
-        let tree = Tree::with(&[
+        let mut tree = Tree::with(&[
             ("dc=national,dc=test", &[("objectclass", "organizationalUnit"), ("ou", "national")]),
             (PEOPLE, &[("objectclass", "organizationalUnit"), ("ou", "people")]),
         ]);
+        // a creation that is on its way for longer than a run takes makes a second entry otherwise: the anchor's name may be another by then
+        tree.unique_anchors = true;
         National {
             tree,
             intents: Vec::new(),
