@@ -89,16 +89,16 @@ fn schedules(seeds: std::ops::Range<u64>) {
     );
 }
 
-/// What was found by seeds that failed once, with what was wrong in the program then. A change of the schedules gives the seeds other
-/// stories; those that tell them were looked for anew by undoing what mended it.
+/// Seeds that fail without what they once made us mend. A change of the schedules gives the seeds other stories: then seeds that tell these
+/// are looked for anew, by undoing what mended them.
 ///
-/// - 75, 151: the mail of somebody who is deleted at once was given away before it was free.
-/// - 4, 21, 25: a page that was read while rights were gone moved the cookie on: what was hidden never came.
-/// - 31, 114, 217: a complete pass that was begun anew on another controller, and ended early, left the cookie of the one before; the next
-///   run read on from there, and took whom it had seen before for gone.
+/// - 71, 115, 134: the mail of somebody whose entry is deleted at once was given away before it was free.
+/// - 13, 34, 55, 89: a page that was read while rights were gone moved the cookie on: what was hidden never came.
+/// - 67, 245, 280: a complete pass that was begun anew, on another controller for example, and ended early left the cookie of the one
+///   before; the next run read on from there, and took whom that one had seen for gone.
 #[test]
 fn seeds_that_failed() {
-    for seed in [4, 21, 25, 31, 75, 114, 151, 217] {
+    for seed in [13, 34, 55, 67, 71, 89, 115, 134, 245, 280] {
         let told = guarded(seed);
         assert!(told.wrong.is_empty(), "seed {seed}: {:#?}", told.wrong);
     }
