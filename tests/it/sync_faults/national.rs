@@ -2,7 +2,7 @@
 //! nobody has another's anchor or mail, and nobody is taken out of sight who was not seen to go.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub struct National {
     pub intents: Vec<Intent>,
     /// What a write looks like, and the intents that look so.
     on_their_way: Vec<OnItsWay>,
+    /// Entries that were written late, by their UUIDs.
+    written_late: BTreeSet<String>,
     by_look: HashMap<String, Vec<usize>>,
     /// When the run began that published this anchor.
     published: HashMap<String, u64>,
@@ -69,6 +71,7 @@ impl National {
             tree,
             intents: Vec::new(),
             on_their_way: Vec::new(),
+            written_late: BTreeSet::new(),
             by_look: HashMap::new(),
             published: HashMap::new(),
             members,
@@ -132,10 +135,12 @@ impl National {
         if process.has_shut_gate() && !late {
             self.trace.wrong(format!("{}: a write after the gate closed: {write:?}", process.name));
         }
-        // that nobody else has a value was so when the write was sent; a directory alone could hold it against one that is late
-        if !late {
-            self.unique(process, &done);
+        // that nobody else has a value was so when the write was sent: a directory alone could hold that against one that is late, and
+        // the next run mends it
+        if late {
+            self.written_late.extend(done.after.iter().map(|entry| entry.uuid.clone()));
         }
+        self.unique(process, &done);
         done
     }
 
@@ -194,8 +199,10 @@ impl National {
                     .entries
                     .values()
                     .filter(|entry| entry.values(name).iter().any(|one| one.eq_ignore_ascii_case(value)));
-                let having: Vec<&str> = having.map(|entry| entry.dn.as_str()).collect();
-                if having.len() > 1 {
+                let having: Vec<&Entry> = having.collect();
+                let late = having.iter().any(|entry| self.written_late.contains(&entry.uuid));
+                if having.len() > 1 && !late {
+                    let having: Vec<&str> = having.iter().map(|entry| entry.dn.as_str()).collect();
                     self.trace.wrong(format!("{}: {name} {value} is on {having:?}", process.name));
                 }
             }
