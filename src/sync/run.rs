@@ -119,11 +119,9 @@ pub async fn after_reading(
         Some(_) => Outcome::Paused,
         None => ended(&executed, remaining, waits),
     };
-    let (held, held_steps, published) = (
-        waits.then(|| after.verdict.held.hash.clone()),
-        after.verdict.held.steps.len() as u64,
-        after.published,
-    );
+    let held = &after.verdict.held;
+    let held = waits.then(|| (held.hash.clone(), held.steps.len() as u64));
+    let published = after.published;
     let Planned { plan, verdict, .. } = planned;
     let mut counts = plan.counts();
     later.into_iter().for_each(|(action, more)| *counts.entry(action).or_insert(0) += more);
@@ -136,8 +134,8 @@ pub async fn after_reading(
         written: (!mode.dry_run && !verdict.go.steps.is_empty()).then(|| verdict.go.hash.clone()),
         paused,
         plan: plan.hash,
-        held,
-        held_steps: if waits { held_steps } else { 0 },
+        held_steps: held.as_ref().map_or(0, |(_, steps)| *steps),
+        held: held.map(|(hash, _)| hash),
         trips: verdict.trips,
         approved: verdict.approved,
         executed,

@@ -150,22 +150,29 @@ impl Stage {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.portcullis(&["sync"]);
+        let mut command = self.bare(&["sync"]);
         command.args(arguments);
         command
     }
 
     /// `portcullis ...` with JSON as the answer.
     pub fn portcullis(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare(&["--json"]);
+        command.args(arguments);
+        command
+    }
+
+    /// `portcullis ...`, with a person's answer.
+    fn bare(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.arg("--config").arg(self.path("portcullis.yaml")).arg("--json").args(["--actor", "officer"]);
+        command.arg("--config").arg(self.path("portcullis.yaml")).args(["--actor", "officer"]);
         command.args(arguments).env_remove("PORTCULLIS_CONFIG");
         command
     }
 
     /// Runs `portcullis sync ...` to its end, for people.
     pub fn plain(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        self.command(arguments).arg("--json").output().unwrap()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -184,7 +191,7 @@ impl Stage {
 
     /// Runs `portcullis sync ...` to its end.
     pub fn sync(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        self.command(arguments).arg("--json").output().unwrap()
     }
 
     /// Runs it, whatever the exit code, and reads its JSON.
