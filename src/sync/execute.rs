@@ -147,7 +147,7 @@ impl Running<'_> {
             if outcome.is_success() || exists {
                 self.note_version(&outcome, step);
                 *self.executed.done.entry(step.action).or_insert(0) += 1;
-                lines.push(line(shelf, self.plan, number, "done", Ok(record::of(&outcome))));
+                lines.push(line(shelf, self.plan, number, "done", Ok(record::of(&outcome, &self.national))));
             } else {
                 let text = explain(&outcome);
                 lines.push(line(

@@ -172,7 +172,7 @@ impl Stage {
 
     /// Runs `portcullis sync ...` to its end, for people.
     pub fn plain(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).arg("--json").output().unwrap()
+        self.command(arguments).output().unwrap()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
