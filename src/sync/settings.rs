@@ -50,7 +50,7 @@ impl Default for Settings {
         Settings {
             parallel: 4,
             connections: 4,
-            batch: 100,
+            batch: 250,
             plan_people: 50_000,
             lease_seconds: 60,
             complete_seconds: 86_400,

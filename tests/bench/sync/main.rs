@@ -1,6 +1,15 @@
 //! What sync takes in time and memory: reading and comparing by size, writing beside OpenLDAP's own clients, and a cycle over many members
 //! in which nothing changes. The directories are processes of their own on the same cores; what is measured is a process of its own too.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a program for developers that talks to a terminal"
+)]
+
 #[path = "../meter.rs"]
 mod meter;
 mod national;

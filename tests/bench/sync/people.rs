@@ -43,7 +43,7 @@ impl Trust {
     }
 
     pub fn ods(&self) -> OdsCode {
-        let number: u64 = self.name[1..].split_once('-').unwrap().0.parse().unwrap();
+        let number: u64 = self.name.trim_start_matches('t').split_once('-').unwrap().0.parse().unwrap();
         format!("B{number:05}").parse().unwrap()
     }
 
