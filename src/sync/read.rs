@@ -79,7 +79,7 @@ pub async fn read(
 ) -> Result<Pass, SyncError> {
     let controller = controller::identify(directory).await?;
     let told = exists(directory, &format!("<WKGUID={DELETED_OBJECTS},{}>", reading.base), true).await?;
-    let canary = exists(directory, reading.canary.unwrap_or(reading.base), false).await?;
+    let canary = can_see(directory, reading).await?;
     let because = why_complete(shelf, reading, &controller, told).await?;
     let mut pass = Pass {
         complete: because.is_some(),
@@ -140,8 +140,12 @@ impl Attempt {
         };
         let number = if pass.complete && !resumed { before + 1 } else { before };
         if number > before {
-            // at once: what a pass that ends early has staged must not count as seen by the next one
-            shelf.set(vec![(shelf::PASS.into(), Some(text(number)))]).await?;
+            // at once: what a pass that ends early has staged must not count as seen by the next one. And whatever cookie there was is
+            // of no use any more: what this pass stages may be from another controller, one that is behind
+            let none = [shelf::COOKIE, shelf::COMPLETING].map(|key| (key.to_owned(), None));
+            let mut values = vec![(shelf::PASS.into(), Some(text(number)))];
+            values.extend(none);
+            shelf.set(values).await?;
         }
         Ok(Attempt { cookie, number, asked: asked(reading.scope) })
     }
@@ -198,6 +202,10 @@ async fn exists(directory: &mut Directory, dn: &str, deleted: bool) -> Result<bo
     Ok(entries.iter().any(|entry| entry.first("objectClass").is_some()))
 }
 
+async fn can_see(directory: &mut Directory, reading: &Reading<'_>) -> Result<bool, SyncError> {
+    exists(directory, reading.canary.unwrap_or(reading.base), false).await
+}
+
 fn dirsync(reading: &Reading<'_>, attempt: &Attempt) -> Result<Search, SyncError> {
     let ask = DirSync {
         flags: DirSync::OBJECT_SECURITY,
@@ -247,7 +255,18 @@ async fn page(
     let (brought, partial) = (staging.objects > 0, staging.partial);
     in_full(directory, shelf, reading, attempt.number, partial).await?;
     let mut keep = StagedPage::default();
-    if pass.complete && !answer.more && pass.canary_seen {
+    if brought || pass.deleted > 0 {
+        keep.values.push((shelf::CHANGED.into(), Some(text(asked_at.unix_timestamp_nanos()))));
+    }
+    // rights may go while it is read
+    pass.canary_seen = pass.canary_seen && can_see(directory, reading).await?;
+    if !pass.canary_seen {
+        // what came is true, but what was hidden never comes again: the next run reads on from where everything was seen
+        shelf.apply(keep).await?;
+        attempt.cookie = answer.cookie;
+        return Ok(answer.more);
+    }
+    if pass.complete && !answer.more {
         absent(shelf, attempt.number, pass).await?;
         keep.values.push((shelf::COMPLETE_AT.into(), Some(text(shelf.now().unix_timestamp()))));
     }
@@ -258,11 +277,8 @@ async fn page(
         keep.values.push((shelf::TOLD.into(), Some(text(told))));
         keep.values.push((shelf::ASKED.into(), serde_json::to_vec(&attempt.asked).ok()));
     }
-    if !answer.more && pass.canary_seen {
+    if !answer.more {
         keep.values.push((shelf::READ_AT.into(), Some(text(asked_at.unix_timestamp()))));
-    }
-    if brought || pass.deleted > 0 {
-        keep.values.push((shelf::CHANGED.into(), Some(text(asked_at.unix_timestamp_nanos()))));
     }
     // as it was before the page: a later look must not find less
     keep.values.push((shelf::CONTROLLER.into(), serde_json::to_vec(controller).ok()));

@@ -64,6 +64,7 @@ mod store_conformance;
 mod store_faults;
 mod store_thinning;
 mod sync_crash;
+mod sync_faults;
 mod sync_lab;
 mod sync_national;
 mod sync_observer;
