@@ -42,7 +42,7 @@ pub fn mends(code: &str) -> Option<Party> {
         "no_name" | "no_surname" | "mail_domain" | "duplicate" | "not_text" | "partial" => {
             Some(Party::Member)
         }
-        "ambiguous" | "name_taken" | "anchor_twice" => Some(Party::National),
+        "ambiguous" | "name_taken" | "anchor_twice" | "closed" => Some(Party::National),
         _ => None,
     }
 }

@@ -49,6 +49,7 @@ pub mod sight;
 pub mod staged;
 pub mod state;
 pub mod step;
+pub mod succession;
 pub mod survey;
 pub mod target;
 pub mod undo;

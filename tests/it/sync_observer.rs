@@ -16,11 +16,11 @@ use portcullis::store::port::Store;
 use portcullis::store::settings::Settings as StoreSettings;
 use portcullis::store::sqlite::store::SqliteStore;
 use portcullis::sync::content::Content;
+use portcullis::sync::job::{Hands, Mode};
 use portcullis::sync::member::{National, Syncer};
 use portcullis::sync::metrics::OfObserver;
 use portcullis::sync::observer::Observer;
 use portcullis::sync::observing::Settings;
-use portcullis::sync::job::{Hands, Mode};
 use prometheus::Registry;
 use tokio::sync::watch;
 
