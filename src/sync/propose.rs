@@ -37,6 +37,9 @@ fn blind(pass: &Pass, whole: bool, lost: bool) -> Option<&'static str> {
         () if !pass.canary_seen => {
             Some("the canary cannot be read: mend the account's rights in the member directory")
         }
+        () if pass.suspect => Some(
+            "the domain controller was set back to an earlier state: see what happened there, then `portcullis sync resync`",
+        ),
         () if !whole => Some("not everything was read yet: a complete pass is needed"),
         () if lost => Some("a base of the scope does not exist: correct the scope or the member directory"),
         () => None,
