@@ -92,6 +92,16 @@ pub fn fate(
         );
         return Fate::Hold;
     }
+    if is_conflict(object) {
+        hold(
+            quarantine,
+            object,
+            None,
+            "conflict",
+            "is one of two objects with one name after a replication conflict (`CNF:`): remove the wrong one",
+        );
+        return Fate::Hold;
+    }
     if !inside {
         return Fate::Leave("outside_scope");
     }
@@ -105,6 +115,12 @@ pub fn fate(
         return Fate::Leave("outside_filter");
     }
     publish(member, object, scope, quarantine)
+}
+
+/// Whether the object lost its name to another one that was made at the same time elsewhere (MS-ADTS 3.1.1.1.9.2): LF, then `CNF:`.
+fn is_conflict(object: &Object) -> bool {
+    object.rdn.to_ascii_uppercase().contains("\\0ACNF:")
+        || object.first("name").is_some_and(|name| name.contains("\nCNF:"))
 }
 
 fn hold(

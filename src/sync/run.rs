@@ -15,11 +15,12 @@ use crate::sync::ledger;
 use crate::sync::observe;
 use crate::sync::pause::{self, Pauses};
 use crate::sync::propose::{Planned, make};
-use crate::sync::read::{Pass, Reading, read};
+use crate::sync::read::Pass;
 use crate::sync::removals;
 use crate::sync::report::{Outcome, Report};
 use crate::sync::rewritten;
 use crate::sync::shelf::{self, Shelf};
+use crate::sync::source::read_source;
 use crate::sync::step::{Action, Plan};
 
 /// How far back plans that wait are looked for.
@@ -165,21 +166,6 @@ fn ended(executed: &Executed, remaining: u64, waits: bool) -> Outcome {
 /// Milliseconds since then.
 pub fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-async fn read_source(job: &Job, hands: &Hands, mode: Mode, shelf: &Shelf) -> Result<Pass, SyncError> {
-    let source = job.source.as_ref().ok_or_else(|| SyncError::NoDirectory(job.member.clone()))?;
-    let mut source = source.connect(SyncError::Source).await?;
-    let reading = Reading {
-        base: &job.source_base,
-        canary: job.canary.as_deref(),
-        scope: &job.scope,
-        settings: &hands.settings,
-        complete: mode.complete,
-    };
-    let pass = read(&mut source, shelf, &reading).await?;
-    source.unbind().await;
-    Ok(pass)
 }
 
 async fn keep_plans(

@@ -33,6 +33,12 @@ pub struct Settings {
     pub complete_seconds: u32,
     /// Seconds between complete passes when deletions are not told to us.
     pub complete_blind_seconds: u32,
+    /// Seconds after the last reading during which no other domain controller is read that does not say that it has all the one before had.
+    pub failover_seconds: u32,
+    /// ODS codes of members that are read by uSNChanged; others only while their controllers refuse DirSync.
+    pub polled_members: BTreeSet<String>,
+    /// How many numbers before the last one reading by uSNChanged asks for again.
+    pub usn_overlap: u32,
     /// Bytes that a DirSync answer should not pass; Active Directory takes no less than 1 MiB.
     pub page_bytes: u32,
     /// Seconds that an approval is good for.
@@ -55,6 +61,9 @@ impl Default for Settings {
             lease_seconds: 60,
             complete_seconds: 86_400,
             complete_blind_seconds: 3_600,
+            failover_seconds: 3_600,
+            polled_members: BTreeSet::new(),
+            usn_overlap: 500,
             page_bytes: 1 << 20,
             approval_seconds: 86_400,
             second_officer_at: 5,
@@ -81,6 +90,8 @@ impl Checked for Settings {
             .within("lease_seconds", self.lease_seconds, LEASE_SECONDS_MIN..=3_600)
             .within("complete_seconds", self.complete_seconds, 60..=31_536_000)
             .within("complete_blind_seconds", self.complete_blind_seconds, 60..=31_536_000)
+            .within("failover_seconds", self.failover_seconds, 0..=604_800)
+            .within("usn_overlap", self.usn_overlap, 0..=1_000_000)
             .within("page_bytes", self.page_bytes, 1 << 20..=1 << 28)
             .within("approval_seconds", self.approval_seconds, 60..=31_536_000)
             .within("national_removals_per_day", self.national_removals_per_day, 1..=10_000_000)

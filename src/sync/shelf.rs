@@ -31,6 +31,12 @@ pub const READ_AT: &str = "read_at";
 /// Another value whenever a reading brought an object.
 pub const CHANGED: &str = "changed";
 pub const CONTROLLER: &str = "controller";
+/// The address of that controller.
+pub const ENDPOINT: &str = "endpoint";
+/// How changes were asked for at the last complete pass, JSON.
+pub const METHOD: &str = "method";
+/// There since a controller was found set back to an earlier state, until everything is read anew by hand; seconds since 1970.
+pub const SUSPECT: &str = "suspect";
 /// What is asked for; when it changes, everything is read anew.
 pub const ASKED: &str = "asked";
 /// People in scope at the last run that no guard stopped.

@@ -73,6 +73,7 @@ mod sync_register_large;
 mod sync_servers;
 mod sync_source;
 mod sync_stage;
+mod sync_two;
 mod sync_verbs_explain;
 mod sync_verbs_pause;
 mod sync_verbs_plans;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use portcullis::store::port::Store;
 
+use crate::sync_faults::national::PEOPLE;
 use crate::sync_faults::schedule::Schedule;
 use crate::sync_faults::tree::Entry;
 use crate::sync_faults::world::{People, expected};
-use crate::sync_faults::national::PEOPLE;
 
-const CONTENT: [&str; 8] = ["uid", "cn", "sn", "mail", "title", "telephonenumber", "employeenumber", "manager"];
+const CONTENT: [&str; 8] =
+    ["uid", "cn", "sn", "mail", "title", "telephonenumber", "employeenumber", "manager"];
 /// What tells where somebody is, and must not be there for one who has left.
 const LISTED: [&str; 4] = ["mail", "title", "telephonenumber", "manager"];
 
@@ -80,8 +81,12 @@ pub fn everything(schedule: &Schedule) {
 fn journal(schedule: &Schedule, code: &str) {
     let lines = schedule.store.journal(&code.parse().unwrap(), 0, u32::MAX).unwrap();
     let national = schedule.national.lock().unwrap();
-    let applied: BTreeMap<u64, bool> =
-        national.intents.iter().filter(|intent| intent.member == code).map(|intent| (intent.seq, intent.applied)).collect();
+    let applied: BTreeMap<u64, bool> = national
+        .intents
+        .iter()
+        .filter(|intent| intent.member == code)
+        .map(|intent| (intent.seq, intent.applied))
+        .collect();
     let mut open: BTreeMap<(String, u64), u64> = BTreeMap::new();
     for line in &lines {
         let key = (line.entry.plan.clone(), line.entry.step);
@@ -96,7 +101,8 @@ fn journal(schedule: &Schedule, code: &str) {
             schedule.trace.wrong(format!("{code}: line {} is {phase} of what nobody intended", line.seq));
             continue;
         };
-        let prepares = national.intents.iter().any(|one| one.seq == seq && one.step.action.as_str() == "prepare");
+        let prepares =
+            national.intents.iter().any(|one| one.seq == seq && one.step.action.as_str() == "prepare");
         let done = matches!(phase, "done" | "found_done");
         if done != applied[&seq] && !(prepares && done) {
             let what = national.intents.iter().find(|one| one.seq == seq).map(|one| &one.step);

@@ -93,10 +93,18 @@ impl Member {
         }
         let at = |when: &HashMap<Id, u64>| when.get(id).copied().unwrap_or(0);
         let (gone, here) = (at(&self.shown.gone), at(&self.shown.here));
-        let absent = self.shown.passes.iter().filter(|(_, seen)| !seen.contains(id)).map(|(at, _)| *at).max().unwrap_or(0);
+        let absent = self
+            .shown
+            .passes
+            .iter()
+            .filter(|(_, seen)| !seen.contains(id))
+            .map(|(at, _)| *at)
+            .max()
+            .unwrap_or(0);
         let known = gone.max(absent);
-        (known <= since || known < here)
-            .then(|| format!("published {since}, shown as gone {gone}, absent {absent}, shown as here {here}"))
+        (known <= since || known < here).then(|| {
+            format!("published {since}, shown as gone {gone}, absent {absent}, shown as here {here}")
+        })
     }
 
     fn is_hidden(&self, id: &Id) -> bool {
@@ -130,7 +138,9 @@ impl Member {
                 "name" => vec![object.rdn.split_once('=').unwrap().1.as_bytes().to_vec()],
                 "manager" => {
                     let values = object.values.get("manager").into_iter().flatten();
-                    values.map(|guid| format!("<GUID={guid}>;CN=Somebody,{}", self.truth.base()).into_bytes()).collect()
+                    values
+                        .map(|guid| format!("<GUID={guid}>;CN=Somebody,{}", self.truth.base()).into_bytes())
+                        .collect()
                 }
                 // an attribute that was removed comes without values
                 _ => object.values.get(&name).into_iter().flatten().map(|v| v.clone().into_bytes()).collect(),
@@ -205,7 +215,10 @@ impl Server for Port {
         let (what, answer) = match control {
             Some(control) => {
                 let asked = DirSync::read(control.value.as_deref().unwrap()).unwrap();
-                (format!("a page of dc{}", self.at + 1), self.page(process, &mut member, id, search, &asked, &mut chance))
+                (
+                    format!("a page of dc{}", self.at + 1),
+                    self.page(process, &mut member, id, search, &asked, &mut chance),
+                )
             }
             None => (format!("a look at {}", search.base), self.base(&mut member, id, search, process)),
         };
@@ -235,7 +248,8 @@ impl Port {
             process.say(&format!("reads while rights change, hidden: {}", member.hidden));
         }
         let mut answer = Answer::default();
-        let token = <[u8; 8]>::try_from(asked.cookie.as_slice()).ok().map(|bytes| u64::from_be_bytes(bytes) as usize);
+        let token =
+            <[u8; 8]>::try_from(asked.cookie.as_slice()).ok().map(|bytes| u64::from_be_bytes(bytes) as usize);
         let cookie = token.and_then(|token| member.cookies.get(token));
         let known = cookie.filter(|cookie| cookie.invocation == member.controllers[self.at].invocation);
         if !asked.cookie.is_empty() && (strike == Some(Fault::Cookie) || known.is_none()) {
@@ -250,15 +264,20 @@ impl Port {
             None => (0, 0, Some(Pass { begun: now, seen: BTreeSet::new() })),
         };
         let controller = &member.controllers[self.at];
-        let mut changed: Vec<(u64, Id)> =
-            controller.copies.iter().filter(|(_, copy)| copy.usn > from).map(|(id, copy)| (copy.usn, *id)).collect();
+        let mut changed: Vec<(u64, Id)> = controller
+            .copies
+            .iter()
+            .filter(|(_, copy)| copy.usn > from)
+            .map(|(id, copy)| (copy.usn, *id))
+            .collect();
         changed.sort_unstable();
         let more = changed.len() > member.page;
         changed.truncate(member.page);
         // what may not be seen is passed over all the same
         let until = changed.last().map_or(from, |(usn, _)| *usn);
         let usns: BTreeSet<Id> = changed.iter().map(|(_, id)| *id).collect();
-        let ids: Vec<Id> = changed.iter().map(|(_, id)| *id).filter(|id| member.is_shown(self.at, id)).collect();
+        let ids: Vec<Id> =
+            changed.iter().map(|(_, id)| *id).filter(|id| member.is_shown(self.at, id)).collect();
         let entries: Vec<Entry> =
             ids.iter().map(|id| member.entry(self.at, id, &search.attributes, Some(changes))).collect();
         let mut all: Vec<Entry> = entries;
@@ -276,11 +295,18 @@ impl Port {
             return answer;
         }
         member.show(self.at, &ids, now);
-        let brought: Vec<String> = ids.iter().map(|id| member.controllers[self.at].objects[id].rdn.clone()).collect();
+        let brought: Vec<String> =
+            ids.iter().map(|id| member.controllers[self.at].objects[id].rdn.clone()).collect();
         let kind = if pass.is_some() { "everything" } else { "changes" };
-        process.say(&format!("reads {kind} of dc{} from {from} to {until}: {}", self.at + 1, brought.join(", ")));
+        process.say(&format!(
+            "reads {kind} of dc{} from {from} to {until}: {}",
+            self.at + 1,
+            brought.join(", ")
+        ));
         let pass = pass.map(|mut pass| {
-            let living = usns.iter().filter(|id| ids.contains(id) && !member.controllers[self.at].objects[*id].deleted);
+            let living = usns
+                .iter()
+                .filter(|id| ids.contains(id) && !member.controllers[self.at].objects[*id].deleted);
             pass.seen.extend(living);
             pass
         });
@@ -330,7 +356,11 @@ impl Port {
         let dn = search.base.as_ref();
         if let Some(guid) = dn.strip_prefix("<GUID=").and_then(|rest| rest.strip_suffix('>')) {
             let guid = uuid::Uuid::parse_str(guid).unwrap().to_bytes_le();
-            if !controller.objects.get(&guid).is_some_and(|object| !object.deleted && !member.is_hidden(&guid)) {
+            if !controller
+                .objects
+                .get(&guid)
+                .is_some_and(|object| !object.deleted && !member.is_hidden(&guid))
+            {
                 return None;
             }
             let now = process.trace.tick();
@@ -344,7 +374,10 @@ impl Port {
                 BTreeMap::from([
                     ("dsServiceName", service.into_bytes()),
                     ("highestCommittedUSN", controller.usn.to_string().into_bytes()),
-                    ("isSynchronized", if controller.synchronized { b"TRUE".to_vec() } else { b"FALSE".to_vec() }),
+                    (
+                        "isSynchronized",
+                        if controller.synchronized { b"TRUE".to_vec() } else { b"FALSE".to_vec() },
+                    ),
                     ("dnsHostName", controller.host.clone().into_bytes()),
                 ]),
             )),

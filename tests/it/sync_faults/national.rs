@@ -51,7 +51,15 @@ impl National {
             ("dc=national,dc=test", &[("objectclass", "organizationalUnit"), ("ou", "national")]),
             (PEOPLE, &[("objectclass", "organizationalUnit"), ("ou", "people")]),
         ]);
-        National { tree, intents: Vec::new(), by_look: HashMap::new(), published: HashMap::new(), members, writes: 0, trace }
+        National {
+            tree,
+            intents: Vec::new(),
+            by_look: HashMap::new(),
+            published: HashMap::new(),
+            members,
+            writes: 0,
+            trace,
+        }
     }
 
     /// A journal was told of an intention.
@@ -60,7 +68,12 @@ impl National {
         self.intents.push(Intent { seq, member: member.to_owned(), step, applied: false });
     }
 
-    fn apply(&mut self, process: &Process, write: &Write, assertion: Option<&portcullis::ldap::filter::Filter<'_>>) -> Done {
+    fn apply(
+        &mut self,
+        process: &Process,
+        write: &Write,
+        assertion: Option<&portcullis::ldap::filter::Filter<'_>>,
+    ) -> Done {
         let done = self.tree.write(write, assertion);
         if done.code != 0 {
             return done;
@@ -77,7 +90,6 @@ impl National {
         });
         match intent {
             Some(at) => {
-
                 self.intents[at].applied = true;
                 self.judge(process, at, &done, now);
             }
@@ -93,18 +105,26 @@ impl National {
     /// Whether somebody is taken out of sight who was not seen to go.
     fn judge(&mut self, process: &Process, at: usize, done: &Done, now: u64) {
         let step = &self.intents[at].step;
-        let anchor = |entry: &Option<Entry>| entry.as_ref().and_then(|entry| entry.first("portcullisanchor").map(str::to_owned));
-        let left = |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| !entry.values("portcullisleftat").is_empty());
+        let anchor = |entry: &Option<Entry>| {
+            entry.as_ref().and_then(|entry| entry.first("portcullisanchor").map(str::to_owned))
+        };
+        let left = |entry: &Option<Entry>| {
+            entry.as_ref().is_some_and(|entry| !entry.values("portcullisleftat").is_empty())
+        };
         if let (Some(anchor), true) = (anchor(&done.before), step.action.removes()) {
             let (member, guid) = anchor.split_once('/').unwrap();
             let id = uuid::Uuid::parse_str(guid).unwrap().to_bytes_le();
             let since = self.published.get(&anchor).copied().unwrap_or(0);
             let why = self.members[member].lock().unwrap().objects_to_removal(&id, since);
             if let (Some(why), false) = (why, left(&done.before)) {
-                self.trace.wrong(format!("{}: {:?} of {anchor} though nobody saw them go: {why}", process.name, step.action));
+                self.trace.wrong(format!(
+                    "{}: {:?} of {anchor} though nobody saw them go: {why}",
+                    process.name, step.action
+                ));
             }
             if step.action == Action::Delete && !left(&done.before) && step.rule != "not_published" {
-                self.trace.wrong(format!("{}: deleted {anchor} who was not marked: {}", process.name, step.rule));
+                self.trace
+                    .wrong(format!("{}: deleted {anchor} who was not marked: {}", process.name, step.rule));
             }
         }
         if let (Some(anchor), false) = (anchor(&done.after), left(&done.after)) {
@@ -119,9 +139,11 @@ impl National {
         let Some(after) = &done.after else { return };
         for name in ["portcullisanchor", "mail"] {
             for value in after.values(name) {
-                let having = self.tree.entries.values().filter(|entry| {
-                    entry.values(name).iter().any(|one| one.eq_ignore_ascii_case(value))
-                });
+                let having = self
+                    .tree
+                    .entries
+                    .values()
+                    .filter(|entry| entry.values(name).iter().any(|one| one.eq_ignore_ascii_case(value)));
                 let having: Vec<&str> = having.map(|entry| entry.dn.as_str()).collect();
                 if having.len() > 1 {
                     self.trace.wrong(format!("{}: {name} {value} is on {having:?}", process.name));
@@ -200,7 +222,11 @@ fn write_of(operation: &Operation<'_>) -> Option<Write> {
     Some(match operation {
         Operation::AddRequest(entry) => Write::Add {
             dn: entry.dn.to_string(),
-            attributes: entry.attributes.iter().map(|one| (one.description.to_string(), texts(&one.values))).collect(),
+            attributes: entry
+                .attributes
+                .iter()
+                .map(|one| (one.description.to_string(), texts(&one.values)))
+                .collect(),
         },
         Operation::ModifyRequest(modify) => Write::Modify {
             dn: modify.dn.to_string(),
@@ -311,10 +337,15 @@ impl Port {
         }
         let limits = Limits::default();
         let assertion = message.controls.iter().find(|control| control.oid == ASSERTION);
-        let assertion = assertion.map(|control| typed_control::read_assertion(control.value.as_deref().unwrap(), &limits).unwrap());
+        let assertion = assertion.map(|control| {
+            typed_control::read_assertion(control.value.as_deref().unwrap(), &limits).unwrap()
+        });
         let done = self.national.lock().unwrap().apply(process, write, assertion.as_ref());
         let read = [(PRE_READ, &done.before), (POST_READ, &done.after)];
-        let reply = read.into_iter().filter_map(|(oid, entry)| read_back(&message.controls, oid, entry.as_ref())).collect();
+        let reply = read
+            .into_iter()
+            .filter_map(|(oid, entry)| read_back(&message.controls, oid, entry.as_ref()))
+            .collect();
         answer.add(message.id, answered(&message.operation, done.code), reply);
         bend(process, &what, chance, answer)
     }
@@ -345,11 +376,13 @@ impl Port {
             let asked = PagedResults::read(control.value.as_deref().unwrap()).unwrap();
             // the cookie is the name of the last entry that was shown
             let after = String::from_utf8(asked.cookie).unwrap();
-            let mut sorted: Vec<(String, Shown)> = entries.into_iter().map(|entry| (key(&entry.dn).unwrap(), entry)).collect();
+            let mut sorted: Vec<(String, Shown)> =
+                entries.into_iter().map(|entry| (key(&entry.dn).unwrap(), entry)).collect();
             sorted.retain(|(name, _)| *name > after);
             let more = sorted.len() > asked.size as usize;
             sorted.truncate(asked.size as usize);
-            let cookie = sorted.last().filter(|_| more).map(|(name, _)| name.clone().into_bytes()).unwrap_or_default();
+            let cookie =
+                sorted.last().filter(|_| more).map(|(name, _)| name.clone().into_bytes()).unwrap_or_default();
             reply.push(PagedResults { size: 0, cookie }.control(false));
             entries = sorted.into_iter().map(|(_, entry)| entry).collect();
         }

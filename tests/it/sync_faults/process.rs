@@ -137,8 +137,15 @@ pub enum Came<T> {
 pub type Run<T> = Pin<Box<dyn Future<Output = T>>>;
 
 impl Process {
-    pub fn new(name: String, member: &str, seed: u64, rates: BTreeMap<Fault, u64>, trace: Arc<Trace>) -> Arc<Self> {
-        let turn = |fault: Fault| rates.get(&fault).map(|most| 1 + at(seed, &format!("{fault:?}"), 0).below(*most));
+    pub fn new(
+        name: String,
+        member: &str,
+        seed: u64,
+        rates: BTreeMap<Fault, u64>,
+        trace: Arc<Trace>,
+    ) -> Arc<Self> {
+        let turn =
+            |fault: Fault| rates.get(&fault).map(|most| 1 + at(seed, &format!("{fault:?}"), 0).below(*most));
         let since = trace.tick();
         Arc::new(Process {
             name,

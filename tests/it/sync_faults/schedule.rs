@@ -9,7 +9,7 @@ use portcullis::directory::endpoint::{Endpoint, Transport};
 use portcullis::directory::request::Credential;
 use portcullis::directory::settings::Settings as Patience;
 use portcullis::ldap::filter::Filter;
-use portcullis::policy::documents::{Guard, Guards};
+use portcullis::policy::scope::{Guard, Guards};
 use portcullis::policy::terms::OdsCode;
 use portcullis::secret::text::Secret;
 use portcullis::store::port::Store;
@@ -77,7 +77,9 @@ fn tls() -> Arc<rustls::ClientConfig> {
     static TLS: OnceLock<Arc<rustls::ClientConfig>> = OnceLock::new();
     let make = || {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let builder = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap();
         // nothing here is spoken to over TLS
         Arc::new(builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
     };
@@ -149,7 +151,8 @@ fn shm() -> tempfile::TempDir {
 
 /// Runs one schedule.
 pub fn run(seed: u64) -> Told {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build().unwrap();
     runtime.block_on(async {
         let mut schedule = Schedule::new(seed).await;
         schedule.storm().await;
@@ -171,7 +174,8 @@ impl Schedule {
         for (code, people) in [("RXS", 10 + chance.below(20)), ("RYS", 4 + chance.below(8))] {
             if code == "RXS" || second {
                 let truth = Truth::new(code, people, chance.one_in(2));
-                let mut member = Member::new(truth, 4 + chance.below(20) as usize, Chance::new(chance.next()));
+                let mut member =
+                    Member::new(truth, 4 + chance.below(20) as usize, Chance::new(chance.next()));
                 member.tells_deletions = !chance.one_in(3);
                 member.nameless = chance.one_in(3);
                 members.insert(code.to_owned(), Arc::new(Mutex::new(member)));
@@ -301,7 +305,10 @@ impl Schedule {
     fn begin(&mut self, code: &str, rates: BTreeMap<Fault, u64>, mode: Mode) -> (Arc<Process>, Run<Ended>) {
         self.number += 1;
         let name = format!("run{}-{code}", self.number);
-        self.trace.say(format!("{name} at {} with {rates:?}", self.now - OffsetDateTime::from_unix_timestamp(START).unwrap()));
+        self.trace.say(format!(
+            "{name} at {} with {rates:?}",
+            self.now - OffsetDateTime::from_unix_timestamp(START).unwrap()
+        ));
         let process = Process::new(name.clone(), code, self.chance.next(), rates, Arc::clone(&self.trace));
         self.doors.let_in(&process);
         let mut ports = self.ports[code].clone();
@@ -315,7 +322,12 @@ impl Schedule {
                 .collect(),
             tls: tls(),
             credential: Credential::Simple { name: name.clone(), password: Secret::new("secret".into()) },
-            settings: Patience { connect_seconds: 5, answer_seconds: 1, page_size: 50, ..Patience::default() },
+            settings: Patience {
+                connect_seconds: 5,
+                answer_seconds: 1,
+                page_size: 50,
+                ..Patience::default()
+            },
         };
         let base = self.members[code].lock().unwrap().truth.base();
         let job = Job {
@@ -351,7 +363,10 @@ impl Schedule {
         match process.live(&mut run).await {
             Came::Ended(ended) => {
                 let word = match &ended {
-                    Ok(report) => format!("{:?}, planned {:?}, done {:?}", report.outcome, report.planned, report.executed.done),
+                    Ok(report) => format!(
+                        "{:?}, planned {:?}, done {:?}",
+                        report.outcome, report.planned, report.executed.done
+                    ),
                     Err(error) => {
                         self.told.failed += 1;
                         error.to_string()
@@ -423,7 +438,8 @@ impl Schedule {
     async fn go_on(&mut self, process: Arc<Process>, mut run: Run<Ended>) {
         process.say("goes on");
         if let Came::Ended(ended) = process.live(&mut run).await {
-            process.say(&ended.map_or_else(|error| error.to_string(), |report| format!("{:?}", report.outcome)));
+            process
+                .say(&ended.map_or_else(|error| error.to_string(), |report| format!("{:?}", report.outcome)));
         }
         drop(run);
         process.settle().await;
@@ -454,7 +470,9 @@ impl Schedule {
             for code in &codes {
                 let ended = self.once(code, BTreeMap::new(), Mode::default()).await;
                 match ended {
-                    Some(Ok(report)) if report.outcome == Outcome::Done && report.planned.is_empty() => quiet += 1,
+                    Some(Ok(report)) if report.outcome == Outcome::Done && report.planned.is_empty() => {
+                        quiet += 1
+                    }
                     Some(Ok(_)) => quiet = 0,
                     Some(Err(error)) => {
                         self.trace.wrong(format!("a run without faults fails: {error}"));

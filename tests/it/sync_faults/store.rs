@@ -12,8 +12,8 @@ use portcullis::store::organisation::Organisation;
 use portcullis::store::packed::Packed;
 use portcullis::store::port::{CheckReport, Everywhere, Store, Thinned};
 use portcullis::store::record::{
-    Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, JournalEntry, Lease, NewJournalEntry, PlanRecord,
-    PolicyChange, StagedObject, StagedPage,
+    Approval, AssessmentRecord, EvidenceRecord, ExceptionRecord, GateRecord, JournalEntry, Lease,
+    NewJournalEntry, PlanRecord, PolicyChange, StagedObject, StagedPage,
 };
 use portcullis::store::settings::Retention;
 use portcullis::store::sqlite::store::SqliteStore;
@@ -98,7 +98,12 @@ impl Store for Faulty {
         self.inner.member(ods)
     }
 
-    fn save_member(&self, member: &Member, transition: Option<&Transition>, audit: &NewAudit) -> Result<Member, StoreError> {
+    fn save_member(
+        &self,
+        member: &Member,
+        transition: Option<&Transition>,
+        audit: &NewAudit,
+    ) -> Result<Member, StoreError> {
         self.inner.save_member(member, transition, audit)
     }
 
@@ -142,7 +147,12 @@ impl Store for Faulty {
         self.inner.recent_assessments(ods, limit)
     }
 
-    fn put_exception(&self, exception: &ExceptionRecord, before: Option<&ExceptionRecord>, audit: &NewAudit) -> Result<(), StoreError> {
+    fn put_exception(
+        &self,
+        exception: &ExceptionRecord,
+        before: Option<&ExceptionRecord>,
+        audit: &NewAudit,
+    ) -> Result<(), StoreError> {
         self.inner.put_exception(exception, before, audit)
     }
 
@@ -158,7 +168,12 @@ impl Store for Faulty {
         self.inner.gates()
     }
 
-    fn gate_history(&self, ods: &OdsCode, grant: Option<Grant>, limit: u32) -> Result<Vec<GateRecord>, StoreError> {
+    fn gate_history(
+        &self,
+        ods: &OdsCode,
+        grant: Option<Grant>,
+        limit: u32,
+    ) -> Result<Vec<GateRecord>, StoreError> {
         self.inner.gate_history(ods, grant, limit)
     }
 
@@ -170,11 +185,23 @@ impl Store for Faulty {
         self.inner.set_note(ods, name, value)
     }
 
-    fn thin(&self, ods: &OdsCode, keep: &Retention, named: &[String], now: OffsetDateTime) -> Result<Thinned, StoreError> {
+    fn thin(
+        &self,
+        ods: &OdsCode,
+        keep: &Retention,
+        named: &[String],
+        now: OffsetDateTime,
+    ) -> Result<Thinned, StoreError> {
         self.inner.thin(ods, keep, named, now)
     }
 
-    fn change_policy(&self, after: u64, change: &PolicyChange, set: Option<&Packed>, audit: &NewAudit) -> Result<(), StoreError> {
+    fn change_policy(
+        &self,
+        after: u64,
+        change: &PolicyChange,
+        set: Option<&Packed>,
+        audit: &NewAudit,
+    ) -> Result<(), StoreError> {
         self.inner.change_policy(after, change, set, audit)
     }
 
@@ -190,11 +217,21 @@ impl Store for Faulty {
         self.inner.policy_set(hash)
     }
 
-    fn visit_staged(&self, ods: &OdsCode, visit: &mut dyn FnMut(StagedObject) -> Result<(), StoreError>, ) -> Result<(), StoreError> {
+    fn visit_staged(
+        &self,
+        ods: &OdsCode,
+        visit: &mut dyn FnMut(StagedObject) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         self.at("visit_staged", || self.inner.visit_staged(ods, visit))
     }
 
-    fn apply_page(&self, ods: &OdsCode, lease: &Lease, now: OffsetDateTime, page: &StagedPage) -> Result<(), StoreError> {
+    fn apply_page(
+        &self,
+        ods: &OdsCode,
+        lease: &Lease,
+        now: OffsetDateTime,
+        page: &StagedPage,
+    ) -> Result<(), StoreError> {
         self.at("apply_page", || self.inner.apply_page(ods, lease, now, page))
     }
 
@@ -206,7 +243,12 @@ impl Store for Faulty {
         self.at("sync_values", || self.inner.sync_values(ods, prefix))
     }
 
-    fn change_sync(&self, ods: Option<&OdsCode>, values: &[(String, Option<Vec<u8>>)], audit: &NewAudit) -> Result<(), StoreError> {
+    fn change_sync(
+        &self,
+        ods: Option<&OdsCode>,
+        values: &[(String, Option<Vec<u8>>)],
+        audit: &NewAudit,
+    ) -> Result<(), StoreError> {
         self.inner.change_sync(ods, values, audit)
     }
 
@@ -242,7 +284,13 @@ impl Store for Faulty {
         self.inner.journal_of(ods, plan)
     }
 
-    fn acquire_lease(&self, name: &str, holder: &str, now: OffsetDateTime, lasts: Duration) -> Result<Option<Lease>, StoreError> {
+    fn acquire_lease(
+        &self,
+        name: &str,
+        holder: &str,
+        now: OffsetDateTime,
+        lasts: Duration,
+    ) -> Result<Option<Lease>, StoreError> {
         self.at("acquire_lease", || self.inner.acquire_lease(name, holder, now, lasts))
     }
 

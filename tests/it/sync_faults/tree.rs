@@ -61,8 +61,18 @@ fn fold(value: &str) -> String {
 const SINGLE: &[&str] =
     &["portcullismember", "portcullisanchor", "portcullisstamp", "portcullisleftat", "employeenumber"];
 const PERSON: &[&str] = &[
-    "cn", "sn", "uid", "mail", "title", "telephonenumber", "employeenumber", "manager", "objectclass", "description",
-    "userpassword", "displayname",
+    "cn",
+    "sn",
+    "uid",
+    "mail",
+    "title",
+    "telephonenumber",
+    "employeenumber",
+    "manager",
+    "objectclass",
+    "description",
+    "userpassword",
+    "displayname",
 ];
 const EXTRA: &[&str] = &["portcullismember", "portcullisanchor", "portcullisstamp", "portcullisleftat"];
 
@@ -78,8 +88,18 @@ impl Entry {
     /// Whether a filter is true of it; none: a filter that this directory does not know.
     pub fn matches(&self, filter: &Filter<'_>) -> Option<bool> {
         Some(match filter {
-            Filter::And(parts) => parts.iter().map(|part| self.matches(part)).collect::<Option<Vec<_>>>()?.into_iter().all(|one| one),
-            Filter::Or(parts) => parts.iter().map(|part| self.matches(part)).collect::<Option<Vec<_>>>()?.into_iter().any(|one| one),
+            Filter::And(parts) => parts
+                .iter()
+                .map(|part| self.matches(part))
+                .collect::<Option<Vec<_>>>()?
+                .into_iter()
+                .all(|one| one),
+            Filter::Or(parts) => parts
+                .iter()
+                .map(|part| self.matches(part))
+                .collect::<Option<Vec<_>>>()?
+                .into_iter()
+                .any(|one| one),
             Filter::Not(part) => !self.matches(part)?,
             Filter::Present(name) => !self.shown(&name.to_lowercase()).is_empty(),
             Filter::Equality(item) => {
@@ -174,14 +194,19 @@ impl Tree {
     }
 
     fn children(&self, dn: &Dn) -> bool {
-        self.entries.values().any(|entry| Dn::parse(&entry.dn).unwrap().parent().is_some_and(|up| up.normal() == dn.normal()))
+        self.entries
+            .values()
+            .any(|entry| Dn::parse(&entry.dn).unwrap().parent().is_some_and(|up| up.normal() == dn.normal()))
     }
 
     /// Does it, or says why not.
     pub fn write(&mut self, write: &Write, assertion: Option<&Filter<'_>>) -> Done {
         let refuse = |code| Done { code, before: None, after: None };
         let dn = match write {
-            Write::Add { dn, .. } | Write::Modify { dn, .. } | Write::Rename { dn, .. } | Write::Delete { dn } => dn,
+            Write::Add { dn, .. }
+            | Write::Modify { dn, .. }
+            | Write::Rename { dn, .. }
+            | Write::Delete { dn } => dn,
         };
         let Ok(parsed) = Dn::parse(dn) else { return refuse(34) };
         let at = parsed.normal();
@@ -252,7 +277,14 @@ impl Tree {
         }
     }
 
-    fn renamed(&mut self, before: &Entry, at: &str, rdn: &str, delete_old: bool, up: &Dn) -> Result<Entry, u32> {
+    fn renamed(
+        &mut self,
+        before: &Entry,
+        at: &str,
+        rdn: &str,
+        delete_old: bool,
+        up: &Dn,
+    ) -> Result<Entry, u32> {
         let to = format!("{rdn},{up}");
         let parsed = Dn::parse(&to).map_err(|_| 34_u32)?;
         let there = parsed.normal();

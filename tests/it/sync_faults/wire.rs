@@ -30,7 +30,12 @@ impl Answer {
         Answer::default()
     }
 
-    pub fn add(&mut self, id: i32, operation: Operation<'_>, controls: Vec<portcullis::ldap::control::Control<'_>>) {
+    pub fn add(
+        &mut self,
+        id: i32,
+        operation: Operation<'_>,
+        controls: Vec<portcullis::ldap::control::Control<'_>>,
+    ) {
         self.messages.push(codec::to_bytes(&Message { id, operation, controls }));
     }
 }
@@ -102,7 +107,12 @@ pub async fn serve(server: Arc<dyn Server>, doors: Arc<Doors>, power: Arc<Power>
     port
 }
 
-async fn session(mut stream: TcpStream, server: &dyn Server, doors: &Doors, power: &Power) -> std::io::Result<()> {
+async fn session(
+    mut stream: TcpStream,
+    server: &dyn Server,
+    doors: &Doors,
+    power: &Power,
+) -> std::io::Result<()> {
     let _ = stream.set_nodelay(true);
     let (limits, mut bytes, mut part) = (Limits::default(), Vec::new(), [0; 16 * 1024]);
     let (life, mut who): (u64, Option<Arc<Process>>) = (power.life(), None);
@@ -163,7 +173,12 @@ fn bound(process: &Process, id: i32) -> Answer {
 }
 
 /// The faults of an answer that is there: it comes late, twice, in part, or not.
-pub fn bend(process: &Process, what: &str, mut chance: crate::sync_faults::chance::Chance, mut answer: Answer) -> Answer {
+pub fn bend(
+    process: &Process,
+    what: &str,
+    mut chance: crate::sync_faults::chance::Chance,
+    mut answer: Answer,
+) -> Answer {
     let faults = [Fault::Crash, Fault::CutAfter, Fault::Silence, Fault::Delay, Fault::Twice, Fault::Broken];
     match process.strikes(&mut chance, &faults) {
         Some(Fault::Crash) => {

@@ -38,7 +38,9 @@ pub type Objects = BTreeMap<Id, Object>;
 
 /// Whether this person, as these objects are, is to be published.
 pub fn is_published(objects: &Objects, id: &Id) -> bool {
-    let Some(object) = objects.get(id).filter(|object| object.is_person() && !object.deleted) else { return false };
+    let Some(object) = objects.get(id).filter(|object| object.is_person() && !object.deleted) else {
+        return false;
+    };
     let mut at = object.parent;
     let below = loop {
         match at {
@@ -135,7 +137,8 @@ impl Truth {
     }
 
     fn people(&self, deleted: bool) -> Vec<Id> {
-        let people = self.objects.iter().filter(|(_, object)| object.is_person() && object.deleted == deleted);
+        let people =
+            self.objects.iter().filter(|(_, object)| object.is_person() && object.deleted == deleted);
         people.map(|(id, _)| *id).collect()
     }
 
@@ -233,10 +236,15 @@ impl Truth {
                 }
             }
             _ => {
-                let number = self.objects[&one].first("employeenumber").and_then(|text| text.parse::<u64>().ok());
+                let number =
+                    self.objects[&one].first("employeenumber").and_then(|text| text.parse::<u64>().ok());
                 let mover = number.unwrap_or_else(|| chance.below(100_000_000));
                 self.set(one, "employeenumber", Some(vec![format!("{mover:08}")]));
-                if chance.one_in(2) { self.delete(one) } else { self.change(one, |o| o.parent = Some(OTHER)) }
+                if chance.one_in(2) {
+                    self.delete(one)
+                } else {
+                    self.change(one, |o| o.parent = Some(OTHER))
+                }
                 return Some(Mover(mover));
             }
         }
