@@ -13,6 +13,8 @@ use crate::sync_faults::schedule::{LONGEST, Told, run};
 
 mod chance;
 mod check;
+mod differential;
+
 mod member;
 mod national;
 mod process;

@@ -171,7 +171,7 @@ impl Schedule {
         let trace = Arc::new(Trace::default());
         let mut members = BTreeMap::new();
         let second = chance.one_in(2);
-        for (code, people) in [("RXS", 10 + chance.below(20)), ("RYS", 4 + chance.below(8))] {
+        for (code, people) in [("RXS", 8 + chance.below(14)), ("RYS", 4 + chance.below(6))] {
             if code == "RXS" || second {
                 let truth = Truth::new(code, people, chance.one_in(2));
                 let mut member =
@@ -359,14 +359,21 @@ impl Schedule {
     /// One run with its faults, to its end whatever it is.
     async fn once(&mut self, code: &str, rates: BTreeMap<Fault, u64>, mode: Mode) -> Option<Ended> {
         let (process, mut run) = self.begin(code, rates, mode);
+        let came = process.live(&mut run).await;
+        self.came(process, run, came).await
+    }
+
+    async fn came(&mut self, process: Arc<Process>, run: Run<Ended>, came: Came<Ended>) -> Option<Ended> {
         self.told.runs += 1;
-        match process.live(&mut run).await {
+        match came {
             Came::Ended(ended) => {
                 let word = match &ended {
-                    Ok(report) => format!(
-                        "{:?}, planned {:?}, done {:?}",
-                        report.outcome, report.planned, report.executed.done
-                    ),
+                    Ok(report) => {
+                        format!(
+                            "{:?}, planned {:?}, done {:?}",
+                            report.outcome, report.planned, report.executed.done
+                        )
+                    }
                     Err(error) => {
                         self.told.failed += 1;
                         error.to_string()
@@ -388,6 +395,18 @@ impl Schedule {
         }
     }
 
+    /// Two runs at the same time, of one member or of two.
+    async fn both(&mut self, codes: [&str; 2]) {
+        let [one, two] = codes.map(|code| {
+            let rates = self.rates();
+            self.begin(code, rates, Mode::default())
+        });
+        let ((one, mut first), (two, mut second)) = (one, two);
+        let (came, also) = tokio::join!(one.live(&mut first), two.live(&mut second));
+        self.came(one, first, came).await;
+        self.came(two, second, also).await;
+    }
+
     async fn storm(&mut self) {
         let rounds = 3 + self.chance.below(5);
         let codes: Vec<String> = self.members.keys().cloned().collect();
@@ -398,6 +417,12 @@ impl Schedule {
             self.controllers();
             for _ in 0..1 + self.chance.below(2) {
                 let code = self.chance.pick(&codes).unwrap().clone();
+                if self.chance.one_in(6) {
+                    let other = self.chance.pick(&codes).unwrap().clone();
+                    self.both([&code, &other]).await;
+                    self.time();
+                    continue;
+                }
                 let rates = self.rates();
                 let mode = Mode { complete: self.chance.one_in(12), dry_run: self.chance.one_in(15) };
                 self.once(&code, rates, mode).await;

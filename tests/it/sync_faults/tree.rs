@@ -73,6 +73,7 @@ const PERSON: &[&str] = &[
     "description",
     "userpassword",
     "displayname",
+    "ou",
 ];
 const EXTRA: &[&str] = &["portcullismember", "portcullisanchor", "portcullisstamp", "portcullisleftat"];
 
@@ -101,7 +102,10 @@ impl Entry {
                 .into_iter()
                 .any(|one| one),
             Filter::Not(part) => !self.matches(part)?,
-            Filter::Present(name) => !self.shown(&name.to_lowercase()).is_empty(),
+            Filter::Present(name) => {
+                let name = name.to_lowercase();
+                matches!(name.as_str(), "entryuuid" | "entrycsn") || !self.values(&name).is_empty()
+            }
             Filter::Equality(item) => {
                 let value = fold(std::str::from_utf8(&item.value).ok()?);
                 self.shown(&item.attribute.to_lowercase()).iter().any(|one| fold(one) == value)
@@ -193,10 +197,9 @@ impl Tree {
         format!("20261129000000.{:06}Z#000000#000#000000", self.count)
     }
 
-    fn children(&self, dn: &Dn) -> bool {
-        self.entries
-            .values()
-            .any(|entry| Dn::parse(&entry.dn).unwrap().parent().is_some_and(|up| up.normal() == dn.normal()))
+    fn children(&self, at: &str) -> bool {
+        let below = format!(",{at}");
+        self.entries.keys().any(|key| key.ends_with(&below))
     }
 
     /// Does it, or says why not.
@@ -222,7 +225,7 @@ impl Tree {
         let done = |after| Done { code: 0, before: Some(before.clone()), after };
         match write {
             Write::Add { .. } => unreachable!("done above"),
-            Write::Delete { .. } if self.children(&parsed) => refuse(66),
+            Write::Delete { .. } if self.children(&at) => refuse(66),
             Write::Delete { .. } => {
                 self.entries.remove(&at);
                 done(None)
@@ -291,6 +294,9 @@ impl Tree {
         if there != at && self.entries.contains_key(&there) {
             return Err(68);
         }
+        if up.normal() == at || up.normal().ends_with(&format!(",{at}")) {
+            return Err(53);
+        }
         let mut after = Entry { dn: to, ..before.clone() };
         let naming = |dn: &str| {
             let dn = Dn::parse(dn).unwrap();
@@ -314,6 +320,16 @@ impl Tree {
         after.csn = self.csn();
         self.entries.remove(at);
         self.entries.insert(there, after.clone());
+        // what lies below it goes with it
+        let old = Dn::parse(&before.dn).map_err(|_| 34_u32)?;
+        let below = format!(",{at}");
+        let moved: Vec<String> = self.entries.keys().filter(|key| key.ends_with(&below)).cloned().collect();
+        for key in moved {
+            let mut entry = self.entries.remove(&key).unwrap();
+            let to = Dn::parse(&entry.dn).unwrap().strip_suffix(&old).unwrap().join(&parsed);
+            entry.dn = to.to_string();
+            self.entries.insert(to.normal(), entry);
+        }
         Ok(after)
     }
 }
@@ -322,7 +338,7 @@ fn modified(before: &Entry, changes: &[(Kind, String, Vec<String>)]) -> Result<E
     let mut after = before.clone();
     for (kind, name, values) in changes {
         let name = name.to_lowercase();
-        if twice(values) {
+        if *kind != Kind::Delete && twice(values) {
             return Err(20);
         }
         let held = after.attributes.entry(name.clone()).or_default();
@@ -355,8 +371,6 @@ fn modified(before: &Entry, changes: &[(Kind, String, Vec<String>)]) -> Result<E
         }
     }
     match after.schema() {
-        // the name itself cannot be changed like this
-        64 => Err(67),
         0 => Ok(after),
         code => Err(code),
     }
