@@ -30,7 +30,7 @@ const MANY: u64 = 10_000;
 const THREADS: usize = 6;
 
 fn guarded(seed: u64) -> Told {
-    let (sender, receiver) = std::sync::mpsc::channel();
+    let (sender, receiver) = std::sync::mpsc::sync_channel(64);
     let thread = std::thread::spawn(move || sender.send(run(seed)));
     match receiver.recv_timeout(LONGEST) {
         Ok(told) => told,

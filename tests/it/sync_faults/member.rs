@@ -108,7 +108,7 @@ impl Member {
     }
 
     fn is_hidden(&self, id: &Id) -> bool {
-        self.hidden && self.truth.objects[id].is_person() && id[7] % 2 == 0
+        self.hidden && self.truth.objects[id].is_person() && id[7].is_multiple_of(2)
     }
 
     fn dn(&self, at: usize, id: &Id) -> String {

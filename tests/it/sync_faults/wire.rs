@@ -99,7 +99,7 @@ pub async fn serve(server: Arc<dyn Server>, doors: Arc<Doors>, power: Arc<Power>
                 let (server, doors, power) = (Arc::clone(&server), Arc::clone(&doors), Arc::clone(&power));
                 tokio::spawn(async move {
                     // a connection that ends ends nothing else
-                    let _ = session(stream, server.as_ref(), &doors, &power).await;
+                    let _ = Box::pin(session(stream, server.as_ref(), &doors, &power)).await;
                 });
             }
         }
