@@ -50,6 +50,7 @@ pub mod settings;
 pub mod shelf;
 pub mod sight;
 pub mod source;
+pub mod source_metrics;
 pub mod staged;
 pub mod staging;
 pub mod state;

@@ -121,12 +121,18 @@ pub async fn read(
         return poll(directory, shelf, reading, asked, &controller, pass).await;
     }
     let mut attempt = Attempt::new(shelf, asked, &pass).await?;
+    let mut restarted = false;
     loop {
         match page(directory, shelf, reading, &mut attempt, &mut pass, &controller).await {
             Ok(true) => {}
             Ok(false) => return Ok(pass),
+            // one that refuses its own cookies, page after page, would keep us for ever
+            Err(Refused::DirSync) if !attempt.cookie.is_empty() && restarted => {
+                return Err(SyncError::Unreadable("it refuses the cookie that it gave just before".into()));
+            }
             // a controller may refuse a cookie, for example after an upgrade: then everything is read
             Err(Refused::DirSync) if !attempt.cookie.is_empty() => {
+                restarted = true;
                 pass.complete = true;
                 pass.because = Some("cookie_refused".to_owned());
                 attempt = Attempt::new(shelf, attempt.asked, &pass).await?;

@@ -71,6 +71,9 @@ pub struct Report {
     /// Hash of the steps that wait, to be approved; none when none wait.
     pub held: Option<String>,
     pub held_steps: u64,
+    /// Steps that are left to do, by kind: held ones, and those that the next run does.
+    #[serde(default)]
+    pub pending: BTreeMap<Action, u64>,
     pub trips: Vec<Trip>,
     /// The held steps were approved and done.
     pub approved: bool,

@@ -125,6 +125,7 @@ pub async fn after_reading(
         after.verdict.held.steps.len() as u64,
         after.published,
     );
+    let pending = pending(after, waits, remaining > 0);
     let Planned { plan, verdict, .. } = planned;
     let mut counts = plan.counts();
     later.into_iter().for_each(|(action, more)| *counts.entry(action).or_insert(0) += more);
@@ -139,6 +140,7 @@ pub async fn after_reading(
         plan: plan.hash,
         held,
         held_steps: if waits { held_steps } else { 0 },
+        pending,
         trips: verdict.trips,
         approved: verdict.approved,
         executed,
@@ -153,6 +155,17 @@ pub async fn after_reading(
     };
     keep_outcome(shelf, &report, plan.people).await?;
     Ok(report)
+}
+
+/// What is left to do, by kind.
+fn pending(after: &Planned, waits: bool, remains: bool) -> BTreeMap<Action, u64> {
+    let held = waits.then(|| after.verdict.held.counts());
+    let rest = remains.then(|| after.verdict.go.counts());
+    let mut pending = BTreeMap::new();
+    for (action, count) in held.into_iter().chain(rest).flatten() {
+        *pending.entry(action).or_insert(0) += count;
+    }
+    pending
 }
 
 /// How a run ended that nobody paused.
