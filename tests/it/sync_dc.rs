@@ -373,8 +373,14 @@ pub fn serve(dc: Arc<Mutex<Dc>>, tls: Arc<ServerConfig>) -> u16 {
 type Watching = Option<(i32, u64)>;
 
 fn session(stream: TcpStream, dc: &Mutex<Dc>, tls: Arc<ServerConfig>) -> std::io::Result<()> {
+    let mut connection = ServerConnection::new(tls).unwrap();
+    let mut stream = stream;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut stream)?;
+    }
+    // from now on it looks now and then whether there is something to tell
     stream.set_read_timeout(Some(Duration::from_millis(50)))?;
-    let mut stream = StreamOwned::new(ServerConnection::new(tls).unwrap(), stream);
+    let mut stream = StreamOwned::new(connection, stream);
     let (limits, mut bytes, mut part) = (Limits::default(), Vec::new(), [0; 16 * 1024]);
     let mut watching: Watching = None;
     loop {
