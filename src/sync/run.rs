@@ -13,9 +13,9 @@ use crate::sync::guards::Verdict;
 use crate::sync::job::{Hands, Job, Mode, begin, end};
 use crate::sync::ledger;
 use crate::sync::observe;
+use crate::sync::pass::Pass;
 use crate::sync::pause::{self, Pauses};
 use crate::sync::propose::{Planned, make};
-use crate::sync::read::Pass;
 use crate::sync::removals;
 use crate::sync::report::{Outcome, Report};
 use crate::sync::rewritten;
@@ -123,6 +123,7 @@ pub async fn after_reading(
     let held = &after.verdict.held;
     let held = waits.then(|| (held.hash.clone(), held.steps.len() as u64));
     let published = after.published;
+    let pending = pending(after, waits, remaining > 0);
     let Planned { plan, verdict, .. } = planned;
     let mut counts = plan.counts();
     later.into_iter().for_each(|(action, more)| *counts.entry(action).or_insert(0) += more);
@@ -137,6 +138,7 @@ pub async fn after_reading(
         plan: plan.hash,
         held_steps: held.as_ref().map_or(0, |(_, steps)| *steps),
         held: held.map(|(hash, _)| hash),
+        pending,
         trips: verdict.trips,
         approved: verdict.approved,
         executed,
@@ -151,6 +153,17 @@ pub async fn after_reading(
     };
     keep_outcome(shelf, &report, plan.people).await?;
     Ok(report)
+}
+
+/// What is left to do, by kind.
+fn pending(after: &Planned, waits: bool, remains: bool) -> BTreeMap<Action, u64> {
+    let held = waits.then(|| after.verdict.held.counts());
+    let rest = remains.then(|| after.verdict.go.counts());
+    let mut pending = BTreeMap::new();
+    for (action, count) in held.into_iter().chain(rest).flatten() {
+        *pending.entry(action).or_insert(0) += count;
+    }
+    pending
 }
 
 /// How a run ended that nobody paused.

@@ -15,6 +15,25 @@ use crate::sync::error::SyncError;
 /// default of `directory::settings`).
 const LEASE_SECONDS_MIN: u32 = 30;
 
+/// Local attributes, lower case, that no change tells of: back links and values that are made up or not replicated. Adding somebody to a
+/// group changes the group alone (MS-ADTS 3.1.1.3.4.1.3).
+const NOT_TOLD: [&str; 14] = [
+    "memberof",
+    "directreports",
+    "managedobjects",
+    "canonicalname",
+    "tokengroups",
+    "lastlogon",
+    "lastlogoff",
+    "logoncount",
+    "badpwdcount",
+    "badpasswordtime",
+    "whenchanged",
+    "usnchanged",
+    "usncreated",
+    "modifytimestamp",
+];
+
 /// How a run goes about it; the same for all members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -34,10 +53,11 @@ pub struct Settings {
     /// Seconds between complete passes when deletions are not told to us.
     pub complete_blind_seconds: u32,
     /// Seconds after the last reading during which no other domain controller is read that does not say that it has all the one before had.
+    /// 0: any is read at once.
     pub failover_seconds: u32,
     /// ODS codes of members that are read by uSNChanged; others only while their controllers refuse DirSync.
     pub polled_members: BTreeSet<String>,
-    /// How many numbers before the last one reading by uSNChanged asks for again.
+    /// How many numbers before the last one reading by uSNChanged asks for again. 0: none.
     pub usn_overlap: u32,
     /// Bytes that a DirSync answer should not pass; Active Directory takes no less than 1 MiB.
     pub page_bytes: u32,
@@ -170,6 +190,18 @@ impl Scope {
             AttributeMapping::From(_, Ownership::Member) | AttributeMapping::Constant(_) => None,
             AttributeMapping::From(_, ownership) => Some((name.to_ascii_lowercase(), *ownership)),
         });
+        let mut asked: BTreeSet<String> = BTreeSet::new();
+        filter_attributes(&filter, &mut asked);
+        asked.extend(document.attributes.values().filter_map(|mapping| match mapping {
+            AttributeMapping::From(local, _) => Some(local.value.to_ascii_lowercase()),
+            AttributeMapping::Constant(_) => None,
+        }));
+        if let Some(name) = asked.iter().find(|name| NOT_TOLD.contains(&name.as_str())) {
+            return Err(SyncError::Scope(format!(
+                "{}: nobody is told when `{name}` of a person changes: use an attribute of the person's own",
+                document.id
+            )));
+        }
         let lower = |values: &[String]| values.iter().map(|value| value.to_lowercase()).collect();
         let levels = document.listing.as_ref().map(|listing| Levels {
             attribute: listing.attribute.value.to_ascii_lowercase(),

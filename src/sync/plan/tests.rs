@@ -16,6 +16,7 @@ use crate::sync::survey::{Frame, Others, Sight, Survey};
 use crate::sync::target::{TargetView, to_generalized_time};
 
 mod people;
+mod size;
 
 const DAY: Duration = Duration::DAY;
 const PEOPLE: usize = 7;
