@@ -53,6 +53,7 @@ impl OfSource {
             "How long a run read the member, planned, and wrote to the national directory.",
         );
         let metrics = OfSource {
+            seconds: HistogramVec::new(seconds.buckets(SECONDS.to_vec()), &["phase"])?,
             read_at: gauge(
                 "portcullis_sync_read_timestamp_seconds",
                 "When the last reading of the member's directory was begun that came to its end with the canary seen.",
@@ -98,9 +99,14 @@ impl OfSource {
                 "People and attributes held back, by reason.",
                 &["member", "reason"],
             )?,
-            seconds: HistogramVec::new(seconds.buckets(SECONDS.to_vec()), &["phase"])?,
             shown: Arc::default(),
         };
+        metrics.collect_in(registry)?;
+        Ok(metrics)
+    }
+
+    fn collect_in(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        let metrics = self;
         let all: [Box<dyn Collector>; 10] = [
             Box::new(metrics.read_at.clone()),
             Box::new(metrics.passes.clone()),
@@ -113,10 +119,7 @@ impl OfSource {
             Box::new(metrics.quarantine.clone()),
             Box::new(metrics.seconds.clone()),
         ];
-        for collector in all {
-            registry.register(collector)?;
-        }
-        Ok(metrics)
+        all.into_iter().try_for_each(|collector| registry.register(collector))
     }
 
     /// Counts a run that reported.
