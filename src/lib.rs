@@ -65,7 +65,8 @@
 //!
 //! # The life of a sync run
 //!
-//! `sync::schedule` (or a command) -> lease -> `sync::read` (DirSync; a page's effects and its cookie are one transaction) ->
+//! `sync::schedule` (or a command) -> lease -> `sync::source` (which controller) -> `sync::read` (DirSync, or `sync::polling` by uSNChanged; a
+//! page's effects and its cookie are one transaction) ->
 //! `sync::plan`, pure, with a hash -> `sync::guards` hold back what could harm until an officer approves that very plan ->
 //! `sync::execute` writes with assertions, asks the gate before each batch, and keeps a journal around it ->
 //! `sync::observe` reads back. Killed anywhere, the next run goes on.

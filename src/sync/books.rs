@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use crate::store::record::JournalEntry;
 use crate::sync::guid::Guid;
 use crate::sync::step::{Action, Step};
-use crate::sync::target::STAMP;
+use crate::sync::target::{LEFT_AT, STAMP};
 
 /// Phases of a line whose step was done, whoever found that out.
 pub const DONE: [&str; 2] = ["done", "found_done"];
@@ -21,6 +21,9 @@ pub struct Published {
     pub dn: String,
     /// Of its content; none when no write named one.
     pub stamp: Option<String>,
+    /// It is marked as left: another organisation may take it over, and nothing here would bring it back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
 }
 
 /// A step that was done.
@@ -78,8 +81,10 @@ impl Books {
             let stamp = step.after().get(STAMP).and_then(|values| values.first()).cloned();
             let was = self.entries.remove(&guid);
             let dn = step.to.clone().unwrap_or_else(|| step.dn.clone());
+            let marked = step.after().get(LEFT_AT).map(|values| !values.is_empty());
+            let left = marked.unwrap_or(was.as_ref().is_some_and(|was| was.left));
             let stamp = stamp.or_else(|| was.and_then(|was| was.stamp));
-            self.entries.insert(guid, Published { dn, stamp });
+            self.entries.insert(guid, Published { dn, stamp, left });
         }
         Some(Written { guid, action: step.action, at })
     }

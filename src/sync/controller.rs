@@ -9,7 +9,7 @@ use crate::sync::error::SyncError;
 use crate::sync::guid::Guid;
 
 /// A domain controller as it shows itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Controller {
     pub host: String,
     /// The identity of its database; none when we may not read it.
@@ -20,6 +20,11 @@ pub struct Controller {
     pub synchronized: bool,
     pub read_only: bool,
 }
+
+/// It has less than it had.
+pub const ROLLED_BACK: &str = "rolled_back";
+/// It is not the one before.
+pub const OTHER: &str = "other_controller";
 
 /// What to do with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +48,11 @@ pub fn decide(kept: Option<&Controller>, seen: &Controller) -> Decision {
     let Some(kept) = kept else { return Decision::Complete("first") };
     let same = kept.invocation == seen.invocation;
     match (same, kept.host == seen.host) {
-        (true, _) if seen.usn < kept.usn && seen.invocation.is_some() => Decision::Complete("rolled_back"),
+        (true, _) if seen.usn < kept.usn && seen.invocation.is_some() => Decision::Complete(ROLLED_BACK),
         (true, true) => Decision::Delta,
         (false, true) => Decision::Complete("restored"),
         // the cookie may be good on a partner; nothing proves that it has all that we have seen
-        (_, false) => Decision::Complete("other_controller"),
+        (_, false) => Decision::Complete(OTHER),
     }
 }
 

@@ -100,8 +100,14 @@ pub fn account(member: &OdsCode, anchor: Option<&str>) -> Option<Guid> {
     Anchor::parse(anchor?).filter(|anchor| anchor.member == *member).map(|anchor| anchor.guid)
 }
 
-/// What of `seen` is not as the books say; accounts in `busy` are left out, their entries are being written. Sorted.
-pub fn find<'a>(books: &Books, seen: impl Iterator<Item = Seen<'a>>, busy: &BTreeSet<Guid>) -> Vec<Drift> {
+/// What of `seen` is not as the books say; accounts in `busy` are left out, their entries are being written. Sorted. `closed`: the
+/// organisation is, and its successor takes its entries away.
+pub fn find<'a>(
+    books: &Books,
+    seen: impl Iterator<Item = Seen<'a>>,
+    busy: &BTreeSet<Guid>,
+    closed: bool,
+) -> Vec<Drift> {
     let mut found = Vec::new();
     let mut here: BTreeSet<Guid> = BTreeSet::new();
     for entry in seen {
@@ -139,7 +145,9 @@ pub fn find<'a>(books: &Books, seen: impl Iterator<Item = Seen<'a>>, busy: &BTre
             found.push(drift(Kind::Renamed, Some(&published.dn)));
         }
     }
-    let gone = books.entries().iter().filter(|(guid, _)| !here.contains(*guid) && !busy.contains(*guid));
+    let gone = books.entries().iter().filter(|(guid, published)| {
+        !here.contains(*guid) && !busy.contains(*guid) && !published.left && !closed
+    });
     found.extend(gone.map(|(guid, published)| Drift {
         kind: Kind::Deleted,
         guid: Some(*guid),
@@ -229,7 +237,7 @@ mod tests {
             fits: *fits,
         });
         let busy = busy.iter().map(|number| guid(*number)).collect();
-        find(books, all, &busy).into_iter().map(|one| (one.kind, one.dn)).collect()
+        find(books, all, &busy, false).into_iter().map(|one| (one.kind, one.dn)).collect()
     }
 
     #[test]

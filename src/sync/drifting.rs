@@ -20,6 +20,7 @@ use crate::sync::naming;
 use crate::sync::observe;
 use crate::sync::settings::Settings;
 use crate::sync::step::Step;
+use crate::sync::succession::closed;
 use crate::sync::target::{ANCHOR, STAMP, TargetEntry, TargetView};
 
 /// Lines of the journal that are read at once.
@@ -70,8 +71,9 @@ pub async fn compare(job: &Job, store: &Arc<dyn Store>, settings: &Settings) -> 
     let (books, mut busy) = later(store, &job.member, before, seq).await?;
     busy.extend(books.unsettled());
     let stamped = drift::stamped(&job.scope, &settings.national_attributes);
-    let found =
-        drift::find(&books, view.entries.iter().map(|entry| seen(&job.member, entry, &stamped)), &busy);
+    let closed = is_closed(store, &job.member).await?;
+    let entries = view.entries.iter().map(|entry| seen(&job.member, entry, &stamped));
+    let found = drift::find(&books, entries, &busy, closed);
     let edited: BTreeSet<Guid> =
         found.iter().filter(|one| one.kind == Kind::Edited).filter_map(|one| one.guid).collect();
     let contents = contents(store, &job.member, edited).await?;
@@ -98,6 +100,12 @@ fn seen<'a>(member: &OdsCode, entry: &'a TargetEntry, stamped: &BTreeSet<String>
         stamp,
         fits: stamp == Some(drift::stamp_of(content, stamped).as_str()),
     }
+}
+
+/// Whether the programme says that the organisation is closed and who succeeds it.
+pub async fn is_closed(store: &Arc<dyn Store>, member: &OdsCode) -> Result<bool, SyncError> {
+    let (store, ods) = (Arc::clone(store), member.clone());
+    Ok(tokio::task::spawn_blocking(move || closed(store.as_ref(), &ods)).await??)
 }
 
 /// Reads the journal after the books' last line, page by page, each line given to `each`.

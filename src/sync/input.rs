@@ -22,6 +22,8 @@ pub struct Beside {
     pub elsewhere: Vec<TargetEntry>,
     /// Organisations that this member succeeds: their entries may be taken over although they are published.
     pub succeeds: BTreeSet<OdsCode>,
+    /// The member is closed and another succeeds it: nobody gets a new entry here.
+    pub closed: bool,
     /// Attributes that somebody else gave another value again and again: left alone.
     pub rewritten: BTreeSet<(Guid, String)>,
     /// Decided by hand: the name of the entry that is an account's, while that entry is nobody's.

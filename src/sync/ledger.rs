@@ -39,10 +39,10 @@ pub fn age(before: &[Aged], held: &[Quarantine], at: OffsetDateTime) -> Vec<Aged
 /// Whose it is to mend; none for a reason that this program does not know.
 pub fn mends(code: &str) -> Option<Party> {
     match code {
-        "no_name" | "no_surname" | "mail_domain" | "duplicate" | "not_text" | "partial" => {
+        "no_name" | "no_surname" | "conflict" | "mail_domain" | "duplicate" | "not_text" | "partial" => {
             Some(Party::Member)
         }
-        "ambiguous" | "name_taken" | "anchor_twice" => Some(Party::National),
+        "ambiguous" | "name_taken" | "anchor_twice" | "closed" => Some(Party::National),
         _ => None,
     }
 }

@@ -10,6 +10,7 @@ use crate::sync::drift;
 use crate::sync::error::SyncError;
 use crate::sync::guards::Kind;
 use crate::sync::report::Report;
+use crate::sync::source_metrics::OfSource;
 
 /// Counters and gauges, by member.
 #[derive(Debug, Clone)]
@@ -21,7 +22,7 @@ pub struct Metrics {
     published: IntGaugeVec,
     held: IntGaugeVec,
     guard: IntGaugeVec,
-    quarantine: IntGaugeVec,
+    source: OfSource,
     paused: IntGaugeVec,
 }
 
@@ -74,11 +75,7 @@ impl Metrics {
                 "1 while a guard holds steps.",
                 &["member", "guard"],
             )?,
-            quarantine: gauge(
-                "portcullis_sync_quarantine",
-                "People and attributes held back, by reason.",
-                &["member", "reason"],
-            )?,
+            source: OfSource::register(registry)?,
             paused: gauge(
                 "portcullis_sync_paused",
                 "1 while sync is paused by hand, for the member or for all.",
@@ -111,9 +108,7 @@ impl Metrics {
             let tripped = report.trips.iter().any(|trip| trip.guard == kind);
             self.guard.with_label_values(&[member, kind.as_str()]).set(i64::from(tripped));
         }
-        for (reason, count) in report.quarantine_counts() {
-            self.quarantine.with_label_values(&[member, reason]).set(whole(count));
-        }
+        self.source.report(report);
     }
 
     /// Says whether a member is paused.

@@ -6,6 +6,7 @@
 //!
 //! Must never: apply a write that no plan holds; write to a member; take "not seen" for "deleted".
 
+pub mod arrival;
 pub mod books;
 pub mod compare;
 pub mod content;
@@ -31,10 +32,13 @@ pub mod national;
 pub mod observe;
 pub mod observer;
 pub mod observing;
+pub mod pass;
 pub mod pause;
 pub mod plan;
+pub mod polling;
 pub mod propose;
 pub mod read;
+pub mod reason;
 pub mod record;
 pub mod register;
 pub mod removals;
@@ -46,11 +50,17 @@ pub mod schedule;
 pub mod settings;
 pub mod shelf;
 pub mod sight;
+pub mod source;
+pub mod source_metrics;
 pub mod staged;
+pub mod staging;
 pub mod state;
 pub mod step;
+pub mod succession;
 pub mod survey;
 pub mod target;
 pub mod undo;
 pub mod undoing;
+pub mod vector;
 pub mod watched;
+pub mod window;

@@ -26,7 +26,7 @@ use crate::store::error::StoreError;
 use crate::sync::content::{Content, Event, Lost};
 use crate::sync::desired::NAMING;
 use crate::sync::drift;
-use crate::sync::drifting::read_on;
+use crate::sync::drifting::{is_closed, read_on};
 use crate::sync::error::SyncError;
 use crate::sync::member::{Syncer, scope_of};
 use crate::sync::metrics::OfObserver;
@@ -396,13 +396,14 @@ impl Observer {
     }
 
     async fn judge(&mut self, code: &OdsCode) -> Result<(), SyncError> {
+        let closed = is_closed(&self.syncer.hands.store, code).await?;
         let Some(member) = self.members.get_mut(code) else { return Ok(()) };
         member.changed = None;
         let known = member.books.seq() > 0;
         let written = read_on(&self.syncer.hands.store, code, &mut member.books).await?;
         let busy = member.books.unsettled();
         let seen = member.entries.iter().filter_map(|uuid| self.content.get(uuid)).map(Item::seen);
-        let found = drift::find(&member.books, seen, &busy);
+        let found = drift::find(&member.books, seen, &busy, closed);
         for (kind, count) in drift::counts(&found) {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.metrics.drift.with_label_values(&[code.as_str(), kind.as_str()]).set(count);

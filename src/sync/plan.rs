@@ -19,6 +19,8 @@ use crate::sync::target::{ANCHOR, Anchor, LEFT_AT, MEMBER, STAMP, TargetEntry};
 /// What is told of an attribute that is left alone.
 const REWRITTEN: &str =
     "somebody else gives this attribute another value again and again: find out who, then resync";
+/// What is told of somebody who gets no new entry.
+const CLOSED: &str = "the organisation is closed: its successor publishes its people";
 /// What stays on a leaver's entry.
 const KEPT: &[&str] = &["cn", "sn", "employeenumber", ANCHOR, MEMBER];
 
@@ -37,10 +39,18 @@ pub fn plan(input: &Input<'_>) -> Plan {
         }
     }
     rename(input, &known, &mut drafts);
+    let mut new = BTreeSet::new();
     for (guid, fate) in &known.fates {
         if let (None, Fate::Publish(wish)) = (known.entries.get(guid), fate) {
-            create(input, &known, guid, wish, &mut drafts);
+            if input.beside.closed {
+                new.insert(*guid);
+            } else {
+                create(input, &known, guid, wish, &mut drafts);
+            }
         }
+    }
+    for guid in new {
+        known.hold(guid, None, "closed", CLOSED);
     }
     for (guid, attribute) in &input.beside.rewritten {
         if let (Some(Fate::Publish(_)), Some(_)) = (known.fates.get(guid), known.entries.get(guid)) {

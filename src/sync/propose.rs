@@ -1,26 +1,23 @@
 //! From what is staged and what is published to a plan and what its guards say: the same for a run, a dry run and a preview.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::directory::client::Directory;
-use crate::policy::terms::OdsCode;
-use crate::store::error::StoreError;
-use crate::store::organisation::Status;
-use crate::store::port::Store;
 use crate::sync::decision::{decisions, names};
 use crate::sync::error::SyncError;
 use crate::sync::guards::{Circumstances, Unit, Verdict, judge};
 use crate::sync::guid::Guid;
 use crate::sync::input::{Beside, Input};
 use crate::sync::job::{Hands, Job, member_base};
+use crate::sync::pass::Pass;
 use crate::sync::plan::plan;
-use crate::sync::read::Pass;
 use crate::sync::removals;
 use crate::sync::rewritten;
 use crate::sync::shelf::{self, Shelf};
 use crate::sync::sight::{Look, Stock, look};
 use crate::sync::staged::{Object, Staged};
 use crate::sync::step::{Action, Plan};
+use crate::sync::succession::{closed, succeeds};
 use crate::sync::survey::{Frame, Others, Sight};
 
 /// What planning came to.
@@ -40,17 +37,13 @@ fn blind(pass: &Pass, whole: bool, lost: bool) -> Option<&'static str> {
         () if !pass.canary_seen => {
             Some("the canary cannot be read: mend the account's rights in the member directory")
         }
+        () if pass.suspect => Some(
+            "the domain controller was set back to an earlier state: see what happened there, then `portcullis sync resync`",
+        ),
         () if !whole => Some("not everything was read yet: a complete pass is needed"),
         () if lost => Some("a base of the scope does not exist: correct the scope or the member directory"),
         () => None,
     }
-}
-
-/// Closed organisations that this one succeeds, as the programme says.
-fn succeeds(store: &dyn Store, ods: &OdsCode) -> Result<BTreeSet<OdsCode>, StoreError> {
-    let all = store.organisations()?.into_iter();
-    let closed = all.filter(|one| one.status == Status::Closed && one.successor.as_ref() == Some(ods));
-    Ok(closed.map(|one| one.ods).collect())
 }
 
 /// What the guards say, and who has approved.
@@ -143,6 +136,7 @@ pub async fn make_of(
         others,
         elsewhere,
         succeeds,
+        closed: shelf.store(closed).await?,
         rewritten: rewritten::known(shelf).await?.left_alone(),
         decided: names(&decided),
     };

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use crate::policy::terms::OdsCode;
 use crate::sync::execute::Executed;
 use crate::sync::guards::Trip;
+use crate::sync::pass::Pass;
 use crate::sync::pause::Pause;
-use crate::sync::read::Pass;
 use crate::sync::step::{Action, Quarantine};
 
 /// How a run ended.
@@ -71,6 +71,9 @@ pub struct Report {
     /// Hash of the steps that wait, to be approved; none when none wait.
     pub held: Option<String>,
     pub held_steps: u64,
+    /// Steps that are left to do, by kind: held ones, and those that the next run does.
+    #[serde(default)]
+    pub pending: BTreeMap<Action, u64>,
     pub trips: Vec<Trip>,
     /// The held steps were approved and done.
     pub approved: bool,

@@ -13,13 +13,14 @@ use crate::sync::guards::Verdict;
 use crate::sync::job::{Hands, Job, Mode, begin, end};
 use crate::sync::ledger;
 use crate::sync::observe;
+use crate::sync::pass::Pass;
 use crate::sync::pause::{self, Pauses};
 use crate::sync::propose::{Planned, make};
-use crate::sync::read::{Pass, Reading, read};
 use crate::sync::removals;
 use crate::sync::report::{Outcome, Report};
 use crate::sync::rewritten;
 use crate::sync::shelf::{self, Shelf};
+use crate::sync::source::read_source;
 use crate::sync::step::{Action, Plan};
 
 /// How far back plans that wait are looked for.
@@ -119,11 +120,9 @@ pub async fn after_reading(
         Some(_) => Outcome::Paused,
         None => ended(&executed, remaining, waits),
     };
-    let (held, held_steps, published) = (
-        waits.then(|| after.verdict.held.hash.clone()),
-        after.verdict.held.steps.len() as u64,
-        after.published,
-    );
+    let held = waits.then(|| (after.verdict.held.hash.clone(), after.verdict.held.steps.len() as u64));
+    let published = after.published;
+    let pending = pending(after, waits, remaining > 0);
     let Planned { plan, verdict, .. } = planned;
     let mut counts = plan.counts();
     later.into_iter().for_each(|(action, more)| *counts.entry(action).or_insert(0) += more);
@@ -136,8 +135,9 @@ pub async fn after_reading(
         written: (!mode.dry_run && !verdict.go.steps.is_empty()).then(|| verdict.go.hash.clone()),
         paused,
         plan: plan.hash,
-        held,
-        held_steps: if waits { held_steps } else { 0 },
+        held_steps: held.as_ref().map_or(0, |(_, steps)| *steps),
+        held: held.map(|(hash, _)| hash),
+        pending,
         trips: verdict.trips,
         approved: verdict.approved,
         executed,
@@ -154,6 +154,17 @@ pub async fn after_reading(
     Ok(report)
 }
 
+/// What is left to do, by kind.
+fn pending(after: &Planned, waits: bool, remains: bool) -> BTreeMap<Action, u64> {
+    let held = waits.then(|| after.verdict.held.counts());
+    let rest = remains.then(|| after.verdict.go.counts());
+    let mut pending = BTreeMap::new();
+    for (action, count) in held.into_iter().chain(rest).flatten() {
+        *pending.entry(action).or_insert(0) += count;
+    }
+    pending
+}
+
 /// How a run ended that nobody paused.
 fn ended(executed: &Executed, remaining: u64, waits: bool) -> Outcome {
     match () {
@@ -167,21 +178,6 @@ fn ended(executed: &Executed, remaining: u64, waits: bool) -> Outcome {
 /// Milliseconds since then.
 pub fn milliseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-async fn read_source(job: &Job, hands: &Hands, mode: Mode, shelf: &Shelf) -> Result<Pass, SyncError> {
-    let source = job.source.as_ref().ok_or_else(|| SyncError::NoDirectory(job.member.clone()))?;
-    let mut source = source.connect(SyncError::Source).await?;
-    let reading = Reading {
-        base: &job.source_base,
-        canary: job.canary.as_deref(),
-        scope: &job.scope,
-        settings: &hands.settings,
-        complete: mode.complete,
-    };
-    let pass = read(&mut source, shelf, &reading).await?;
-    source.unbind().await;
-    Ok(pass)
 }
 
 async fn keep_plans(

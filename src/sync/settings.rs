@@ -8,12 +8,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::ambient::bounds::{Bounds, Checked};
 use crate::ldap::filter::Filter;
-use crate::policy::documents::{AttributeMapping, Guards, Ownership, SyncScope};
+use crate::policy::scope::{AttributeMapping, Guards, Ownership, SyncScope};
 use crate::sync::error::SyncError;
 
 /// No lease is shorter: it is prolonged after each page and before each batch, and a directory has this long for one answer (the
 /// default of `directory::settings`).
 const LEASE_SECONDS_MIN: u32 = 30;
+
+/// Local attributes, lower case, that no change tells of: back links and values that are made up or not replicated. Adding somebody to a
+/// group changes the group alone (MS-ADTS 3.1.1.3.4.1.3).
+const NOT_TOLD: [&str; 14] = [
+    "memberof",
+    "directreports",
+    "managedobjects",
+    "canonicalname",
+    "tokengroups",
+    "lastlogon",
+    "lastlogoff",
+    "logoncount",
+    "badpwdcount",
+    "badpasswordtime",
+    "whenchanged",
+    "usnchanged",
+    "usncreated",
+    "modifytimestamp",
+];
 
 /// How a run goes about it; the same for all members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -33,6 +52,13 @@ pub struct Settings {
     pub complete_seconds: u32,
     /// Seconds between complete passes when deletions are not told to us.
     pub complete_blind_seconds: u32,
+    /// Seconds after the last reading during which no other domain controller is read that does not say that it has all the one before had.
+    /// 0: any is read at once.
+    pub failover_seconds: u32,
+    /// ODS codes of members that are read by uSNChanged; others only while their controllers refuse DirSync.
+    pub polled_members: BTreeSet<String>,
+    /// How many numbers before the last one reading by uSNChanged asks for again. 0: none.
+    pub usn_overlap: u32,
     /// Bytes that a DirSync answer should not pass; Active Directory takes no less than 1 MiB.
     pub page_bytes: u32,
     /// Seconds that an approval is good for.
@@ -50,11 +76,14 @@ impl Default for Settings {
         Settings {
             parallel: 4,
             connections: 4,
-            batch: 100,
+            batch: 250,
             plan_people: 50_000,
             lease_seconds: 60,
             complete_seconds: 86_400,
             complete_blind_seconds: 3_600,
+            failover_seconds: 3_600,
+            polled_members: BTreeSet::new(),
+            usn_overlap: 500,
             page_bytes: 1 << 20,
             approval_seconds: 86_400,
             second_officer_at: 5,
@@ -81,6 +110,8 @@ impl Checked for Settings {
             .within("lease_seconds", self.lease_seconds, LEASE_SECONDS_MIN..=3_600)
             .within("complete_seconds", self.complete_seconds, 60..=31_536_000)
             .within("complete_blind_seconds", self.complete_blind_seconds, 60..=31_536_000)
+            .within("failover_seconds", self.failover_seconds, 0..=604_800)
+            .within("usn_overlap", self.usn_overlap, 0..=1_000_000)
             .within("page_bytes", self.page_bytes, 1 << 20..=1 << 28)
             .within("approval_seconds", self.approval_seconds, 60..=31_536_000)
             .within("national_removals_per_day", self.national_removals_per_day, 1..=10_000_000)
@@ -159,6 +190,18 @@ impl Scope {
             AttributeMapping::From(_, Ownership::Member) | AttributeMapping::Constant(_) => None,
             AttributeMapping::From(_, ownership) => Some((name.to_ascii_lowercase(), *ownership)),
         });
+        let mut asked: BTreeSet<String> = BTreeSet::new();
+        filter_attributes(&filter, &mut asked);
+        asked.extend(document.attributes.values().filter_map(|mapping| match mapping {
+            AttributeMapping::From(local, _) => Some(local.value.to_ascii_lowercase()),
+            AttributeMapping::Constant(_) => None,
+        }));
+        if let Some(name) = asked.iter().find(|name| NOT_TOLD.contains(&name.as_str())) {
+            return Err(SyncError::Scope(format!(
+                "{}: nobody is told when `{name}` of a person changes: use an attribute of the person's own",
+                document.id
+            )));
+        }
         let lower = |values: &[String]| values.iter().map(|value| value.to_lowercase()).collect();
         let levels = document.listing.as_ref().map(|listing| Levels {
             attribute: listing.attribute.value.to_ascii_lowercase(),

@@ -31,6 +31,12 @@ pub const READ_AT: &str = "read_at";
 /// Another value whenever a reading brought an object.
 pub const CHANGED: &str = "changed";
 pub const CONTROLLER: &str = "controller";
+/// The address of that controller.
+pub const ENDPOINT: &str = "endpoint";
+/// How changes were asked for at the last complete pass, JSON.
+pub const METHOD: &str = "method";
+/// There since a controller was found set back to an earlier state, until everything is read anew by hand; seconds since 1970.
+pub const SUSPECT: &str = "suspect";
 /// What is asked for; when it changes, everything is read anew.
 pub const ASKED: &str = "asked";
 /// People in scope at the last run that no guard stopped.
@@ -146,6 +152,14 @@ impl Shelf {
     pub async fn journal(&self, entries: Vec<NewJournalEntry>) -> Result<u64, SyncError> {
         self.with(move |shelf| shelf.store.append_journal(&shelf.ods, &shelf.lease, shelf.now(), &entries))
             .await
+    }
+
+    /// Prolongs the lease when half of its time is over; until then what is written is held to it all the same.
+    pub async fn renew_when_due(&mut self) -> Result<(), SyncError> {
+        if self.now() + self.lasts / 2 < self.lease.ends_at {
+            return Ok(());
+        }
+        self.renew().await
     }
 
     /// Prolongs the lease.

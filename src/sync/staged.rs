@@ -45,8 +45,12 @@ pub struct Delta {
     pub guid: Option<Guid>,
     pub parent: Option<Guid>,
     pub rdn: Option<String>,
+    /// Where a deleted object lay.
+    pub last_parent: Option<Guid>,
     /// `None`: not told, so as it was.
     pub deleted: Option<bool>,
+    /// Attributes, lower case, of which only a part of the values came: they are in no map, and the object is to be read in full.
+    pub ranged: BTreeSet<String>,
     pub attributes: BTreeMap<String, Vec<String>>,
     pub references: BTreeMap<String, Vec<Guid>>,
 }
@@ -68,7 +72,11 @@ impl Object {
             object.deleted = deleted;
         }
         if object.deleted {
-            // where a tombstone lies and what is left on it says nothing about the person
+            // where a tombstone lies and what is left on it says nothing about the person; where it lay says which unit misses it
+            let lay = delta.last_parent.filter(|lay| object.parent.is_some_and(|parent| parent != *lay));
+            if let Some(lay) = lay {
+                object.moved_from = object.parent.replace(lay);
+            }
             return object;
         }
         if let Some(parent) = delta.parent.filter(|parent| Some(*parent) != object.parent) {
@@ -84,7 +92,7 @@ impl Object {
             }
         }
         object.references.extend(delta.references);
-        object.partial = !object.attributes.contains_key("objectclass");
+        object.partial = !object.attributes.contains_key("objectclass") || !delta.ranged.is_empty();
         object
     }
 

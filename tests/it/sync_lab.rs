@@ -353,6 +353,72 @@ fn guarded(lab: &Lab, stage: &Stage) {
     assert_eq!(published(lab, "RXA"), expected(lab, "RXA"));
 }
 
+/// A real Samba read by uSNChanged: the same people as its own filter finds, a joiner, a change, a deletion, and a delta that is one.
+#[test]
+fn a_real_directory_is_read_by_its_numbers() {
+    let test = "a_real_directory_is_read_by_its_numbers";
+    let Some(lab) = Lab::of(test) else { return };
+    let pki = Pki::new();
+    let Some(slapd) = Slapd::start(test, &pki) else { return };
+    let national = National {
+        tls_name: crate::sync_national::NAME.into(),
+        host: "127.0.0.1".into(),
+        port: slapd.port,
+        anchors: slapd.folder.path().join("ca.crt"),
+        bind: slapd.admin.into(),
+        password: crate::sync_national::PASSWORD.into(),
+    };
+    let stage = stage_to(&lab, "RXB", "Canary", "sync: { polled_members: [RXB] }\n", &national);
+    let people = || -> BTreeMap<String, (String, String)> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let filter = Filter::parse("(&(portcullisMember=RXB)(!(portcullisLeftAt=*)))").unwrap();
+            let names = ["uid", "mail", "title"];
+            let search = Search::new("dc=national,dc=test", Scope::Subtree, filter, &names).paged(500);
+            let (entries, _) = connect(&slapd).await.read(&search).await.unwrap();
+            let text = |entry: &Entry, name: &str| entry.text(name).unwrap_or_default().to_owned();
+            entries.iter().map(|one| (text(one, "uid"), (text(one, "mail"), text(one, "title")))).collect()
+        })
+    };
+    let report = run(&stage, "by numbers, first", &["run", "RXB"]);
+    assert_eq!(
+        (&report["outcome"], &report["pass"]["method"]),
+        (&"done".into(), &"usn_changed".into()),
+        "{report:#}"
+    );
+    let before = expected(&lab, "RXB");
+    assert!(before.len() > 100, "only {} people", before.len());
+    assert_eq!(people(), before);
+
+    let dn = "CN=By Numbers,OU=Staff,DC=rxb,DC=trust,DC=test";
+    ldif(
+        &lab,
+        "RXB",
+        &format!(
+            "dn: {dn}\nchangetype: add\nobjectClass: user\nsAMAccountName: numbers\nsn: Numbers\ngivenName: By\n\
+             mail: by.numbers@rxb.nhs.test\ntitle: Porter\nuserAccountControl: 544\n\n"
+        ),
+    );
+    let report = run(&stage, "by numbers, a joiner", &["run", "RXB"]);
+    assert_eq!(
+        (&report["pass"]["complete"], &report["executed"]["done"]),
+        (&false.into(), &serde_json::json!({"create": 1}))
+    );
+    ldif(&lab, "RXB", &format!("dn: {dn}\nchangetype: modify\nreplace: title\ntitle: Matron\n\n"));
+    assert_eq!(
+        run(&stage, "by numbers, a change", &["run", "RXB"])["executed"]["done"],
+        serde_json::json!({"modify": 1})
+    );
+    assert_eq!(people(), expected(&lab, "RXB"));
+    ldif(&lab, "RXB", &format!("dn: {dn}\nchangetype: delete\n\n"));
+    // told where the account may see deletions, found by a complete pass where it may not
+    let report = run(&stage, "by numbers, a deletion", &["run", "RXB"]);
+    if report["pass"]["deletions_told"] == false {
+        run(&stage, "by numbers, a complete pass", &["run", "RXB", "--complete"]);
+    }
+    assert_eq!(people(), before);
+}
+
 /// Without the right to see deletions nobody is taken for deleted but by a complete pass; without the canary nobody at all.
 #[test]
 fn who_is_not_seen_is_not_gone() {

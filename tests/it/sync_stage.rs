@@ -111,27 +111,42 @@ impl Stage {
         file("portcullis.yaml", &config);
         let store = SqliteStore::open(&folder.path().join("data"), &Settings::default()).unwrap();
         let ods: OdsCode = ods.parse().unwrap();
+        let stage = Stage { folder, store, ods: ods.clone() };
+        stage.federate(ods, source, source_password);
+        stage
+    }
+
+    /// One more member, with its gate open.
+    pub fn join(&self, ods: &str, source: &Source) {
+        let password = self.path(&format!("source-password-{ods}"));
+        crate::app_stage::secret(&password, &source.password);
+        self.federate(ods.parse().unwrap(), source, password);
+    }
+
+    fn federate(&self, ods: OdsCode, source: &Source, password: PathBuf) {
         let now = Clock::system().now();
-        store.save_member(&member(&ods, source, source_password, now), None, &audit(&ods, now)).unwrap();
+        self.store.save_member(&member(&ods, source, password, now), None, &audit(&ods, now)).unwrap();
         // the commands trust an open gate only while its evidence is young
         let evidence = EvidenceRecord {
             member: ods.clone(),
-            hash: "evidence".to_owned(),
+            hash: format!("evidence of {ods}"),
             previous: None,
             collected_at: now,
             document: Packed::of(b"{}").unwrap(),
         };
-        store.put_evidence(&evidence).unwrap();
-        let stage = Stage { folder, store, ods };
-        stage.gate("open");
-        stage
+        self.store.put_evidence(&evidence).unwrap();
+        self.gate_of(&ods, "open");
     }
 
     /// Moves the sync gate.
     pub fn gate(&self, state: &str) {
+        self.gate_of(&self.ods, state);
+    }
+
+    fn gate_of(&self, ods: &OdsCode, state: &str) {
         let at = Clock::system().now();
         let gate = GateRecord {
-            member: self.ods.clone(),
+            member: ods.clone(),
             grant: Grant::Sync,
             at,
             state: state.to_owned(),
@@ -139,7 +154,7 @@ impl Stage {
             reasons: vec!["test".to_owned()],
             assessment: None,
         };
-        self.store.record_gate(&gate, &audit(&self.ods, at)).unwrap();
+        self.store.record_gate(&gate, &audit(ods, at)).unwrap();
     }
 
     /// Ends every lease now, as time would: a run that was killed keeps its own.
@@ -150,15 +165,22 @@ impl Stage {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.portcullis(&["sync"]);
+        let mut command = self.bare(&["sync"]);
         command.args(arguments);
         command
     }
 
     /// `portcullis ...` with JSON as the answer.
     pub fn portcullis(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare(&["--json"]);
+        command.args(arguments);
+        command
+    }
+
+    /// `portcullis ...`, with a person's answer.
+    fn bare(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.arg("--config").arg(self.path("portcullis.yaml")).arg("--json").args(["--actor", "officer"]);
+        command.arg("--config").arg(self.path("portcullis.yaml")).args(["--actor", "officer"]);
         command.args(arguments).env_remove("PORTCULLIS_CONFIG");
         command
     }
@@ -184,7 +206,7 @@ impl Stage {
 
     /// Runs `portcullis sync ...` to its end.
     pub fn sync(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        self.command(arguments).arg("--json").output().unwrap()
     }
 
     /// Runs it, whatever the exit code, and reads its JSON.

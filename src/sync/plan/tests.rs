@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 use super::*;
 use crate::ldap::dn::Dn;
 use crate::ldap::filter::Filter;
-use crate::policy::documents::{Guard, Guards};
+use crate::policy::scope::{Guard, Guards};
 use crate::store::record::Approval;
 use crate::sync::guards::{Circumstances, judge};
 use crate::sync::input::Beside;
@@ -16,6 +16,7 @@ use crate::sync::survey::{Frame, Others, Sight, Survey};
 use crate::sync::target::{TargetView, to_generalized_time};
 
 mod people;
+mod size;
 
 const DAY: Duration = Duration::DAY;
 const PEOPLE: usize = 7;
