@@ -32,6 +32,7 @@ pub mod national;
 pub mod observe;
 pub mod observer;
 pub mod observing;
+pub mod pass;
 pub mod pause;
 pub mod plan;
 pub mod polling;

@@ -10,7 +10,7 @@ use crate::ldap::typed_control::SHOW_DELETED;
 use crate::sync::arrival::{LAST_PARENT, PARENT};
 use crate::sync::controller::Controller;
 use crate::sync::error::SyncError;
-use crate::sync::read::{DELETED_OBJECTS, LIVING, Pass, Reading};
+use crate::sync::pass::{DELETED_OBJECTS, LIVING, Pass, Reading};
 use crate::sync::shelf::Shelf;
 use crate::sync::staging::{Staging, in_full, with_guids};
 

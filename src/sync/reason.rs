@@ -5,7 +5,7 @@ use time::Duration;
 use crate::directory::client::Directory;
 use crate::sync::controller::{self, Controller, Decision};
 use crate::sync::error::SyncError;
-use crate::sync::read::Reading;
+use crate::sync::pass::Reading;
 use crate::sync::shelf::{self, Shelf};
 use crate::sync::vector;
 use crate::sync::window;

@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use crate::policy::terms::OdsCode;
 use crate::sync::execute::Executed;
 use crate::sync::guards::Trip;
+use crate::sync::pass::Pass;
 use crate::sync::pause::Pause;
-use crate::sync::read::Pass;
 use crate::sync::step::{Action, Quarantine};
 
 /// How a run ended.

@@ -4,7 +4,8 @@ use crate::directory::client::Directory;
 use crate::directory::endpoint::Endpoint;
 use crate::sync::error::SyncError;
 use crate::sync::job::{Hands, Job, Mode};
-use crate::sync::read::{Pass, Reading, read};
+use crate::sync::pass::{Pass, Reading};
+use crate::sync::read::read;
 use crate::sync::shelf::{self, Shelf};
 
 /// The address of a controller, as it is kept.

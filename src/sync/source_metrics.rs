@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use crate::sync::read::Method;
+use crate::sync::pass::Method;
 use crate::sync::report::Report;
 use crate::sync::step::Action;
 
@@ -101,22 +101,27 @@ impl OfSource {
             seconds: HistogramVec::new(seconds.buckets(SECONDS.to_vec()), &["phase"])?,
             shown: Arc::default(),
         };
+        metrics.collect_in(registry)?;
+        Ok(metrics)
+    }
+
+    fn collect_in(&self, registry: &Registry) -> Result<(), prometheus::Error> {
         let all: [Box<dyn Collector>; 10] = [
-            Box::new(metrics.read_at.clone()),
-            Box::new(metrics.passes.clone()),
-            Box::new(metrics.failovers.clone()),
-            Box::new(metrics.resets.clone()),
-            Box::new(metrics.controller.clone()),
-            Box::new(metrics.suspect.clone()),
-            Box::new(metrics.blind.clone()),
-            Box::new(metrics.pending.clone()),
-            Box::new(metrics.quarantine.clone()),
-            Box::new(metrics.seconds.clone()),
+            Box::new(self.read_at.clone()),
+            Box::new(self.passes.clone()),
+            Box::new(self.failovers.clone()),
+            Box::new(self.resets.clone()),
+            Box::new(self.controller.clone()),
+            Box::new(self.suspect.clone()),
+            Box::new(self.blind.clone()),
+            Box::new(self.pending.clone()),
+            Box::new(self.quarantine.clone()),
+            Box::new(self.seconds.clone()),
         ];
         for collector in all {
             registry.register(collector)?;
         }
-        Ok(metrics)
+        Ok(())
     }
 
     /// Counts a run that reported.
@@ -178,7 +183,7 @@ mod tests {
     use super::*;
     use crate::sync::execute::Executed;
     use crate::sync::guid::Guid;
-    use crate::sync::read::Pass;
+    use crate::sync::pass::Pass;
     use crate::sync::report::Outcome;
     use crate::sync::step::Quarantine;
 
