@@ -13,6 +13,7 @@ pub mod read;
 pub mod render;
 pub mod scalar;
 pub mod schema;
+pub mod scope;
 pub mod set;
 pub mod signature;
 pub mod source;

@@ -7,12 +7,12 @@ use std::path::Path;
 use crate::policy::coherence;
 use crate::policy::documents::{
     Baseline, Control, Exception, Exceptions, FactsDeclaration, PolicyTest, Profile, Release, Statement,
-    SyncScope,
 };
 use crate::policy::fault::{Fault, Place, Placed};
 use crate::policy::fields::Reader;
 use crate::policy::folder::read_folder;
 use crate::policy::read::document::{Document, document};
+use crate::policy::scope::SyncScope;
 use crate::policy::source::{Source, content_hash};
 use crate::policy::terms::Stage;
 

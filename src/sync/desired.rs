@@ -61,6 +61,11 @@ pub fn is_person(object: &Object) -> bool {
 /// Why somebody's entry is deleted at once.
 pub const NOT_PUBLISHED: &str = "not_published";
 
+/// Whether somebody must not leave the member directory.
+pub fn is_not_published(object: &Object, scope: &Scope) -> bool {
+    scope.levels.as_ref().is_some_and(|levels| has_level(object, &levels.attribute, &levels.not_published))
+}
+
 fn has_level(object: &Object, attribute: &str, values: &BTreeSet<String>) -> bool {
     let own = object.attributes.get(attribute).into_iter().flatten();
     own.map(|value| value.trim().to_lowercase()).any(|value| values.contains(&value))
@@ -100,8 +105,7 @@ pub fn fate(
     if !inside {
         return Fate::Leave("outside_scope");
     }
-    if scope.levels.as_ref().is_some_and(|levels| has_level(object, &levels.attribute, &levels.not_published))
-    {
+    if is_not_published(object, scope) {
         return Fate::Leave(NOT_PUBLISHED);
     }
     if object.is_disabled() {
@@ -134,7 +138,12 @@ fn hold(
     });
 }
 
-fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BTreeSet<Quarantine>) -> Fate {
+/// What the scope maps, as the member directory has it.
+fn mapped(
+    object: &Object,
+    scope: &Scope,
+    quarantine: &mut BTreeSet<Quarantine>,
+) -> BTreeMap<String, Vec<String>> {
     let mut attributes = BTreeMap::new();
     for (name, origin) in &scope.attributes {
         let mut values: Vec<String> = match origin {
@@ -168,6 +177,11 @@ fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BT
             attributes.insert(name.clone(), values);
         }
     }
+    attributes
+}
+
+fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BTreeSet<Quarantine>) -> Fate {
+    let mut attributes = mapped(object, scope, quarantine);
     let name = attributes.remove(NAMING).and_then(|values| values.into_iter().next());
     let Some(name) = name.or_else(|| object.first("samaccountname").map(str::to_owned)) else {
         hold(quarantine, object, None, "no_name", "has no account name: correct it in the member directory");

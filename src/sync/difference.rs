@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::policy::documents;
+use crate::policy::scope;
 use crate::sync::desired::{Desired, NAMING, stamp};
 use crate::sync::guid::Guid;
 use crate::sync::naming;
@@ -74,9 +74,9 @@ impl Ownership<'_> {
         names
             .extend(wish.attributes.keys().map(String::as_str).filter(|name| !self.national.contains(*name)));
         names.retain(|name| match self.scope.shared.get(*name) {
-            None | Some(documents::Ownership::Member) => true,
-            Some(documents::Ownership::MemberWhenThere) => wish.attributes.contains_key(*name),
-            Some(documents::Ownership::National) => entry.values(name).is_empty(),
+            None | Some(scope::Ownership::Member) => true,
+            Some(scope::Ownership::MemberWhenThere) => wish.attributes.contains_key(*name),
+            Some(scope::Ownership::National) => entry.values(name).is_empty(),
         });
         names
             .into_iter()

@@ -79,17 +79,14 @@ pub async fn execute(
         csn: HashMap::new(),
         failed: vec![false; plan.steps.len()],
         executed: Executed::default(),
+        outcomes: Vec::new(),
     };
-    for group in groups(plan) {
-        for batch in group.chunks(settings.batch.max(1)) {
-            if !gate() {
-                run.executed.gate_closed = true;
-                return Ok(run.executed);
-            }
-            shelf.renew().await?;
-            run.batch(batch, shelf).await?;
-        }
+    let done = run.all(shelf, settings, gate).await;
+    // whatever ended it: what is known of the last batch is written down
+    if !run.outcomes.is_empty() {
+        shelf.journal(std::mem::take(&mut run.outcomes)).await?;
     }
+    done?;
     for connection in run.connections {
         connection.unbind().await;
     }
@@ -119,15 +116,32 @@ struct Running<'a> {
     csn: HashMap<String, String>,
     failed: Vec<bool>,
     executed: Executed,
+    /// Lines of what came of the batch before, for the journal: they are written with the intentions of the next, so that a batch waits for
+    /// the disk once. Those that a crash loses are found out by looking, like those of writes that it cut off.
+    outcomes: Vec<NewJournalEntry>,
 }
 
 type Answer = (usize, Result<Outcome, DirectoryError>);
 
 impl Running<'_> {
+    async fn all(&mut self, shelf: &mut Shelf, settings: &Settings, gate: &Gate) -> Result<(), SyncError> {
+        for group in groups(self.plan) {
+            for batch in group.chunks(settings.batch.max(1)) {
+                if !gate() {
+                    self.executed.gate_closed = true;
+                    return Ok(());
+                }
+                shelf.renew_when_due().await?;
+                self.batch(batch, shelf).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn batch(&mut self, batch: &[usize], shelf: &Shelf) -> Result<(), SyncError> {
         let now = to_generalized_time(shelf.now());
         let mut todo: Vec<(usize, Step)> = Vec::new();
-        let mut lines = Vec::new();
+        let mut lines = std::mem::take(&mut self.outcomes);
         for number in batch {
             let Some(step) = self.plan.steps.get(*number) else { continue };
             if step.needs.iter().any(|need| self.failed.get(*need).copied().unwrap_or(true)) {
@@ -140,27 +154,21 @@ impl Running<'_> {
         }
         shelf.journal(lines).await?;
         let (answers, broken) = self.spread(todo).await?;
-        let mut lines = Vec::new();
         for (number, outcome) in answers {
             let Some(step) = self.plan.steps.get(number) else { continue };
             let exists = outcome.code == ALREADY_EXISTS && step.action == Action::Prepare;
             if outcome.is_success() || exists {
                 self.note_version(&outcome, step);
                 *self.executed.done.entry(step.action).or_insert(0) += 1;
-                lines.push(line(shelf, self.plan, number, "done", Ok(record::of(&outcome))));
+                let record = record::of(&outcome, &self.national);
+                self.outcomes.push(line(shelf, self.plan, number, "done", Ok(record)));
             } else {
                 let text = explain(&outcome);
-                lines.push(line(
-                    shelf,
-                    self.plan,
-                    number,
-                    "failed",
-                    serde_json::to_vec(&json!({"code": outcome.code, "text": text})),
-                ));
+                let said = serde_json::to_vec(&json!({"code": outcome.code, "text": text}));
+                self.outcomes.push(line(shelf, self.plan, number, "failed", said));
                 self.undone(number, step, Some(outcome.code), text);
             }
         }
-        shelf.journal(lines).await?;
         // a write without an answer stays "intended": the next run looks what became of it
         broken.map_or(Ok(()), |error| Err(SyncError::Target(error)))
     }

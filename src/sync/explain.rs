@@ -9,9 +9,10 @@ use time::OffsetDateTime;
 use crate::ldap::dn::Dn;
 use crate::ldap::filter::Filter;
 use crate::ldap::truth::{Truth, evaluate};
+use crate::policy::scope;
 use crate::policy::terms::OdsCode;
-use crate::sync::desired::{self, Desired, Fate, NAMING};
-use crate::sync::difference::PUBLISHABLE;
+use crate::sync::desired::{self, Desired, Fate, NAMING, NOT_PUBLISHED};
+use crate::sync::difference::{Ownership, PUBLISHABLE};
 use crate::sync::guid::Guid;
 use crate::sync::input::{Beside, Input};
 use crate::sync::ledger::{Aged, age};
@@ -375,6 +376,15 @@ impl Ground<'_> {
                 };
                 check("base", is, &yes, format!("lies below none of the scope's bases: {names}"))
             }
+            && {
+                let level = scope.levels.as_ref().map(|levels| levels.attribute.as_str()).unwrap_or_default();
+                check(
+                    "listing",
+                    !desired::is_not_published(object, scope),
+                    "nothing says that the person is not to be published",
+                    format!("is not to be published, as `{level}` says"),
+                )
+            }
             && check(
                 "enabled",
                 !object.is_disabled(),
@@ -437,7 +447,8 @@ impl Ground<'_> {
         let mut names: BTreeSet<&str> = scope.attributes.keys().map(String::as_str).collect();
         names.extend(wish.iter().flat_map(|wish| wish.attributes.keys()).map(String::as_str));
         names.extend(entry.iter().flat_map(|entry| entry.attributes.keys()).map(String::as_str));
-        let stamp = wish.map(|wish| desired::stamp(&wish.attributes));
+        let ownership = Ownership { scope, national: self.national };
+        let stamp = wish.map(|wish| ownership.stamp(&wish.attributes));
         names
             .into_iter()
             .map(|name| {
@@ -461,7 +472,15 @@ impl Ground<'_> {
     fn owner(&self, scope: &Scope, name: &str) -> String {
         match (self.national.contains(name), scope.attributes.get(name)) {
             (true, _) => "the national directory: never touched".to_owned(),
-            (_, Some(Origin::Local(local))) => format!("the member directory: {local}"),
+            (_, Some(Origin::Local(local))) => match scope.shared.get(name) {
+                Some(scope::Ownership::MemberWhenThere) => {
+                    format!("the member directory: {local}; without a value what is there stays")
+                }
+                Some(scope::Ownership::National) => {
+                    format!("the national directory; an entry that has none is given {local}")
+                }
+                _ => format!("the member directory: {local}"),
+            },
             (_, Some(Origin::Constant(_))) => "the scope: the same for everybody".to_owned(),
             _ if name == NAMING => "the member directory: samaccountname".to_owned(),
             _ if name == "cn" => "the member directory: displayname, else name".to_owned(),
@@ -522,6 +541,10 @@ fn verdict(
         (None, _) => ("held", "the member directory was not read completely yet: the entry stays".to_owned()),
         (_, None) => ("unknown", "the member has no scope that can be used".to_owned()),
         (_, Some(Fate::Hold)) => ("held", "held back".to_owned()),
+        (_, Some(Fate::Leave(NOT_PUBLISHED))) => match entry {
+            Some(_) => ("leaves", "is not to be published: the entry is deleted".to_owned()),
+            None => ("not_published", "is not to be published".to_owned()),
+        },
         (_, Some(Fate::Leave(why))) => match (entry, left) {
             (Some(_), true) => ("left", format!("marked as a leaver: {why}")),
             (Some(_), false) => ("leaves", format!("is published and will be marked as a leaver: {why}")),
@@ -540,44 +563,4 @@ fn verdict(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_asked_for_is_told_by_its_form() {
-        let guid = "04030201-0605-0807-090a-0b0c0d0e0f10";
-        assert!(matches!(Who::of(&format!("RXA/{guid}")), Who::Anchor(_)));
-        assert!(matches!(Who::of(guid), Who::Guid(_)));
-        assert_eq!(Who::of("A@RXA.nhs.test"), Who::Mail("a@rxa.nhs.test".to_owned()));
-        assert!(matches!(Who::of("CN=A,OU=Staff,DC=rxa"), Who::Dn(_)));
-        assert_eq!(Who::of("Jones.B"), Who::Account("jones.b".to_owned()));
-    }
-
-    #[test]
-    fn the_failing_part_of_a_filter_is_told() {
-        let object = Object {
-            guid: Guid([1; 16]),
-            parent: None,
-            moved_from: None,
-            rdn: "CN=A".to_owned(),
-            deleted: false,
-            partial: false,
-            attributes: BTreeMap::from([
-                ("objectclass".to_owned(), vec!["user".to_owned()]),
-                ("employeetype".to_owned(), vec!["bank".to_owned()]),
-            ]),
-            references: BTreeMap::new(),
-        };
-        let told = |text: &str| failing(&Filter::parse(text).unwrap(), &object).join("; ");
-        assert_eq!(told("(objectClass=user)"), "");
-        assert_eq!(told("(&(objectClass=user)(mail=*))"), "(mail=*) is not so");
-        assert_eq!(
-            told("(&(mail=*)(!(employeeType=bank)))"),
-            "(mail=*) is not so; (!(employeeType=bank)) is not so"
-        );
-        assert_eq!(
-            told("(|(employeeType=x)(title=*))"),
-            "none of (|(employeeType=x)(title=*)): (employeeType=x) is not so, (title=*) is not so"
-        );
-    }
-}
+mod tests;

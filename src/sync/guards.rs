@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use crate::policy::documents::{Guard, Guards};
+use crate::policy::scope::{Guard, Guards};
 use crate::store::record::{Approval, person};
 use crate::sync::desired::NOT_PUBLISHED;
 use crate::sync::guid::Guid;

@@ -34,7 +34,7 @@ pub fn plan(input: &Input<'_>) -> Plan {
     for (guid, fate) in &known.fates {
         match (known.entries.get(guid), fate) {
             (Some(entry), Fate::Publish(wish)) => change(input, &known, guid, entry, wish, &mut drafts),
-            (Some(entry), Fate::Leave(why)) => leave(input, guid, entry, why, &mut drafts),
+            (Some(entry), Fate::Leave(why)) => leave(input, &known, guid, entry, why, &mut drafts),
             _ => {}
         }
     }
@@ -206,7 +206,7 @@ fn change(
 /// The step that takes a unique value from `from`: its marking as a leaver, or its release. A key without a step is none.
 fn freed_by(known: &Known<'_>, from: &Guid) -> Key {
     match known.fates.get(from) {
-        Some(Fate::Leave(_)) => (Action::Mark, 0, Some(*from)),
+        Some(Fate::Leave(why)) if *why != desired::NOT_PUBLISHED => (Action::Mark, 0, Some(*from)),
         _ => (Action::Release, 0, Some(*from)),
     }
 }
@@ -245,8 +245,18 @@ fn stays(input: &Input<'_>, name: &str) -> bool {
     KEPT.contains(&name) || input.scope.person.as_deref() == Some(name)
 }
 
-fn leave(input: &Input<'_>, guid: &Guid, entry: &TargetEntry, why: &str, drafts: &mut Drafts) {
+fn leave(
+    input: &Input<'_>,
+    known: &Known<'_>,
+    guid: &Guid,
+    entry: &TargetEntry,
+    why: &str,
+    drafts: &mut Drafts,
+) {
     let erased = why == desired::NOT_PUBLISHED;
+    if erased && let Some(mut mail) = difference(entry, "mail", &[]).map(|change| vec![change]) {
+        release(input, known, guid, entry, &mut mail, drafts);
+    }
     if entry.has_left() || erased {
         let over = entry.left_at().is_some_and(|at| at + input.scope.keep <= input.now);
         if over || erased {

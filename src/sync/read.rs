@@ -39,7 +39,7 @@ pub async fn read(
 ) -> Result<Pass, SyncError> {
     let controller = controller::identify(directory).await?;
     let told = exists(directory, &format!("<WKGUID={DELETED_OBJECTS},{}>", reading.base), true).await?;
-    let canary = exists(directory, reading.canary.unwrap_or(reading.base), false).await?;
+    let canary = can_see(directory, reading).await?;
     let asked = asked(reading.scope);
     let Because { why, failover } =
         why_complete(directory, shelf, reading, &controller, &asked, told).await?;
@@ -119,8 +119,12 @@ impl Attempt {
         };
         let number = if pass.complete && !resumed { before + 1 } else { before };
         if number > before {
-            // at once: what a pass that ends early has staged must not count as seen by the next one
-            shelf.set(vec![(shelf::PASS.into(), Some(text(number)))]).await?;
+            // at once: what a pass that ends early has staged must not count as seen by the next one. And whatever cookie there was is
+            // of no use any more: what this pass stages may be from another controller, one that is behind
+            let none = [shelf::COOKIE, shelf::COMPLETING].map(|key| (key.to_owned(), None));
+            let mut values = vec![(shelf::PASS.into(), Some(text(number)))];
+            values.extend(none);
+            shelf.set(values).await?;
         }
         Ok(Attempt { cookie, number, asked })
     }
@@ -142,6 +146,10 @@ async fn exists(directory: &mut Directory, dn: &str, deleted: bool) -> Result<bo
     }
     let (entries, _) = directory.read(&search).await.map_err(SyncError::Source)?;
     Ok(entries.iter().any(|entry| entry.first("objectClass").is_some()))
+}
+
+async fn can_see(directory: &mut Directory, reading: &Reading<'_>) -> Result<bool, SyncError> {
+    exists(directory, reading.canary.unwrap_or(reading.base), false).await
 }
 
 fn dirsync(reading: &Reading<'_>, attempt: &Attempt) -> Result<Search, SyncError> {
@@ -192,7 +200,7 @@ async fn page(
     let (changed, partial) = (staging.changed > 0, staging.partial);
     in_full(directory, shelf, &attempt.asked, attempt.number, partial).await?;
     let place = Place { controller, cookie: &answer.cookie, more: answer.more, asked_at, changed };
-    keep(shelf, reading, attempt, pass, &place).await?;
+    keep(directory, shelf, reading, attempt, pass, &place).await?;
     attempt.cookie = answer.cookie;
     Ok(answer.more)
 }
@@ -221,7 +229,7 @@ async fn poll(
     let changed = polling::poll(directory, shelf, reading, part, bound, &mut pass).await?;
     let cookie = polling::cookie(controller);
     let place = Place { controller, cookie: &cookie, more: false, asked_at, changed };
-    keep(shelf, reading, &attempt, &mut pass, &place).await?;
+    keep(directory, shelf, reading, &attempt, &mut pass, &place).await?;
     Ok(pass)
 }
 
@@ -238,6 +246,7 @@ struct Place<'a> {
 
 /// Keeps how far it has come. After the last page of a complete pass, what it did not bring is gone.
 async fn keep(
+    directory: &mut Directory,
     shelf: &Shelf,
     reading: &Reading<'_>,
     attempt: &Attempt,
@@ -245,8 +254,17 @@ async fn keep(
     place: &Place<'_>,
 ) -> Result<(), SyncError> {
     let mut keep = StagedPage::default();
+    // rights may go while it is read
+    pass.canary_seen = pass.canary_seen && can_see(directory, reading).await?;
+    if !pass.canary_seen {
+        // what came is true, but what was hidden never comes again: the next run reads on from where everything was seen
+        if place.changed || pass.deleted > 0 {
+            keep.values.push((shelf::CHANGED.into(), Some(text(place.asked_at.unix_timestamp_nanos()))));
+        }
+        return shelf.apply(keep).await;
+    }
     // what a controller that was set back does not have says nothing about who has gone
-    if pass.complete && !place.more && pass.canary_seen && !pass.suspect {
+    if pass.complete && !place.more && !pass.suspect {
         pass.deleted += absent(shelf, attempt.number).await?;
         keep.values.push((shelf::COMPLETE_AT.into(), Some(text(shelf.now().unix_timestamp()))));
     }
@@ -258,7 +276,7 @@ async fn keep(
         keep.values.push((shelf::ASKED.into(), serde_json::to_vec(&attempt.asked).ok()));
         keep.values.push((shelf::METHOD.into(), serde_json::to_vec(&pass.method).ok()));
     }
-    if !place.more && pass.canary_seen {
+    if !place.more {
         keep.values.push((shelf::READ_AT.into(), Some(text(place.asked_at.unix_timestamp()))));
     }
     if place.changed || pass.deleted > 0 {

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::directory::request::Outcome;
 use crate::ldap::entry::Entry;
 use crate::ldap::limits::Limits;
-use crate::ldap::typed_control::{self, POST_READ, PRE_READ};
+use crate::ldap::typed_control::{self, PRE_READ};
 use crate::secret::attributes::is_secret;
+use crate::sync::national::National;
 
 /// What else holds keys of people: nowhere kept.
 const PRIVATE: &[&str] = &["userpkcs12", "krbprincipalkey", "sambalmpassword", "sambantpassword"];
@@ -16,7 +17,7 @@ const PRIVATE: &[&str] = &["userpkcs12", "krbprincipalkey", "sambalmpassword", "
 /// The document of a `done` line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
-    /// entryCSN after the write; none when the directory did not tell.
+    /// The entry's version after the write (entryCSN, or what the server has instead); none when the directory did not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csn: Option<String>,
     /// The whole entry that was deleted, by lower-case attribute; none when the directory did not tell.
@@ -27,15 +28,18 @@ pub struct Record {
     pub left_out: Vec<String>,
 }
 
-/// The document for an answer.
-pub fn of(outcome: &Outcome) -> Vec<u8> {
-    let read = |oid: &str| {
-        let value = outcome.control(oid)?.value.as_deref()?;
-        typed_control::read_entry_answer(value, &Limits::default()).ok()
-    };
-    let csn = read(POST_READ).and_then(|entry| entry.text("entryCSN").map(str::to_owned));
-    let mut record = Record { csn, ..Record::default() };
-    if let Some(entry) = read(PRE_READ) {
+/// The document for an answer of this server.
+pub fn of(outcome: &Outcome, national: &National) -> Vec<u8> {
+    let mut record = Record { csn: national.version_after(outcome), ..Record::default() };
+    let value = outcome.control(PRE_READ).and_then(|control| control.value.as_deref());
+    if let Some(mut entry) =
+        value.and_then(|value| typed_control::read_entry_answer(value, &Limits::default()).ok())
+    {
+        // what the server gives an entry itself it gives the next one too
+        let own = |name: &str| {
+            [national.identity, national.version].iter().any(|own| own.eq_ignore_ascii_case(name))
+        };
+        entry.attributes.retain(|attribute| !own(&attribute.description));
         image(entry, &mut record);
     }
     // names and texts alone: this cannot fail

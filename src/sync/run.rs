@@ -120,12 +120,10 @@ pub async fn after_reading(
         Some(_) => Outcome::Paused,
         None => ended(&executed, remaining, waits),
     };
-    let (held, held_steps, published) = (
-        waits.then(|| after.verdict.held.hash.clone()),
-        after.verdict.held.steps.len() as u64,
-        after.published,
-    );
     let pending = pending(after, waits, remaining > 0);
+    let held = &after.verdict.held;
+    let held = waits.then(|| (held.hash.clone(), held.steps.len() as u64));
+    let published = after.published;
     let Planned { plan, verdict, .. } = planned;
     let mut counts = plan.counts();
     later.into_iter().for_each(|(action, more)| *counts.entry(action).or_insert(0) += more);
@@ -138,8 +136,8 @@ pub async fn after_reading(
         written: (!mode.dry_run && !verdict.go.steps.is_empty()).then(|| verdict.go.hash.clone()),
         paused,
         plan: plan.hash,
-        held,
-        held_steps: if waits { held_steps } else { 0 },
+        held_steps: held.as_ref().map_or(0, |(_, steps)| *steps),
+        held: held.map(|(hash, _)| hash),
         pending,
         trips: verdict.trips,
         approved: verdict.approved,

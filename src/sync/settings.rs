@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ambient::bounds::{Bounds, Checked};
 use crate::ldap::filter::Filter;
-use crate::policy::documents::{AttributeMapping, Guards, Ownership, SyncScope};
+use crate::policy::scope::{AttributeMapping, Guards, Ownership, SyncScope};
 use crate::sync::error::SyncError;
 
 /// No lease is shorter: it is prolonged after each page and before each batch, and a directory has this long for one answer (the
@@ -75,7 +75,7 @@ impl Default for Settings {
         Settings {
             parallel: 4,
             connections: 4,
-            batch: 100,
+            batch: 250,
             plan_people: 50_000,
             lease_seconds: 60,
             complete_seconds: 86_400,

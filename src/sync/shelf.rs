@@ -154,6 +154,14 @@ impl Shelf {
             .await
     }
 
+    /// Prolongs the lease when half of its time is over; until then what is written is held to it all the same.
+    pub async fn renew_when_due(&mut self) -> Result<(), SyncError> {
+        if self.now() + self.lasts / 2 < self.lease.ends_at {
+            return Ok(());
+        }
+        self.renew().await
+    }
+
     /// Prolongs the lease.
     pub async fn renew(&mut self) -> Result<(), SyncError> {
         self.lease =

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::sync::desired::{Desired, Fate, Wanted, is_owned};
+use crate::sync::desired::{Desired, Fate, NOT_PUBLISHED, Wanted, is_owned};
 use crate::sync::guid::Guid;
 use crate::sync::input::Input;
 use crate::sync::naming;
@@ -323,7 +323,8 @@ fn claim(known: &mut Known<'_>, winner: Guid, mail: &str, holding: &[(Option<Gui
     if free {
         for holder in others().filter_map(|(holder, _)| *holder) {
             known.claims.entry(winner).or_default().insert(holder);
-            if matches!(known.fates.get(&holder), Some(Fate::Publish(_))) {
+            // whose entry is deleted at once is not marked before, and deletions come last
+            if matches!(known.fates.get(&holder), Some(Fate::Publish(_) | Fate::Leave(NOT_PUBLISHED))) {
                 known.released.entry(holder).or_default().insert(mail.to_owned());
             }
         }

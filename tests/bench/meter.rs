@@ -16,6 +16,7 @@ pub fn cpu_seconds(pid: u32) -> f64 {
 }
 
 /// Resident memory of `pid` in KiB.
+#[allow(dead_code, reason = "not every benchmark measures another process")]
 pub fn resident_kib(pid: u32) -> f64 {
     status_kib(&format!("/proc/{pid}/status"), "VmRSS:")
 }

@@ -67,6 +67,7 @@ mod sync_controllers;
 mod sync_crash;
 mod sync_dc;
 mod sync_failures;
+mod sync_faults;
 mod sync_lab;
 mod sync_national;
 mod sync_observer;

@@ -35,6 +35,9 @@ attributes: { sn: sn, cn: displayName, mail: mail, title: title }
 leavers: { keep: 30d }
 guards:
   deletes: { count: 100000, share: 50% }
+  disables: { count: 100000, share: 100% }
+  unit: { count: 100000, share: 100% }
+  mails: { count: 100000, share: 100% }
   renames: { count: 100000, share: 100% }
   changes: { count: 100000, share: 100% }
   shrink: { count: 100000, share: 50% }

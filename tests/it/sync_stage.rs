@@ -165,15 +165,22 @@ impl Stage {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.portcullis(&["sync"]);
+        let mut command = self.bare(&["sync"]);
         command.args(arguments);
         command
     }
 
     /// `portcullis ...` with JSON as the answer.
     pub fn portcullis(&self, arguments: &[&str]) -> Command {
+        let mut command = self.bare(&["--json"]);
+        command.args(arguments);
+        command
+    }
+
+    /// `portcullis ...`, with a person's answer.
+    fn bare(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-        command.arg("--config").arg(self.path("portcullis.yaml")).arg("--json").args(["--actor", "officer"]);
+        command.arg("--config").arg(self.path("portcullis.yaml")).args(["--actor", "officer"]);
         command.args(arguments).env_remove("PORTCULLIS_CONFIG");
         command
     }
@@ -199,7 +206,7 @@ impl Stage {
 
     /// Runs `portcullis sync ...` to its end.
     pub fn sync(&self, arguments: &[&str]) -> Output {
-        self.command(arguments).output().unwrap()
+        self.command(arguments).arg("--json").output().unwrap()
     }
 
     /// Runs it, whatever the exit code, and reads its JSON.

@@ -34,6 +34,9 @@ guards:
   deletes: {{ count: {deletes}, share: 100% }}
   renames: {{ count: {changes}, share: 100% }}
   changes: {{ count: {changes}, share: 100% }}
+  disables: {{ count: {deletes}, share: 100% }}
+  unit: {{ count: 100000, share: 100% }}
+  mails: {{ count: {changes}, share: 100% }}
   shrink: {{ count: 100000, share: 100% }}
 "
     )

@@ -1,11 +1,12 @@
 //! Any document, by its kind.
 
 use crate::policy::documents::{
-    Baseline, Control, Exception, FactsDeclaration, PolicyTest, Profile, Release, SyncScope,
+    Baseline, Control, Exception, FactsDeclaration, PolicyTest, Profile, Release,
 };
 use crate::policy::fault::Fault;
 use crate::policy::fields::Reader;
 use crate::policy::read::{agreement, baseline, facts, scope, test};
+use crate::policy::scope::SyncScope;
 use crate::policy::source::{Content, Node};
 
 /// The kinds of document.

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use time::Duration;
 
-use crate::policy::documents::{
-    AttributeMapping, Guard, Guards, Leavers, LocalListing, Members, Ownership, SyncScope,
-};
+use crate::policy::documents::Members;
 use crate::policy::fault::{Fault, Placed};
 use crate::policy::fields::{Fields, Reader};
 use crate::policy::read::agreement::members;
+use crate::policy::scope::{AttributeMapping, Guard, Guards, Leavers, LocalListing, Ownership, SyncScope};
 use crate::policy::source::{Content, Node};
 
 /// The keys of a `SyncScope`.

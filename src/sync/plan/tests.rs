@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 use super::*;
 use crate::ldap::dn::Dn;
 use crate::ldap::filter::Filter;
-use crate::policy::documents::{Guard, Guards};
+use crate::policy::scope::{Guard, Guards};
 use crate::store::record::Approval;
 use crate::sync::guards::{Circumstances, judge};
 use crate::sync::input::Beside;

@@ -1,7 +1,7 @@
 //! People who are more than an account: not listed, of two organisations, with values of several owners.
 
 use super::*;
-use crate::policy::documents::Ownership;
+use crate::policy::scope::Ownership;
 use crate::sync::guards::{Kind, Unit};
 use crate::sync::settings::Levels;
 

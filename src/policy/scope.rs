@@ -1,0 +1,124 @@
+//! What a member publishes, as a policy document says it.
+
+use std::collections::BTreeMap;
+
+use time::Duration;
+
+use crate::policy::documents::Members;
+use crate::policy::fault::{Place, Placed};
+
+/// What members publish into the national directory, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SyncScope {
+    pub at: Place,
+    pub id: String,
+    pub members: Members,
+    /// Below which the people are, relative to the member's own suffix (`OU=Staff`); empty: the whole tree.
+    pub bases: Vec<Placed<String>>,
+    /// RFC 4515 text over local names that a person must match.
+    pub filter: Placed<String>,
+    /// Membership of this group (DN relative to the member's suffix) limits a pilot; `None`: no pilot group.
+    pub pilot_group: Option<String>,
+    /// Federated attribute name (as written) to where its value comes from.
+    pub attributes: BTreeMap<String, AttributeMapping>,
+    /// Mail domains are checked for joins; a person whose mail lies outside the member's domains is held.
+    pub mail_domains: Vec<String>,
+    /// Federated name of the attribute whose value is one person's in every organisation, for example the identifier on the smartcard:
+    /// by it a joiner takes over the entry that the organisation before has released. None: entries never change hands.
+    pub person: Option<String>,
+    pub listing: Option<LocalListing>,
+    pub leavers: Leavers,
+    pub guards: Guards,
+}
+
+/// Where a published value comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AttributeMapping {
+    /// A local attribute, by name.
+    From(Placed<String>, Ownership),
+    /// The same for everybody.
+    Constant(String),
+}
+
+/// Whose a published value is, and what it means that the local attribute has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Ownership {
+    /// The member's: the national value follows, and goes when there is none.
+    #[default]
+    Member,
+    /// The member's while it has one: no local value is no opinion, and what is there nationally stays.
+    MemberWhenThere,
+    /// The national side's: the local value is given to an entry that has none, and never again.
+    National,
+}
+
+/// People who do not want to be listed as others are, by the values of a local attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalListing {
+    /// The local attribute, as written.
+    pub attribute: Placed<String>,
+    /// Values of people who do not leave the member directory; what was published of them is deleted at once.
+    pub not_published: Vec<String>,
+    /// Values of people whom nobody finds by browsing: published for those who may (release agreements say who), and named by
+    /// nobody else's entry.
+    pub not_findable: Vec<String>,
+    /// Values of people who are published without the attributes of `contact`.
+    pub without_contact: Vec<String>,
+    /// Federated names, as written.
+    pub contact: Vec<String>,
+}
+
+/// What becomes of people who are no longer in scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leavers {
+    /// How long a marked leaver stays before it is deleted.
+    pub keep: Duration,
+}
+
+/// Limits that stop a plan before the first harmful write. They cannot be switched off: `at_most` is capped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guards {
+    /// Deletes and marks as leaver, per run.
+    pub deletes: Guard,
+    /// Marks because the account was disabled, per run.
+    pub disables: Guard,
+    /// People who are no longer to be listed, per run.
+    pub hides: Guard,
+    /// People who leave one organisational unit, per run: trips when both count and share (of that unit) are passed.
+    pub unit: Guard,
+    /// Entries of somebody else, or of nobody, that are taken over, per run.
+    pub joins: Guard,
+    /// Entries whose mail changes, per run.
+    pub mails: Guard,
+    /// Renames and moves, per run.
+    pub renames: Guard,
+    /// Changes of entries, per run.
+    pub changes: Guard,
+    /// How far the number of people read may fall from the last complete pass.
+    pub shrink: Guard,
+}
+
+/// What guards are unless a document narrows or widens them.
+impl Default for Guards {
+    fn default() -> Guards {
+        Guards {
+            deletes: Guard { count: 50, share: 500 },
+            disables: Guard { count: 50, share: 500 },
+            hides: Guard { count: 50, share: 500 },
+            unit: Guard { count: 10, share: 5_000 },
+            joins: Guard { count: 5_000, share: 10_000 },
+            mails: Guard { count: 200, share: 1_000 },
+            renames: Guard { count: 100, share: 1_000 },
+            changes: Guard { count: 5_000, share: 10_000 },
+            shrink: Guard { count: 100, share: 1_000 },
+        }
+    }
+}
+
+/// The smaller of the two trips.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Guard {
+    pub count: u64,
+    /// In hundredths of a percent of the entries that the member has published.
+    pub share: u32,
+}

@@ -1,0 +1,113 @@
+//! Seeded fault schedules for sync: crashes at any moment, answers that are lost, late, doubled or out of order, domain controllers that
+//! change, lag and go back, a national directory that restarts, a store that fails, clocks that jump, gates that close, runners that stand
+//! still while another takes over. The code is the real one from end to end, store included; the directories are scripted.
+//!
+//! `PORTCULLIS_SEED=N cargo test --test it sync_faults::one_schedule -- --nocapture` runs one again and tells what happened in it.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::sync_faults::schedule::{LONGEST, Told, run};
+
+mod chance;
+mod check;
+mod differential;
+
+mod member;
+mod national;
+mod process;
+mod schedule;
+mod store;
+mod tree;
+mod wire;
+mod world;
+
+const ORDINARY: u64 = 300;
+const MANY: u64 = 10_000;
+/// More than there are cores: much of the time is waiting for deadlines.
+const THREADS: usize = 6;
+
+fn guarded(seed: u64) -> Told {
+    let (sender, receiver) = std::sync::mpsc::sync_channel(64);
+    let thread = std::thread::spawn(move || sender.send(run(seed)));
+    match receiver.recv_timeout(LONGEST) {
+        Ok(told) => told,
+        Err(_) if thread.is_finished() => {
+            Told { seed, wrong: vec!["it panicked".to_owned()], ..Told::default() }
+        }
+        Err(_) => Told { seed, wrong: vec!["it does not end".to_owned()], ..Told::default() },
+    }
+}
+
+fn schedules(seeds: std::ops::Range<u64>) {
+    let began = Instant::now();
+    let next = AtomicU64::new(seeds.start);
+    let failed: Mutex<BTreeMap<u64, Told>> = Mutex::default();
+    let sum: Mutex<Told> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::SeqCst);
+                    if seed >= seeds.end {
+                        return;
+                    }
+                    let told = guarded(seed);
+                    let mut sum = sum.lock().unwrap();
+                    sum.runs += told.runs;
+                    sum.writes += told.writes;
+                    sum.crashed += told.crashed;
+                    sum.failed += told.failed;
+                    sum.people += told.people;
+                    if !told.wrong.is_empty() {
+                        failed.lock().unwrap().insert(seed, told);
+                    }
+                }
+            });
+        }
+    });
+    let (failed, sum) = (failed.into_inner().unwrap(), sum.into_inner().unwrap());
+    eprintln!(
+        "{} schedules in {:?}: {} runs, of them {} crashed and {} failed, {} writes, {} people published at the end",
+        seeds.end - seeds.start,
+        began.elapsed(),
+        sum.runs,
+        sum.crashed,
+        sum.failed,
+        sum.writes,
+        sum.people
+    );
+    for (seed, told) in failed.iter().take(20) {
+        eprintln!("seed {seed}: {}", told.wrong.first().unwrap());
+    }
+    assert!(
+        failed.is_empty(),
+        "{} of the seeds fail; to run one again: PORTCULLIS_SEED={} cargo test --test it sync_faults::one_schedule -- --nocapture",
+        failed.len(),
+        failed.keys().next().unwrap()
+    );
+}
+
+/// The one of `PORTCULLIS_SEED`, with everything that happened in it.
+#[test]
+fn one_schedule() {
+    let seed = std::env::var("PORTCULLIS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let told = guarded(seed);
+    eprintln!("seed {seed}");
+    told.trace.iter().for_each(|line| eprintln!("{line}"));
+    assert!(told.wrong.is_empty(), "seed {seed}: {:#?}", told.wrong);
+}
+
+#[test]
+fn some_schedules() {
+    schedules(0..ORDINARY);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn ten_thousand_schedules() {
+    let first = std::env::var("PORTCULLIS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    schedules(first..first + MANY);
+}
