@@ -1,4 +1,4 @@
-//! One reading of a member directory: what is read, how, and what it brought.
+//! One pass over a member directory: what is read, and what it brought.
 
 use serde::{Deserialize, Serialize};
 

@@ -120,10 +120,9 @@ pub async fn after_reading(
         Some(_) => Outcome::Paused,
         None => ended(&executed, remaining, waits),
     };
-    let pending = pending(after, waits, remaining > 0);
-    let held = &after.verdict.held;
-    let held = waits.then(|| (held.hash.clone(), held.steps.len() as u64));
+    let held = waits.then(|| (after.verdict.held.hash.clone(), after.verdict.held.steps.len() as u64));
     let published = after.published;
+    let pending = pending(after, waits, remaining > 0);
     let Planned { plan, verdict, .. } = planned;
     let mut counts = plan.counts();
     later.into_iter().for_each(|(action, more)| *counts.entry(action).or_insert(0) += more);

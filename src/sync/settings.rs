@@ -53,10 +53,11 @@ pub struct Settings {
     /// Seconds between complete passes when deletions are not told to us.
     pub complete_blind_seconds: u32,
     /// Seconds after the last reading during which no other domain controller is read that does not say that it has all the one before had.
+    /// 0: any is read at once.
     pub failover_seconds: u32,
     /// ODS codes of members that are read by uSNChanged; others only while their controllers refuse DirSync.
     pub polled_members: BTreeSet<String>,
-    /// How many numbers before the last one reading by uSNChanged asks for again.
+    /// How many numbers before the last one reading by uSNChanged asks for again. 0: none.
     pub usn_overlap: u32,
     /// Bytes that a DirSync answer should not pass; Active Directory takes no less than 1 MiB.
     pub page_bytes: u32,

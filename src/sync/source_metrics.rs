@@ -53,6 +53,7 @@ impl OfSource {
             "How long a run read the member, planned, and wrote to the national directory.",
         );
         let metrics = OfSource {
+            seconds: HistogramVec::new(seconds.buckets(SECONDS.to_vec()), &["phase"])?,
             read_at: gauge(
                 "portcullis_sync_read_timestamp_seconds",
                 "When the last reading of the member's directory was begun that came to its end with the canary seen.",
@@ -98,7 +99,6 @@ impl OfSource {
                 "People and attributes held back, by reason.",
                 &["member", "reason"],
             )?,
-            seconds: HistogramVec::new(seconds.buckets(SECONDS.to_vec()), &["phase"])?,
             shown: Arc::default(),
         };
         metrics.collect_in(registry)?;
@@ -106,22 +106,20 @@ impl OfSource {
     }
 
     fn collect_in(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        let metrics = self;
         let all: [Box<dyn Collector>; 10] = [
-            Box::new(self.read_at.clone()),
-            Box::new(self.passes.clone()),
-            Box::new(self.failovers.clone()),
-            Box::new(self.resets.clone()),
-            Box::new(self.controller.clone()),
-            Box::new(self.suspect.clone()),
-            Box::new(self.blind.clone()),
-            Box::new(self.pending.clone()),
-            Box::new(self.quarantine.clone()),
-            Box::new(self.seconds.clone()),
+            Box::new(metrics.read_at.clone()),
+            Box::new(metrics.passes.clone()),
+            Box::new(metrics.failovers.clone()),
+            Box::new(metrics.resets.clone()),
+            Box::new(metrics.controller.clone()),
+            Box::new(metrics.suspect.clone()),
+            Box::new(metrics.blind.clone()),
+            Box::new(metrics.pending.clone()),
+            Box::new(metrics.quarantine.clone()),
+            Box::new(metrics.seconds.clone()),
         ];
-        for collector in all {
-            registry.register(collector)?;
-        }
-        Ok(())
+        all.into_iter().try_for_each(|collector| registry.register(collector))
     }
 
     /// Counts a run that reported.

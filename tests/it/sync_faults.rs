@@ -30,7 +30,7 @@ const MANY: u64 = 10_000;
 const THREADS: usize = 6;
 
 fn guarded(seed: u64) -> Told {
-    let (sender, receiver) = std::sync::mpsc::sync_channel(64);
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     let thread = std::thread::spawn(move || sender.send(run(seed)));
     match receiver.recv_timeout(LONGEST) {
         Ok(told) => told,
@@ -62,6 +62,8 @@ fn schedules(seeds: std::ops::Range<u64>) {
                     sum.failed += told.failed;
                     sum.people += told.people;
                     if !told.wrong.is_empty() {
+                        // at once: whoever waits for ten thousand wants to know before
+                        eprintln!("seed {seed}: {}", told.wrong[0]);
                         failed.lock().unwrap().insert(seed, told);
                     }
                 }
@@ -79,15 +81,27 @@ fn schedules(seeds: std::ops::Range<u64>) {
         sum.writes,
         sum.people
     );
-    for (seed, told) in failed.iter().take(20) {
-        eprintln!("seed {seed}: {}", told.wrong.first().unwrap());
-    }
     assert!(
         failed.is_empty(),
         "{} of the seeds fail; to run one again: PORTCULLIS_SEED={} cargo test --test it sync_faults::one_schedule -- --nocapture",
         failed.len(),
         failed.keys().next().unwrap()
     );
+}
+
+/// What was found by seeds that failed once, with what was wrong in the program then. A change of the schedules gives the seeds other
+/// stories; those that tell them were looked for anew by undoing what mended it.
+///
+/// - 75, 151: the mail of somebody who is deleted at once was given away before it was free.
+/// - 4, 21, 25: a page that was read while rights were gone moved the cookie on: what was hidden never came.
+/// - 31, 114, 217: a complete pass that was begun anew on another controller, and ended early, left the cookie of the one before; the next
+///   run read on from there, and took whom it had seen before for gone.
+#[test]
+fn seeds_that_failed() {
+    for seed in [4, 21, 25, 31, 75, 114, 151, 217] {
+        let told = guarded(seed);
+        assert!(told.wrong.is_empty(), "seed {seed}: {:#?}", told.wrong);
+    }
 }
 
 /// The one of `PORTCULLIS_SEED`, with everything that happened in it.
@@ -108,6 +122,7 @@ fn some_schedules() {
 #[test]
 #[ignore = "takes minutes"]
 fn ten_thousand_schedules() {
-    let first = std::env::var("PORTCULLIS_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
-    schedules(first..first + MANY);
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let first = number("PORTCULLIS_SEED").unwrap_or(1_000_000);
+    schedules(first..first + number("PORTCULLIS_SCHEDULES").unwrap_or(MANY));
 }

@@ -104,7 +104,8 @@ fn journal(schedule: &Schedule, code: &str) {
         let prepares =
             national.intents.iter().any(|one| one.seq == seq && one.step.action.as_str() == "prepare");
         let done = matches!(phase, "done" | "found_done");
-        if done != applied[&seq] && !(prepares && done) {
+        let late = national.intents.iter().any(|one| one.seq == seq && one.late);
+        if done != applied[&seq] && !(prepares && done) && !late {
             let what = national.intents.iter().find(|one| one.seq == seq).map(|one| &one.step);
             schedule.trace.wrong(format!(
                 "{code}: line {} says {phase} of line {seq}, and it was applied: {}: {what:?}",

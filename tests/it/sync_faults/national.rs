@@ -10,6 +10,7 @@ use portcullis::ldap::ber;
 use portcullis::ldap::control::Control;
 use portcullis::ldap::dn::Dn;
 use portcullis::ldap::entry::{Attribute, Entry as Shown};
+use portcullis::ldap::filter::Filter;
 use portcullis::ldap::limits::Limits;
 use portcullis::ldap::message::{ChangeKind, Message, Operation, Outcome, ResultCode, Scope, Search};
 use portcullis::ldap::typed_control::{self, ASSERTION, POST_READ, PRE_READ, PagedResults};
@@ -29,6 +30,16 @@ pub struct Intent {
     pub member: String,
     pub step: Step,
     pub applied: bool,
+    /// It arrived when nobody waited for it any more: that its run could not know what became of it is no fault of a journal.
+    pub late: bool,
+}
+
+/// A request that is still on its way.
+#[derive(Debug)]
+struct OnItsWay {
+    process: Arc<Process>,
+    write: Write,
+    assertion: Option<Filter<'static>>,
 }
 
 /// The national directory, and what is known of who may write to it.
@@ -37,6 +48,7 @@ pub struct National {
     pub tree: Tree,
     pub intents: Vec<Intent>,
     /// What a write looks like, and the intents that look so.
+    on_their_way: Vec<OnItsWay>,
     by_look: HashMap<String, Vec<usize>>,
     /// When the run began that published this anchor.
     published: HashMap<String, u64>,
@@ -47,13 +59,16 @@ pub struct National {
 
 impl National {
     pub fn new(members: BTreeMap<String, Arc<Mutex<Member>>>, trace: Arc<Trace>) -> National {
-        let tree = Tree::with(&[
+        let mut tree = Tree::with(&[
             ("dc=national,dc=test", &[("objectclass", "organizationalUnit"), ("ou", "national")]),
             (PEOPLE, &[("objectclass", "organizationalUnit"), ("ou", "people")]),
         ]);
+        // a creation that is on its way for longer than a run takes makes a second entry otherwise: the anchor's name may be another by then
+        tree.unique_anchors = true;
         National {
             tree,
             intents: Vec::new(),
+            on_their_way: Vec::new(),
             by_look: HashMap::new(),
             published: HashMap::new(),
             members,
@@ -65,14 +80,31 @@ impl National {
     /// A journal was told of an intention.
     pub fn intend(&mut self, member: &str, seq: u64, step: Step) {
         self.by_look.entry(look_of(&step)).or_default().push(self.intents.len());
-        self.intents.push(Intent { seq, member: member.to_owned(), step, applied: false });
+        self.intents.push(Intent { seq, member: member.to_owned(), step, applied: false, late: false });
+    }
+
+    /// What was on its way arrives.
+    pub fn arrive(&mut self, process: &Process) {
+        for one in std::mem::take(&mut self.on_their_way) {
+            if one.process.name == process.name {
+                self.on_their_way.push(one);
+                continue;
+            }
+            let done = self.apply(&one.process, &one.write, one.assertion.as_ref(), true);
+            one.process.say(&format!(
+                "has a write arrive late, which comes to {}: {}",
+                done.code,
+                look(&one.write)
+            ));
+        }
     }
 
     fn apply(
         &mut self,
         process: &Process,
         write: &Write,
-        assertion: Option<&portcullis::ldap::filter::Filter<'_>>,
+        assertion: Option<&Filter<'_>>,
+        late: bool,
     ) -> Done {
         let done = self.tree.write(write, assertion);
         if done.code != 0 {
@@ -91,19 +123,37 @@ impl National {
         match intent {
             Some(at) => {
                 self.intents[at].applied = true;
-                self.judge(process, at, &done, now);
+                self.intents[at].late = late;
+                self.versions(process, at, &done);
+                self.judge(process, at, &done, now, late);
             }
             None => wrong(format!("a write that no journal intends: {write:?}")),
         }
-        if process.has_shut_gate() {
+        if process.has_shut_gate() && !late {
             self.trace.wrong(format!("{}: a write after the gate closed: {write:?}", process.name));
         }
-        self.unique(process, &done);
+        // that nobody else has a value was so when the write was sent; a directory alone could hold it against one that is late
+        if !late {
+            self.unique(process, &done);
+        }
         done
     }
 
+    /// Whether the entry still was what was planned against.
+    fn versions(&self, process: &Process, at: usize, done: &Done) {
+        let step = &self.intents[at].step;
+        let Some(before) = &done.before else { return };
+        if step.entry_uuid.as_deref() != Some(&before.uuid) || step.entry_csn.as_deref() != Some(&before.csn)
+        {
+            self.trace.wrong(format!(
+                "{}: {:?} of another version than was planned against: {}",
+                process.name, step.action, before.dn
+            ));
+        }
+    }
+
     /// Whether somebody is taken out of sight who was not seen to go.
-    fn judge(&mut self, process: &Process, at: usize, done: &Done, now: u64) {
+    fn judge(&mut self, process: &Process, at: usize, done: &Done, now: u64, late: bool) {
         let step = &self.intents[at].step;
         let anchor = |entry: &Option<Entry>| {
             entry.as_ref().and_then(|entry| entry.first("portcullisanchor").map(str::to_owned))
@@ -116,7 +166,7 @@ impl National {
             let id = uuid::Uuid::parse_str(guid).unwrap().to_bytes_le();
             let since = self.published.get(&anchor).copied().unwrap_or(0);
             let why = self.members[member].lock().unwrap().objects_to_removal(&id, since);
-            if let (Some(why), false) = (why, left(&done.before)) {
+            if let (Some(why), false) = (why, left(&done.before) || late) {
                 self.trace.wrong(format!(
                     "{}: {:?} of {anchor} though nobody saw them go: {why}",
                     process.name, step.action
@@ -339,7 +389,20 @@ impl Port {
         let assertion = assertion.map(|control| {
             typed_control::read_assertion(control.value.as_deref().unwrap(), &limits).unwrap()
         });
-        let done = self.national.lock().unwrap().apply(process, write, assertion.as_ref());
+        let mut national = self.national.lock().unwrap();
+        national.arrive(process);
+        if process.strikes(&mut chance, &[Fault::Late]).is_some() {
+            process.say(&format!("is cut off while on its way: {what}"));
+            let assertion = assertion.map(Filter::into_owned);
+            national.on_their_way.push(OnItsWay {
+                process: Arc::clone(process),
+                write: write.clone(),
+                assertion,
+            });
+            return Answer::end();
+        }
+        let done = national.apply(process, write, assertion.as_ref(), false);
+        drop(national);
         let read = [(PRE_READ, &done.before), (POST_READ, &done.after)];
         let reply = read
             .into_iter()

@@ -58,6 +58,8 @@ pub enum Fault {
     CutBefore,
     /// A request is done, and the connection ends instead of an answer.
     CutAfter,
+    /// A request stays on its way, the connection ends, and the request is done when somebody else writes already.
+    Late,
     /// No answer comes, and the connection stays.
     Silence,
     /// An answer comes late, after others.
@@ -82,13 +84,14 @@ pub enum Fault {
     Gate,
 }
 
-pub const ALL: [Fault; 17] = [
+pub const ALL: [Fault; 18] = [
     Fault::Crash,
     Fault::CrashTurn,
     Fault::Suspend,
     Fault::Store,
     Fault::CutBefore,
     Fault::CutAfter,
+    Fault::Late,
     Fault::Silence,
     Fault::Delay,
     Fault::Twice,

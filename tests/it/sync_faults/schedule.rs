@@ -12,6 +12,7 @@ use portcullis::ldap::filter::Filter;
 use portcullis::policy::scope::{Guard, Guards};
 use portcullis::policy::terms::OdsCode;
 use portcullis::secret::text::Secret;
+use portcullis::store::audit::NewAudit;
 use portcullis::store::port::Store;
 use portcullis::store::sqlite::store::SqliteStore;
 use portcullis::sync::error::SyncError;
@@ -20,6 +21,7 @@ use portcullis::sync::job::{Hands, Job, Mode, Reach};
 use portcullis::sync::report::{Outcome, Report};
 use portcullis::sync::run::run_member;
 use portcullis::sync::settings::{Levels, Origin, Scope, Settings};
+use portcullis::sync::shelf::{COMPLETING, COOKIE, SUSPECT};
 use time::{Duration, OffsetDateTime};
 
 use crate::sync_faults::chance::Chance;
@@ -471,6 +473,22 @@ impl Schedule {
     }
 
     /// No faults any more: runs until there is nothing to do, and then everything is as it should be.
+    /// A person has looked at a controller that was set back, and asks for everything anew: nothing else ends the suspicion.
+    fn looked_into(&self, code: &str) {
+        let audit = NewAudit {
+            at: self.now,
+            actor: "officer".to_owned(),
+            action: "sync.resync".to_owned(),
+            member: Some(code.parse().unwrap()),
+            detail: serde_json::Value::Null,
+        };
+        let values = [SUSPECT, COOKIE, COMPLETING].map(|key| (key.to_owned(), None));
+        let member = code.parse().unwrap();
+        if self.store.sync_value(&member, SUSPECT).unwrap().is_some() {
+            self.store.change_sync(Some(&member), &values, &audit).unwrap();
+        }
+    }
+
     async fn calm(&mut self) {
         self.trace.say("calm".to_owned());
         self.power.restart(0);
@@ -490,6 +508,7 @@ impl Schedule {
         // when deletions are not told, or nothing shows what a controller has lost, a complete pass is waited for
         self.pass(if muddied { Duration::days(2) } else { Duration::hours(2) });
         let codes: Vec<String> = self.members.keys().cloned().collect();
+        codes.iter().for_each(|code| self.looked_into(code));
         let (mut quiet, mut again) = (0, blind);
         for _ in 0..CALM_RUNS {
             for code in &codes {

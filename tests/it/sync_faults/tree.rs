@@ -47,6 +47,8 @@ pub struct Done {
 pub struct Tree {
     pub entries: BTreeMap<String, Entry>,
     count: u64,
+    /// Refuses a second entry with one anchor, as slapd does with its overlay `unique`.
+    pub unique_anchors: bool,
 }
 
 pub fn key(dn: &str) -> Option<String> {
@@ -202,6 +204,11 @@ impl Tree {
         self.entries.keys().any(|key| key.ends_with(&below))
     }
 
+    fn has_anchor(&self, anchor: &[String], at: &str) -> bool {
+        let same = |entry: &Entry| !anchor.is_empty() && entry.values("portcullisanchor") == anchor;
+        self.unique_anchors && self.entries.iter().any(|(key, entry)| key != at && same(entry))
+    }
+
     /// Does it, or says why not.
     pub fn write(&mut self, write: &Write, assertion: Option<&Filter<'_>>) -> Done {
         let refuse = |code| Done { code, before: None, after: None };
@@ -232,6 +239,7 @@ impl Tree {
             }
             Write::Modify { changes, .. } => match modified(&before, changes) {
                 Err(code) => refuse(code),
+                Ok(after) if self.has_anchor(after.values("portcullisanchor"), &at) => refuse(19),
                 Ok(mut after) => {
                     after.csn = self.csn();
                     self.entries.insert(at, after.clone());
@@ -272,6 +280,7 @@ impl Tree {
         }
         let entry = Entry { dn: dn.to_owned(), attributes: all, uuid: self.uuid(), csn: self.csn() };
         match entry.schema() {
+            0 if self.has_anchor(entry.values("portcullisanchor"), &parsed.normal()) => refuse(19),
             0 => {
                 self.entries.insert(parsed.normal(), entry.clone());
                 Done { code: 0, before: None, after: Some(entry) }
