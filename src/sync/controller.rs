@@ -37,6 +37,11 @@ pub enum Decision {
     Refuse(&'static str),
 }
 
+/// Whether the same database has less than it had.
+pub fn is_set_back(kept: &Controller, seen: &Controller) -> bool {
+    seen.invocation.is_some() && seen.invocation == kept.invocation && seen.usn < kept.usn
+}
+
 /// Decides. `kept` is the controller that the cookie is from.
 pub fn decide(kept: Option<&Controller>, seen: &Controller) -> Decision {
     if !seen.synchronized {
@@ -48,7 +53,7 @@ pub fn decide(kept: Option<&Controller>, seen: &Controller) -> Decision {
     let Some(kept) = kept else { return Decision::Complete("first") };
     let same = kept.invocation == seen.invocation;
     match (same, kept.host == seen.host) {
-        (true, _) if seen.usn < kept.usn && seen.invocation.is_some() => Decision::Complete(ROLLED_BACK),
+        _ if is_set_back(kept, seen) => Decision::Complete(ROLLED_BACK),
         (true, true) => Decision::Delta,
         (false, true) => Decision::Complete("restored"),
         // the cookie may be good on a partner; nothing proves that it has all that we have seen

@@ -54,7 +54,9 @@ pub async fn why_complete(
         }
     }
     let because = |why| Ok(Because { why: Some(why), failover });
-    match controller::decide(kept.as_ref().filter(|_| cookie.is_some()), controller) {
+    // also where a pass was broken off that had given up the cookie
+    let set_back = kept.as_ref().is_some_and(|kept| controller::is_set_back(kept, controller));
+    match controller::decide(kept.as_ref().filter(|_| set_back || cookie.is_some()), controller) {
         Decision::Refuse(why) => return Err(SyncError::Controller(why.to_owned())),
         Decision::Complete(why) => return because(why),
         Decision::Delta => {}
