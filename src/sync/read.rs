@@ -124,6 +124,8 @@ impl Attempt {
             let none = [shelf::COOKIE, shelf::COMPLETING].map(|key| (key.to_owned(), None));
             let mut values = vec![(shelf::PASS.into(), Some(text(number)))];
             values.extend(none);
+            let told = if pass.deletions_told { "yes" } else { "no" };
+            values.push((shelf::TOLD.into(), Some(text(told))));
             shelf.set(values).await?;
         }
         Ok(Attempt { cookie, number, asked })
@@ -271,10 +273,12 @@ async fn keep(
     if pass.complete {
         let completing = place.more.then(|| text(attempt.number));
         keep.values.push((shelf::COMPLETING.into(), completing));
-        let told = if pass.deletions_told { "yes" } else { "no" };
-        keep.values.push((shelf::TOLD.into(), Some(text(told))));
         keep.values.push((shelf::ASKED.into(), serde_json::to_vec(&attempt.asked).ok()));
         keep.values.push((shelf::METHOD.into(), serde_json::to_vec(&pass.method).ok()));
+    }
+    if !pass.deletions_told {
+        // the cookie moves past deletions that nobody told: only a whole pass makes that good
+        keep.values.push((shelf::TOLD.into(), Some(text("no"))));
     }
     if !place.more {
         keep.values.push((shelf::READ_AT.into(), Some(text(place.asked_at.unix_timestamp()))));

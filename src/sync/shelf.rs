@@ -20,7 +20,7 @@ use crate::sync::survey::Survey;
 /// Keys of a member's sync state.
 pub const COOKIE: &str = "cookie";
 pub const PASS: &str = "pass";
-/// Whether deletions were told to us at the last complete pass: `yes` or `no`.
+/// Whether deletions were told to us at every page since the last complete pass began: `yes` or `no`.
 pub const TOLD: &str = "told";
 /// There while a complete pass is under way.
 pub const COMPLETING: &str = "completing";

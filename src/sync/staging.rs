@@ -102,10 +102,11 @@ impl<'a> Staging<'a> {
                 Some((first, now)) => (first, Some(now)),
                 None => (kept.clone(), kept),
             };
-            let was_deleted = before.as_ref().is_some_and(|object| object.deleted);
+            // one that was to be read in full and was not, because the run ended before, still is
+            let lacks = before.as_ref().is_some_and(|object| object.deleted || object.partial);
             let mut object = Object::after(before, guid, delta);
             // a restored object comes with what changed by it, and has to be read in full
-            object.partial |= was_deleted && !object.deleted && self.whole.is_none();
+            object.partial |= lacks && !object.deleted && self.whole.is_none();
             objects.insert(guid, (first, object));
         }
         let mut keep = StagedPage::default();
