@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::directory::client::Directory;
-use crate::directory::error::DirectoryError;
 use crate::directory::request::Outcome;
+use crate::store::error::StoreError;
 use crate::store::record::NewJournalEntry;
 use crate::sync::error::SyncError;
 use crate::sync::national::{ASSERTION_FAILED, National};
@@ -121,7 +121,7 @@ struct Running<'a> {
     outcomes: Vec<NewJournalEntry>,
 }
 
-type Answer = (usize, Result<Outcome, DirectoryError>);
+type Answer = (usize, Result<Outcome, SyncError>);
 
 impl Running<'_> {
     async fn all(&mut self, shelf: &mut Shelf, settings: &Settings, gate: &Gate) -> Result<(), SyncError> {
@@ -153,7 +153,7 @@ impl Running<'_> {
             todo.push((*number, step));
         }
         shelf.journal(lines).await?;
-        let (answers, broken) = self.spread(todo).await?;
+        let (answers, broken) = self.spread(todo, shelf).await?;
         for (number, outcome) in answers {
             let Some(step) = self.plan.steps.get(number) else { continue };
             let exists = outcome.code == ALREADY_EXISTS && step.action == Action::Prepare;
@@ -170,7 +170,7 @@ impl Running<'_> {
             }
         }
         // a write without an answer stays "intended": the next run looks what became of it
-        broken.map_or(Ok(()), |error| Err(SyncError::Target(error)))
+        broken.map_or(Ok(()), Err)
     }
 
     /// The step with what is only known now: the time, and the version that our own writes gave the entry.
@@ -201,11 +201,13 @@ impl Running<'_> {
         self.executed.undone.push(Undone { step: number, action: step.action, guid, code, text });
     }
 
-    /// Runs the steps, spread over the connections. A connection that breaks ends its own share.
+    /// Runs the steps, spread over the connections. A connection that breaks ends its own share; and nothing is sent any more when the
+    /// lease is over: somebody else may hold it by then, and has looked what became of our steps.
     async fn spread(
         &mut self,
         todo: Vec<(usize, Step)>,
-    ) -> Result<(Vec<(usize, Outcome)>, Option<DirectoryError>), SyncError> {
+        shelf: &Shelf,
+    ) -> Result<(Vec<(usize, Outcome)>, Option<SyncError>), SyncError> {
         let connections = std::mem::take(&mut self.connections);
         let mut shares: Vec<Vec<(usize, Step)>> = connections.iter().map(|_| Vec::new()).collect();
         let several = shares.len().max(1);
@@ -216,11 +218,16 @@ impl Running<'_> {
         }
         let mut tasks = Vec::new();
         for (mut connection, share) in connections.into_iter().zip(shares) {
-            let national = self.national;
+            let (national, clock, lease) = (self.national, shelf.clock.clone(), shelf.lease.clone());
             tasks.push(tokio::spawn(async move {
                 let mut answers: Vec<Answer> = Vec::with_capacity(share.len());
                 for (number, step) in share {
-                    let answer = national.write(&mut connection, &step).await;
+                    let answer = if clock.now() < lease.ends_at {
+                        national.write(&mut connection, &step).await.map_err(SyncError::Target)
+                    } else {
+                        let (name, epoch) = (lease.name.clone(), lease.epoch);
+                        Err(SyncError::Store(StoreError::Fenced { name, epoch }))
+                    };
                     let broken = answer.is_err();
                     answers.push((number, answer));
                     if broken {
