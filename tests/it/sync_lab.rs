@@ -432,8 +432,8 @@ fn who_is_not_seen_is_not_gone() {
         "{report:#}"
     );
     let before = published(&lab, "RXC");
-    let leavers: Vec<String> =
-        names(&lab, "RXC", "(&(sAMAccountName=rxc*)(mail=*)(title=*))").into_iter().take(2).collect();
+    let people = "(&(sAMAccountName=rxc*)(mail=*)(title=*)(!(employeeType=not-listed))(!(userAccountControl:1.2.840.113556.1.4.803:=2)))";
+    let leavers: Vec<String> = names(&lab, "RXC", people).into_iter().take(2).collect();
     let text: String = leavers.iter().map(|dn| format!("dn: {dn}\nchangetype: delete\n\n")).collect();
     ldif(&lab, "RXC", &text);
     let report = run(&stage, "deletions not told", &["run", "RXC"]);
