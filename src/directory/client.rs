@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use ldap3::asn1::{PL, StructureTag};
 use ldap3::controls::RawControl as WireControl;
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Mod, StdStream};
+use ldap3::{
+    Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Mod, SearchEntry, SearchResult, StdStream,
+};
 use rustls::ClientConfig;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc::{Receiver, Sender};
@@ -309,9 +311,32 @@ impl Directory {
         self.answer("a sign of life", asked).await.map(|_| ())
     }
 
-    /// Adds an entry.
+    /// Reads one small entry; none when the result code is another than success. Other requests may be under way meanwhile.
+    pub async fn read_entry(
+        &self,
+        dn: &str,
+        attributes: &[&str],
+    ) -> Result<(Option<Entry>, Outcome), DirectoryError> {
+        let mut ldap = self.ldap.clone();
+        let asked = ldap.search(dn, ldap3::Scope::Base, "(objectClass=*)", attributes);
+        let SearchResult(entries, result) = self.answer("a read", asked).await?;
+        let entry = entries.into_iter().next().filter(|_| result.rc == 0).map(|entry| {
+            let SearchEntry { dn, attrs, bin_attrs } = SearchEntry::construct(entry);
+            let texts = attrs
+                .into_iter()
+                .map(|(name, texts)| (name, texts.into_iter().map(String::into_bytes).collect::<Vec<_>>()));
+            let attributes = texts
+                .chain(bin_attrs)
+                .filter(|(name, _)| !is_secret(name))
+                .map(|(description, values)| Attribute { description, values });
+            Entry { dn, attributes: attributes.collect() }
+        });
+        Ok((entry, outcome(result)))
+    }
+
+    /// Adds an entry. Of this and the other writes several may be under way at the same time.
     pub async fn add(
-        &mut self,
+        &self,
         dn: &str,
         attributes: &[Attribute],
         controls: Vec<RawControl>,
@@ -327,7 +352,7 @@ impl Directory {
 
     /// Changes an entry, all changes or none.
     pub async fn modify(
-        &mut self,
+        &self,
         dn: &str,
         changes: &[Change],
         controls: Vec<RawControl>,
@@ -352,7 +377,7 @@ impl Directory {
 
     /// Renames an entry, and moves it when `superior` is given.
     pub async fn rename(
-        &mut self,
+        &self,
         dn: &str,
         rdn: &str,
         delete_old: bool,
@@ -365,7 +390,7 @@ impl Directory {
     }
 
     /// Deletes an entry.
-    pub async fn delete(&mut self, dn: &str, controls: Vec<RawControl>) -> Result<Outcome, DirectoryError> {
+    pub async fn delete(&self, dn: &str, controls: Vec<RawControl>) -> Result<Outcome, DirectoryError> {
         let mut ldap = self.ldap.clone();
         ldap.with_controls(controls.into_iter().map(to_wire).collect::<Vec<_>>());
         self.answer("a delete", ldap.delete(dn)).await.map(outcome)

@@ -7,14 +7,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::ambient::clock::Clock;
 use crate::directory::client::Directory;
 use crate::directory::request::Outcome;
 use crate::store::error::StoreError;
-use crate::store::record::NewJournalEntry;
+use crate::store::record::{Lease, NewJournalEntry};
+use crate::sync::books::INTENDED;
 use crate::sync::error::SyncError;
 use crate::sync::national::{ASSERTION_FAILED, National};
 use crate::sync::record;
@@ -79,12 +83,13 @@ pub async fn execute(
         csn: HashMap::new(),
         failed: vec![false; plan.steps.len()],
         executed: Executed::default(),
-        outcomes: Vec::new(),
+        lines: Vec::new(),
+        in_flight: settings.in_flight.max(1),
     };
     let done = run.all(shelf, settings, gate).await;
     // whatever ended it: what is known of the last batch is written down
-    if !run.outcomes.is_empty() {
-        shelf.journal(std::mem::take(&mut run.outcomes)).await?;
+    if !run.lines.is_empty() {
+        shelf.journal(std::mem::take(&mut run.lines)).await?;
     }
     done?;
     for connection in run.connections {
@@ -116,9 +121,12 @@ struct Running<'a> {
     csn: HashMap<String, String>,
     failed: Vec<bool>,
     executed: Executed,
-    /// Lines of what came of the batch before, for the journal: they are written with the intentions of the next, so that a batch waits for
-    /// the disk once. Those that a crash loses are found out by looking, like those of writes that it cut off.
-    outcomes: Vec<NewJournalEntry>,
+    /// Lines for the journal: what came of the batch before, and what the next one is to do. They are written together and while a batch is
+    /// carried out, so that nothing waits for the disk. Outcomes that a crash loses are found out by looking, like those of writes that it
+    /// cut off.
+    lines: Vec<NewJournalEntry>,
+    /// Requests under way on each connection.
+    in_flight: usize,
 }
 
 type Answer = (usize, Result<Outcome, SyncError>);
@@ -126,22 +134,35 @@ type Answer = (usize, Result<Outcome, SyncError>);
 impl Running<'_> {
     async fn all(&mut self, shelf: &mut Shelf, settings: &Settings, gate: &Gate) -> Result<(), SyncError> {
         for group in groups(self.plan) {
-            for batch in group.chunks(settings.batch.max(1)) {
+            let mut batches = group.chunks(settings.batch.max(1));
+            let mut intended = self.intend(batches.next().unwrap_or_default(), shelf);
+            shelf.journal(std::mem::take(&mut self.lines)).await?;
+            while !intended.is_empty() {
                 if !gate() {
                     self.executed.gate_closed = true;
+                    self.never_begun(&intended, shelf);
                     return Ok(());
                 }
                 shelf.renew_when_due().await?;
-                self.batch(batch, shelf).await?;
+                // no step of a group needs another one of it: the next intentions reach the disk while these are carried out
+                let next = self.intend(batches.next().unwrap_or_default(), shelf);
+                let lines = std::mem::take(&mut self.lines);
+                let (written, kept) = tokio::join!(self.spread(intended, shelf), shelf.journal(lines));
+                let (answers, broken) = written?;
+                self.take_in(answers, shelf);
+                kept?;
+                // a write without an answer stays "intended": the next run looks what became of it
+                broken.map_or(Ok(()), Err)?;
+                intended = next;
             }
         }
         Ok(())
     }
 
-    async fn batch(&mut self, batch: &[usize], shelf: &Shelf) -> Result<(), SyncError> {
+    /// What of a batch is to be done, with a line for each.
+    fn intend(&mut self, batch: &[usize], shelf: &Shelf) -> Vec<(usize, Step)> {
         let now = to_generalized_time(shelf.now());
-        let mut todo: Vec<(usize, Step)> = Vec::new();
-        let mut lines = std::mem::take(&mut self.outcomes);
+        let mut todo: Vec<(usize, Step)> = Vec::with_capacity(batch.len());
         for number in batch {
             let Some(step) = self.plan.steps.get(*number) else { continue };
             if step.needs.iter().any(|need| self.failed.get(*need).copied().unwrap_or(true)) {
@@ -149,11 +170,21 @@ impl Running<'_> {
                 continue;
             }
             let step = self.ready(step, &now);
-            lines.push(line(shelf, self.plan, *number, "intended", serde_json::to_vec(&step)));
+            self.lines.push(line(shelf, self.plan, *number, INTENDED, serde_json::to_vec(&step)));
             todo.push((*number, step));
         }
-        shelf.journal(lines).await?;
-        let (answers, broken) = self.spread(todo, shelf).await?;
+        todo
+    }
+
+    fn never_begun(&mut self, intended: &[(usize, Step)], shelf: &Shelf) {
+        let said = json!({"text": "it was not begun: the gate closed"});
+        for (number, _) in intended {
+            let document = serde_json::to_vec(&said);
+            self.lines.push(line(shelf, self.plan, *number, "failed", document));
+        }
+    }
+
+    fn take_in(&mut self, answers: Vec<(usize, Outcome)>, shelf: &Shelf) {
         for (number, outcome) in answers {
             let Some(step) = self.plan.steps.get(number) else { continue };
             let exists = outcome.code == ALREADY_EXISTS && step.action == Action::Prepare;
@@ -161,16 +192,14 @@ impl Running<'_> {
                 self.note_version(&outcome, step);
                 *self.executed.done.entry(step.action).or_insert(0) += 1;
                 let record = record::of(&outcome, &self.national);
-                self.outcomes.push(line(shelf, self.plan, number, "done", Ok(record)));
+                self.lines.push(line(shelf, self.plan, number, "done", Ok(record)));
             } else {
                 let text = explain(&outcome);
                 let said = serde_json::to_vec(&json!({"code": outcome.code, "text": text}));
-                self.outcomes.push(line(shelf, self.plan, number, "failed", said));
+                self.lines.push(line(shelf, self.plan, number, "failed", said));
                 self.undone(number, step, Some(outcome.code), text);
             }
         }
-        // a write without an answer stays "intended": the next run looks what became of it
-        broken.map_or(Ok(()), Err)
     }
 
     /// The step with what is only known now: the time, and the version that our own writes gave the entry.
@@ -201,39 +230,25 @@ impl Running<'_> {
         self.executed.undone.push(Undone { step: number, action: step.action, guid, code, text });
     }
 
-    /// Runs the steps, spread over the connections. A connection that breaks ends its own share; and nothing is sent any more when the
-    /// lease is over: somebody else may hold it by then, and has looked what became of our steps.
+    /// Runs the steps, spread over the connections, each taking the next one when it has room. A connection that breaks takes no more;
+    /// and nothing is sent any more when the lease is over: somebody else may hold it by then, and has looked what became of our steps.
     async fn spread(
         &mut self,
         todo: Vec<(usize, Step)>,
         shelf: &Shelf,
     ) -> Result<(Vec<(usize, Outcome)>, Option<SyncError>), SyncError> {
-        let connections = std::mem::take(&mut self.connections);
-        let mut shares: Vec<Vec<(usize, Step)>> = connections.iter().map(|_| Vec::new()).collect();
-        let several = shares.len().max(1);
-        for (at, step) in todo.into_iter().enumerate() {
-            if let Some(share) = shares.get_mut(at % several) {
-                share.push(step);
-            }
-        }
+        let queue = Arc::new(Queue {
+            next: AtomicUsize::new(0),
+            todo,
+            national: self.national,
+            clock: shelf.clock.clone(),
+            lease: shelf.lease.clone(),
+        });
         let mut tasks = Vec::new();
-        for (mut connection, share) in connections.into_iter().zip(shares) {
-            let (national, clock, lease) = (self.national, shelf.clock.clone(), shelf.lease.clone());
+        for connection in std::mem::take(&mut self.connections) {
+            let (queue, in_flight) = (Arc::clone(&queue), self.in_flight);
             tasks.push(tokio::spawn(async move {
-                let mut answers: Vec<Answer> = Vec::with_capacity(share.len());
-                for (number, step) in share {
-                    let answer = if clock.now() < lease.ends_at {
-                        national.write(&mut connection, &step).await.map_err(SyncError::Target)
-                    } else {
-                        let (name, epoch) = (lease.name.clone(), lease.epoch);
-                        Err(SyncError::Store(StoreError::Fenced { name, epoch }))
-                    };
-                    let broken = answer.is_err();
-                    answers.push((number, answer));
-                    if broken {
-                        break;
-                    }
-                }
+                let answers = queue.drain(&connection, in_flight).await;
                 (connection, answers)
             }));
         }
@@ -250,6 +265,44 @@ impl Running<'_> {
         }
         outcomes.sort_by_key(|(number, _)| *number);
         Ok((outcomes, broken))
+    }
+}
+
+/// The steps of a batch, for whoever has room for one.
+struct Queue {
+    next: AtomicUsize,
+    todo: Vec<(usize, Step)>,
+    national: National,
+    clock: Clock,
+    lease: Lease,
+}
+
+impl Queue {
+    /// Takes steps until there are no more or the connection breaks, so many at the same time.
+    async fn drain(&self, connection: &Directory, in_flight: usize) -> Vec<Answer> {
+        let broken = AtomicBool::new(false);
+        let one = || async {
+            let mut answers: Vec<Answer> = Vec::new();
+            while !broken.load(Ordering::Relaxed)
+                && let Some((number, step)) = self.todo.get(self.next.fetch_add(1, Ordering::Relaxed))
+            {
+                let answer = self.write(connection, step).await;
+                if answer.is_err() {
+                    broken.store(true, Ordering::Relaxed);
+                }
+                answers.push((*number, answer));
+            }
+            answers
+        };
+        join_all((0..in_flight).map(|_| one())).await.into_iter().flatten().collect()
+    }
+
+    async fn write(&self, connection: &Directory, step: &Step) -> Result<Outcome, SyncError> {
+        if self.clock.now() >= self.lease.ends_at {
+            let (name, epoch) = (self.lease.name.clone(), self.lease.epoch);
+            return Err(SyncError::Store(StoreError::Fenced { name, epoch }));
+        }
+        self.national.write(connection, step).await.map_err(SyncError::Target)
     }
 }
 

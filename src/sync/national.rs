@@ -21,7 +21,7 @@
 
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
-use crate::directory::request::{Change as Write, Outcome, RawControl, Scope, Search};
+use crate::directory::request::{Change as Write, Outcome, RawControl};
 use crate::ldap::control::Control;
 use crate::ldap::dn::Dn;
 use crate::ldap::entry::{Attribute, Entry};
@@ -33,7 +33,6 @@ use crate::sync::step::{Action, Step};
 use crate::sync::target::{ANCHOR, STAMP};
 
 /// Result codes (RFC 4511 section 4.1.9, RFC 4528).
-const SUCCESS: u32 = 0;
 const NO_SUCH_ATTRIBUTE: u32 = 16;
 const NO_SUCH_OBJECT: u32 = 32;
 const OBJECT_CLASS_VIOLATION: u32 = 65;
@@ -119,7 +118,7 @@ impl National {
 
     /// Does the step, if the entry still is what it was planned against. A condition that does not hold is a result code
     /// ([`ASSERTION_FAILED`]) like any other.
-    pub async fn write(&self, directory: &mut Directory, step: &Step) -> Result<Outcome, DirectoryError> {
+    pub async fn write(&self, directory: &Directory, step: &Step) -> Result<Outcome, DirectoryError> {
         match (step.action, self.condition) {
             (Action::Prepare | Action::Create, _) => {
                 let attributes: Vec<Attribute> = step
@@ -137,7 +136,7 @@ impl National {
         }
     }
 
-    async fn asserted(&self, directory: &mut Directory, step: &Step) -> Result<Outcome, DirectoryError> {
+    async fn asserted(&self, directory: &Directory, step: &Step) -> Result<Outcome, DirectoryError> {
         let assertion = self.assertion(step);
         match step.action {
             Action::Rename => {
@@ -179,15 +178,14 @@ impl National {
         raw(typed_control::assertion(&Filter::And(all), true))
     }
 
-    async fn looked_at(&self, directory: &mut Directory, step: &Step) -> Result<Outcome, DirectoryError> {
+    async fn looked_at(&self, directory: &Directory, step: &Step) -> Result<Outcome, DirectoryError> {
         let names = [self.identity, self.version, ANCHOR, STAMP];
-        let search = Search::new(&step.dn, Scope::Base, Filter::present("objectClass"), &names);
-        let (entries, done) = directory.read(&search).await?;
-        let Some(entry) = entries.first().filter(|_| done.code == SUCCESS) else {
-            let code = if done.code == SUCCESS { NO_SUCH_OBJECT } else { done.code };
+        let (entry, done) = directory.read_entry(&step.dn, &names).await?;
+        let Some(entry) = entry else {
+            let code = if done.is_success() { NO_SUCH_OBJECT } else { done.code };
             return Ok(Outcome { code, text: done.text, controls: Vec::new() });
         };
-        if !self.is_planned(step, entry) {
+        if !self.is_planned(step, &entry) {
             return Ok(changed());
         }
         let stamp = entry.text(STAMP);
@@ -213,7 +211,7 @@ impl National {
         }
     }
 
-    async fn renamed(&self, directory: &mut Directory, step: &Step) -> Result<Outcome, DirectoryError> {
+    async fn renamed(&self, directory: &Directory, step: &Step) -> Result<Outcome, DirectoryError> {
         let (rdn, superior) = place(step)?;
         let controls = vec![self.read(POST_READ)];
         let outcome = directory.rename(&step.dn, &rdn, true, Some(&superior), controls).await?;

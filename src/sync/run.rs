@@ -1,7 +1,7 @@
 //! One run for one member, from lease to read-back.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
@@ -65,7 +65,9 @@ struct Written {
     executed: Executed,
     /// Counts of the plans after the first one.
     planned: BTreeMap<Action, u64>,
-    milliseconds: u64,
+    writing: Duration,
+    /// Making the plans after the first one.
+    planning: Duration,
 }
 
 async fn under_lease(
@@ -78,7 +80,7 @@ async fn under_lease(
     let started_at = hands.clock.now();
     let begun = Instant::now();
     let pass = read_source(job, hands, mode, shelf).await?;
-    let brought = Brought { pass, started_at, read_ms: milliseconds(begun) };
+    let brought = Brought { pass, started_at, read_ms: milliseconds(begun.elapsed()) };
     after_reading(job, hands, mode, gate, shelf, brought).await
 }
 
@@ -98,7 +100,7 @@ pub async fn after_reading(
     let mut target = job.target.connect(SyncError::Target).await?;
     let found_out = observe::settle_journal(shelf, &mut target, &job.scope).await?;
     let planned = make(job, hands, &pass, shelf, &mut target).await?;
-    let plan_ms = milliseconds(begun);
+    let first_planned = begun.elapsed();
     keep_plans(shelf, Some(&planned.plan), &planned.verdict, started_at, mode).await?;
     let (gate, stopped) = pause::also(gate, &hands.store, &job.member);
     let (written, left) = match mode.dry_run {
@@ -106,7 +108,7 @@ pub async fn after_reading(
         false => write(job, hands, &gate, shelf, &pass, &planned, started_at, &mut target).await?,
     };
     target.unbind().await;
-    let Written { mut executed, planned: later, milliseconds: write_ms } = written;
+    let Written { mut executed, planned: later, writing, planning } = written;
     let after = left.as_ref().unwrap_or(&planned);
     let waits = !after.verdict.held.steps.is_empty() && !after.verdict.approved;
     let remaining = match left.is_some() || mode.dry_run {
@@ -147,8 +149,8 @@ pub async fn after_reading(
         remaining,
         published,
         read_ms,
-        plan_ms,
-        write_ms,
+        plan_ms: milliseconds(first_planned + planning),
+        write_ms: milliseconds(writing),
     };
     keep_outcome(shelf, &report, plan.people).await?;
     Ok(report)
@@ -175,9 +177,9 @@ fn ended(executed: &Executed, remaining: u64, waits: bool) -> Outcome {
     }
 }
 
-/// Milliseconds since then.
-pub fn milliseconds(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+/// In whole milliseconds.
+pub fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 async fn keep_plans(
@@ -294,7 +296,9 @@ async fn write(
         let progress = !executed.done.is_empty();
         let ended = executed.gate_closed;
         written.executed.add(executed);
+        let begun_planning = Instant::now();
         let next = make(job, hands, pass, shelf, target).await?;
+        written.planning += begun_planning.elapsed();
         let again = deferred > 0 && progress && !ended && !next.verdict.go.steps.is_empty();
         // what waits is named as it is after the writes: the next run finds it under that hash
         keep_plans(shelf, again.then_some(&next.plan), &next.verdict, started_at, Mode::default()).await?;
@@ -308,6 +312,6 @@ async fn write(
             break;
         }
     }
-    written.milliseconds = milliseconds(begun);
+    written.writing = begun.elapsed().saturating_sub(written.planning);
     Ok((written, left))
 }

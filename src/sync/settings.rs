@@ -42,6 +42,8 @@ pub struct Settings {
     pub parallel: usize,
     /// Connections that write at the same time, 1 to 16.
     pub connections: usize,
+    /// Writes under way on each connection at the same time, 1 to 64.
+    pub in_flight: usize,
     /// Steps between two looks at the gate.
     pub batch: usize,
     /// People created or changed by one plan, at most; a run makes as many plans as it takes.
@@ -76,6 +78,7 @@ impl Default for Settings {
         Settings {
             parallel: 4,
             connections: 4,
+            in_flight: 4,
             batch: 250,
             plan_people: 50_000,
             lease_seconds: 60,
@@ -105,6 +108,7 @@ impl Checked for Settings {
         Bounds::default()
             .within("parallel", self.parallel, 1..=1_000)
             .within("connections", self.connections, 1..=16)
+            .within("in_flight", self.in_flight, 1..=64)
             .within("batch", self.batch, 1..=100_000)
             .within("plan_people", self.plan_people, 100..=10_000_000)
             .within("lease_seconds", self.lease_seconds, LEASE_SECONDS_MIN..=3_600)

@@ -239,7 +239,7 @@ impl Registrar {
         let selected = self.stage(job, &good, shelf).await?;
         let (store, alive) = (Arc::clone(&self.hands.store), Arc::clone(&self.alive));
         let gate: Gate = Arc::new(move || alive() && may_write(store.as_ref(), &ods));
-        let brought = Brought { pass: pass(rows.len()), started_at, read_ms: milliseconds(begun) };
+        let brought = Brought { pass: pass(rows.len()), started_at, read_ms: milliseconds(begun.elapsed()) };
         let report =
             Box::pin(after_reading(job, &self.hands, Mode::default(), &gate, shelf, brought)).await?;
         let plan = kept_plan(shelf, Some(report.plan.clone())).await?;

@@ -30,12 +30,12 @@ use run::Place;
 
 const HELP: &str = "\
 cargo bench --bench sync -- [--only scale|writes|cycle] [--people N,N,..] [--writes N] [--members N] [--rounds N]
+                                [--connections N] [--in-flight N]
 
 scale   a first run and a complete pass over everybody published already, by size
-writes  creating and changing N entries, and the same with ldapadd and ldapmodify, over as many connections
+writes  creating and changing N entries, and the same with as many of OpenLDAP's clients as requests of ours are in flight
 cycle   one run of each of N members in which nothing changes
 ";
-const CONNECTIONS: usize = 4;
 /// People of each member in the cycle.
 const FEW: usize = 25;
 
@@ -44,14 +44,20 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["--serve", pki] => source::serve(server(Path::new(pki))),
-        ["--run", folder, source, national, rest @ ..] => child(folder, source, national, rest),
+        ["--run", folder, rest @ ..] => child(folder, rest),
         _ => bench(&words),
     }
 }
 
-fn child(folder: &str, source: &str, national: &str, rest: &[&str]) {
-    let (source, national) = (source.parse().unwrap(), national.parse().unwrap());
-    let place = Place { folder: folder.to_owned(), source, national };
+fn child(folder: &str, words: &[&str]) {
+    let [source, national, connections, in_flight, rest @ ..] = words else { panic!("{words:?}") };
+    let place = Place {
+        folder: folder.to_owned(),
+        source: source.parse().unwrap(),
+        national: national.parse().unwrap(),
+        connections: connections.parse().unwrap(),
+        in_flight: in_flight.parse().unwrap(),
+    };
     match rest {
         ["one", base, o, complete, dry_run] => {
             let mode = Mode { dry_run: *dry_run == "true", complete: *complete == "true" };
@@ -76,6 +82,10 @@ struct Stage {
     folder: tempfile::TempDir,
     source: Child,
     port: u16,
+    /// Connections to the national directory.
+    connections: usize,
+    /// Requests in flight on each of them.
+    in_flight: usize,
 }
 
 impl Drop for Stage {
@@ -86,7 +96,7 @@ impl Drop for Stage {
 }
 
 impl Stage {
-    fn new() -> Stage {
+    fn new(connections: usize, in_flight: usize) -> Stage {
         let folder = tempfile::tempdir().unwrap();
         let mut parameters = CertificateParams::new(Vec::new()).unwrap();
         // OpenLDAP's clients take a certificate for self-signed that has the name of its issuer
@@ -108,7 +118,7 @@ impl Stage {
             .unwrap();
         let mut port = String::new();
         BufReader::new(source.stdout.take().unwrap()).read_line(&mut port).unwrap();
-        Stage { folder, source, port: port.trim().parse().unwrap() }
+        Stage { folder, source, port: port.trim().parse().unwrap(), connections, in_flight }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -125,7 +135,10 @@ impl Stage {
         let output = Command::new(std::env::current_exe().unwrap())
             .arg("--run")
             .arg(self.folder.path())
-            .args([self.port.to_string(), national.port.to_string()])
+            .args(
+                [self.port.into(), national.port.into(), self.connections, self.in_flight]
+                    .map(|number| number.to_string()),
+            )
             .args(arguments)
             .stderr(Stdio::inherit())
             .output()
@@ -139,13 +152,13 @@ impl Stage {
 fn bench(words: &[&str]) {
     let value =
         |name: &str| words.iter().position(|word| *word == name).and_then(|at| words.get(at + 1)).copied();
-    let known = ["--only", "--people", "--writes", "--members", "--rounds"];
+    let known = ["--only", "--people", "--writes", "--members", "--rounds", "--connections", "--in-flight"];
     if words.len() % 2 == 1 || words.iter().step_by(2).any(|word| !known.contains(word)) {
         return print!("{HELP}");
     }
     let number = |name: &str, usual: usize| value(name).map_or(usual, |text| text.parse().expect(HELP));
     let wanted = |part: &str| value("--only").is_none_or(|only| only == part);
-    let stage = Stage::new();
+    let stage = Stage::new(number("--connections", 4), number("--in-flight", 1));
     if wanted("scale") {
         let sizes = value("--people").unwrap_or("10000,100000,500000");
         scale(&stage, &sizes.split(',').map(|text| text.parse().expect(HELP)).collect::<Vec<_>>());
@@ -191,16 +204,19 @@ fn scale(stage: &Stage, sizes: &[usize]) {
 }
 
 fn writes(stage: &Stage, people: usize, rounds: usize) {
+    let clients = stage.connections * stage.in_flight;
     println!(
-        "\n{people} entries over {CONNECTIONS} connections; entries a second, ours with journal and reading back\n"
+        "\n{people} entries, {} connections with {} requests in flight on each, beside {clients} clients; entries a second, in brackets the CPU \
+         us of slapd for each\n",
+        stage.connections, stage.in_flight
     );
     println!(
-        "| round | ours: add | ldapadd | ratio | ours: modify | ldapmodify | ratio | ours: CPU us a write |"
+        "| round | ours: add | ldapadd | ratio | ours: modify | ldapmodify | ratio | ours: CPU us a modify, with reading and planning |"
     );
     println!("|--:|--:|--:|--:|--:|--:|--:|--:|");
     let trust = Trust::new(0, people);
     let scope = trust.scope("N");
-    let adds: Vec<String> = (0..CONNECTIONS).map(|part| trust.ldif(&scope, part, CONNECTIONS)).collect();
+    let adds: Vec<String> = (0..clients).map(|part| trust.ldif(&scope, part, clients)).collect();
     let unit = |slapd: &national::Slapd| {
         let base = trust.national();
         let ldif = format!("dn: {base}\nobjectClass: organizationalUnit\nou: {}\n\n", trust.ods());
@@ -215,10 +231,12 @@ fn writes(stage: &Stage, people: usize, rounds: usize) {
             if (round + turn) % 2 == 0 {
                 stage.fresh();
                 for (o, done) in [("N", people + 1), ("M", people)] {
+                    let before = slapd.cpu_seconds();
                     let figures = stage.run(&slapd, &["one", &trust.base, o, "false", "false"]);
+                    let server = (slapd.cpu_seconds() - before) * 1e6 / people as f64;
                     let [_, _, write, steps, _, cpu, ..] = figures[..] else { panic!("{figures:?}") };
                     assert_eq!(steps, done as f64);
-                    ours.push((people as f64 / write, cpu));
+                    ours.push((people as f64 / write, server, cpu));
                 }
             } else {
                 unit(&slapd);
@@ -235,19 +253,30 @@ fn writes(stage: &Stage, people: usize, rounds: usize) {
                     })
                     .collect();
                 let read = ["-e", "postread=entryUUID,entryCSN"];
-                theirs.push(people as f64 / slapd.client("ldapadd", stage.folder.path(), &read, &rest));
+                let mut client = |program: &str, controls: &[&str], parts: &[String]| {
+                    let before = slapd.cpu_seconds();
+                    let seconds = slapd.client(program, stage.folder.path(), controls, parts);
+                    theirs.push((
+                        people as f64 / seconds,
+                        (slapd.cpu_seconds() - before) * 1e6 / people as f64,
+                    ));
+                };
+                client("ldapadd", &read, &rest);
                 let controls = ["-e", "!assert=(portcullisAnchor=*)", "-e", "postread=entryUUID,entryCSN"];
                 let changes: Vec<String> = rest.iter().map(|part| changes(part)).collect();
-                theirs.push(
-                    people as f64 / slapd.client("ldapmodify", stage.folder.path(), &controls, &changes),
-                );
+                client("ldapmodify", &controls, &changes);
             }
         }
-        let ([(add, _), (modify, cpu)], [their_add, their_modify]) = (&ours[..], &theirs[..]) else {
+        let (
+            [(add, add_cpu, _), (modify, modify_cpu, cpu)],
+            [(their_add, at_add), (their_modify, at_modify)],
+        ) = (&ours[..], &theirs[..])
+        else {
             panic!()
         };
         println!(
-            "| {round} | {add:.0} | {their_add:.0} | {:.2} | {modify:.0} | {their_modify:.0} | {:.2} | {:.0} |",
+            "| {round} | {add:.0} ({add_cpu:.0}) | {their_add:.0} ({at_add:.0}) | {:.2} | {modify:.0} ({modify_cpu:.0}) | \
+             {their_modify:.0} ({at_modify:.0}) | {:.2} | {:.0} |",
             add / their_add,
             modify / their_modify,
             cpu * 1e6 / people as f64

@@ -71,6 +71,11 @@ impl Slapd {
         slapd
     }
 
+    /// What it has used so far.
+    pub fn cpu_seconds(&self) -> f64 {
+        crate::meter::cpu_seconds(self.child.id())
+    }
+
     /// OpenLDAP's own client with these parts of LDIF, one process each, all at once; returns the seconds it took.
     pub fn client(&self, program: &str, pki: &Path, controls: &[&str], parts: &[String]) -> f64 {
         let began = Instant::now();

@@ -26,6 +26,8 @@ pub struct Place {
     pub folder: String,
     pub source: u16,
     pub national: u16,
+    pub connections: usize,
+    pub in_flight: usize,
 }
 
 fn hands(place: &Place) -> Hands {
@@ -33,7 +35,12 @@ fn hands(place: &Place) -> Hands {
     Hands {
         store: Arc::new(store),
         clock: Clock::system(),
-        settings: Settings { connections: 4, lease_seconds: 600, ..Settings::default() },
+        settings: Settings {
+            connections: place.connections,
+            in_flight: place.in_flight,
+            lease_seconds: 600,
+            ..Settings::default()
+        },
         holder: "bench".to_owned(),
     }
 }
