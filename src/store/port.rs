@@ -212,6 +212,12 @@ pub trait Store: Send + Sync + Debug {
     /// Keeps a plan or changes its state.
     fn put_plan(&self, plan: &PlanRecord) -> Result<(), StoreError>;
 
+    /// Says what became of a plan, if it is there.
+    fn set_plan_state(&self, hash: &str, state: &str) -> Result<(), StoreError>;
+
+    /// Gives every plan of a member in state `from`, except the one with the hash `but`, the state `to`.
+    fn move_plans(&self, ods: &OdsCode, from: &str, to: &str, but: Option<&str>) -> Result<(), StoreError>;
+
     /// A plan by its hash.
     fn plan(&self, hash: &str) -> Result<Option<PlanRecord>, StoreError>;
 

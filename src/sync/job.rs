@@ -97,22 +97,6 @@ pub async fn end(shelf: &Shelf) {
     let _ = shelf.store(move |store, _| store.release_lease(&lease)).await;
 }
 
-/// Takes the member's lease, or is [`SyncError::Busy`].
-pub async fn take(member: &OdsCode, hands: &Hands) -> Result<Shelf, SyncError> {
-    let (store, name, holder) = (hands.store.clone(), lease_name(member), hands.holder.clone());
-    let (now, lasts) = (hands.clock.now(), hands.settings.lease());
-    let taken = tokio::task::spawn_blocking(move || store.acquire_lease(&name, &holder, now, lasts)).await;
-    let lease = taken??.ok_or_else(|| SyncError::Busy(member.clone()))?;
-    let (store, clock, ods) = (hands.store.clone(), hands.clock.clone(), member.clone());
-    Ok(Shelf { store, clock, ods, lease, lasts })
-}
-
-/// Gives it back; one that cannot be given back ends by itself.
-pub async fn give_back(shelf: &Shelf) {
-    let lease = shelf.lease.clone();
-    let _ = shelf.store(move |store, _| store.release_lease(&lease)).await;
-}
-
 /// The member's organisational unit: `ou=RXA` below the people.
 pub fn member_base(job: &Job) -> Result<Dn, SyncError> {
     let people = Dn::parse(&job.people_base)

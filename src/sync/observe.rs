@@ -89,7 +89,8 @@ pub async fn settle_journal(
     directory: &mut Directory,
     scope: &Scope,
 ) -> Result<u64, SyncError> {
-    let mut after = shelf.number(shelf::JOURNAL).await?.unwrap_or(0);
+    let known = shelf.number(shelf::JOURNAL).await?.unwrap_or(0);
+    let mut after = known;
     let mut open: BTreeMap<(String, u64), Step> = BTreeMap::new();
     loop {
         let part: Vec<JournalEntry> =
@@ -120,7 +121,9 @@ pub async fn settle_journal(
     if !entries.is_empty() {
         after = shelf.journal(entries).await?;
     }
-    shelf.set(vec![(shelf::JOURNAL.to_owned(), Some(after.to_string().into_bytes()))]).await?;
+    if after != known {
+        shelf.set(vec![(shelf::JOURNAL.to_owned(), Some(after.to_string().into_bytes()))]).await?;
+    }
     Ok(found)
 }
 

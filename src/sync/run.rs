@@ -23,9 +23,6 @@ use crate::sync::shelf::{self, Shelf};
 use crate::sync::source::read_source;
 use crate::sync::step::{Action, Plan};
 
-/// How far back plans that wait are looked for.
-const RECENT_PLANS: u32 = 100;
-
 /// Runs once. Two runs of one member never overlap: the second is [`SyncError::Busy`]. The gate is asked before anything
 /// is read and again before every batch of writes. Whatever happens, running again goes on from there.
 pub async fn run_member(job: &Job, hands: &Hands, mode: Mode, gate: &Gate) -> Result<Report, SyncError> {
@@ -96,7 +93,7 @@ pub async fn after_reading(
     let Brought { pass, started_at, read_ms } = brought;
     let begun = Instant::now();
     // staging may have taken long
-    shelf.renew().await?;
+    shelf.renew_when_due().await?;
     let mut target = job.target.connect(SyncError::Target).await?;
     let found_out = observe::settle_journal(shelf, &mut target, &job.scope).await?;
     let planned = make(job, hands, &pass, shelf, &mut target).await?;
@@ -214,30 +211,14 @@ async fn keep_plans(
     shelf
         .store(move |store, ods| {
             // a plan that waited and is not what would be done now can no longer be approved
-            for old in store.plans(ods, RECENT_PLANS)? {
-                if old.state == "held" && Some(&old.hash) != waiting.as_ref() {
-                    store.put_plan(&PlanRecord { state: "superseded".to_owned(), ..old })?;
-                }
-            }
+            store.move_plans(ods, "held", "superseded", waiting.as_deref())?;
             records.iter().try_for_each(|record| store.put_plan(record))
         })
         .await
 }
 
 async fn keep_outcome(shelf: &Shelf, report: &Report, people: u64) -> Result<(), SyncError> {
-    let (hash, word) = (report.plan.clone(), report.outcome.as_str());
-    if report.outcome != Outcome::Planned {
-        let held = report.held.clone();
-        shelf
-            .store(move |store, _| match store.plan(&hash)? {
-                Some(record) if held.as_ref() != Some(&record.hash) => {
-                    store.put_plan(&PlanRecord { state: word.to_owned(), ..record })
-                }
-                _ => Ok(()),
-            })
-            .await?;
-        keep_written(shelf, report).await?;
-    }
+    keep_states(shelf, report).await?;
     let clean = report.held.is_none() && matches!(report.outcome, Outcome::Done | Outcome::Partial);
     let mut values = Vec::new();
     if clean {
@@ -248,15 +229,21 @@ async fn keep_outcome(shelf: &Shelf, report: &Report, people: u64) -> Result<(),
     shelf.set(values).await
 }
 
-/// What became of the part of a plan that no guard held.
-async fn keep_written(shelf: &Shelf, report: &Report) -> Result<(), SyncError> {
-    let Some(hash) = report.written.clone().filter(|hash| *hash != report.plan) else { return Ok(()) };
-    let word = if report.outcome == Outcome::Held { Outcome::Done } else { report.outcome }.as_str();
+/// What became of the plan, and of the part of it that no guard held.
+async fn keep_states(shelf: &Shelf, report: &Report) -> Result<(), SyncError> {
+    let outcome = report.outcome;
+    let plan = Some(&report.plan).filter(|plan| report.held.as_ref() != Some(*plan));
+    let mut states: Vec<(String, &str)> =
+        plan.map(|plan| (plan.clone(), outcome.as_str())).into_iter().collect();
+    if let Some(hash) = report.written.clone().filter(|hash| *hash != report.plan) {
+        let word = if outcome == Outcome::Held { Outcome::Done } else { outcome }.as_str();
+        states.push((hash, word));
+    }
+    if outcome == Outcome::Planned || report.planned.is_empty() {
+        return Ok(());
+    }
     shelf
-        .store(move |store, _| match store.plan(&hash)? {
-            Some(record) => store.put_plan(&PlanRecord { state: word.to_owned(), ..record }),
-            None => Ok(()),
-        })
+        .store(move |store, _| states.iter().try_for_each(|(hash, word)| store.set_plan_state(hash, word)))
         .await
 }
 

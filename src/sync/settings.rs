@@ -80,7 +80,7 @@ impl Default for Settings {
             connections: 4,
             in_flight: 4,
             batch: 250,
-            plan_people: 50_000,
+            plan_people: 20_000,
             lease_seconds: 60,
             complete_seconds: 86_400,
             complete_blind_seconds: 3_600,

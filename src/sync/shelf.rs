@@ -98,13 +98,21 @@ impl Shelf {
         self.apply(StagedPage { values, ..StagedPage::default() }).await
     }
 
-    /// Applies a page, all or nothing, and prolongs the lease: a directory may have very many pages.
+    /// Applies a page, all or nothing, and prolongs the lease in time: a directory may have very many pages.
     pub async fn apply(&self, page: StagedPage) -> Result<(), SyncError> {
         self.with(move |shelf| {
             shelf.store.apply_page(&shelf.ods, &shelf.lease, shelf.now(), &page)?;
-            shelf.store.renew_lease(&shelf.lease, shelf.now(), shelf.lasts).map(|_| ())
+            if shelf.is_due() {
+                shelf.store.renew_lease(&shelf.lease, shelf.now(), shelf.lasts)?;
+            }
+            Ok(())
         })
         .await
+    }
+
+    /// Half of the lease's time is over, as far as we know.
+    fn is_due(&self) -> bool {
+        self.now() + self.lasts / 2 >= self.lease.ends_at
     }
 
     /// The staged objects with these GUIDs, in their order.
@@ -156,16 +164,10 @@ impl Shelf {
 
     /// Prolongs the lease when half of its time is over; until then what is written is held to it all the same.
     pub async fn renew_when_due(&mut self) -> Result<(), SyncError> {
-        if self.now() + self.lasts / 2 < self.lease.ends_at {
-            return Ok(());
+        if self.is_due() {
+            self.lease =
+                self.with(|shelf| shelf.store.renew_lease(&shelf.lease, shelf.now(), shelf.lasts)).await?;
         }
-        self.renew().await
-    }
-
-    /// Prolongs the lease.
-    pub async fn renew(&mut self) -> Result<(), SyncError> {
-        self.lease =
-            self.with(|shelf| shelf.store.renew_lease(&shelf.lease, shelf.now(), shelf.lasts)).await?;
         Ok(())
     }
 

@@ -25,9 +25,6 @@ use crate::sync::undo::{Inverse, Kept, inverse, written};
 
 /// State of a plan of undoing that waits for an approval: no run supersedes it.
 pub const HELD: &str = "undo_held";
-/// How far back plans that wait are looked for.
-const RECENT_PLANS: u32 = 100;
-
 /// What is to be undone.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -220,11 +217,7 @@ async fn keep(shelf: &Shelf, asked: &Asked, plan: &Plan, verdict: &Verdict) -> R
     let waiting = verdict.held.hash.clone();
     shelf
         .store(move |store, ods| {
-            for old in store.plans(ods, RECENT_PLANS)? {
-                if old.state == HELD && old.hash != waiting {
-                    store.put_plan(&PlanRecord { state: "superseded".to_owned(), ..old })?;
-                }
-            }
+            store.move_plans(ods, HELD, "superseded", Some(&waiting))?;
             records.iter().try_for_each(|record| store.put_plan(record))
         })
         .await
@@ -249,12 +242,7 @@ async fn write(
 async fn state(shelf: &Shelf, hashes: [String; 2], outcome: Ended) -> Result<(), SyncError> {
     shelf
         .store(move |store, _| {
-            for hash in hashes {
-                if let Some(record) = store.plan(&hash)? {
-                    store.put_plan(&PlanRecord { state: outcome.as_str().to_owned(), ..record })?;
-                }
-            }
-            Ok(())
+            hashes.iter().try_for_each(|hash| store.set_plan_state(hash, outcome.as_str()))
         })
         .await
 }

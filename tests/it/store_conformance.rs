@@ -548,6 +548,19 @@ fn plans(store: &dyn Store) {
     store.put_plan(&plan("h2", "planned")).unwrap();
     store.put_plan(&plan("h1", "done")).unwrap();
     assert_eq!(store.plans(&ods("RXA"), 9).unwrap(), [plan("h2", "planned"), plan("h1", "done")]);
+    store.set_plan_state("h2", "held").unwrap();
+    store.set_plan_state("nobody", "held").unwrap();
+    store.put_plan(&plan("h3", "held")).unwrap();
+    store.put_plan(&PlanRecord { member: ods("RXB"), ..plan("h4", "held") }).unwrap();
+    store.move_plans(&ods("RXA"), "held", "superseded", Some("h3")).unwrap();
+    let states =
+        |code| store.plans(&ods(code), 9).unwrap().into_iter().map(|plan| plan.state).collect::<Vec<_>>();
+    assert_eq!(
+        (states("RXA"), states("RXB")),
+        (vec!["held".to_owned(), "superseded".into(), "done".into()], vec!["held".into()])
+    );
+    store.move_plans(&ods("RXA"), "held", "superseded", None).unwrap();
+    assert_eq!(states("RXA"), ["superseded", "superseded", "done"]);
     let approval = Approval {
         plan: "h1".into(),
         member: ods("RXA"),

@@ -6,7 +6,7 @@ use crate::store::error::StoreError;
 use crate::store::sqlite::fault::fault;
 
 /// One step each, never changed once released; the file's `user_version` says how many were taken.
-const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: &[&str] = &[VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 const VERSION_1: &str = "
 CREATE TABLE members (
@@ -93,6 +93,11 @@ CREATE TABLE policy_changes (seq INTEGER PRIMARY KEY AUTOINCREMENT, hash TEXT, d
 /// The programme's organisations, with or without a directory of their own.
 const VERSION_4: &str = "
 CREATE TABLE organisations (ods TEXT PRIMARY KEY, document TEXT NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// What is kept under one key for everybody is asked for in every run of every member.
+const VERSION_5: &str = "
+CREATE INDEX sync_values_key ON sync_values (key);
 ";
 
 /// The tables, for counting their rows.

@@ -358,6 +358,14 @@ impl Store for SqliteStore {
         self.write(|transaction| sync::put_plan(transaction, plan))
     }
 
+    fn set_plan_state(&self, hash: &str, state: &str) -> Result<(), StoreError> {
+        self.write(|transaction| sync::set_plan_state(transaction, hash, state))
+    }
+
+    fn move_plans(&self, ods: &OdsCode, from: &str, to: &str, but: Option<&str>) -> Result<(), StoreError> {
+        self.write(|transaction| sync::move_plans(transaction, ods, from, to, but))
+    }
+
     fn plan(&self, hash: &str) -> Result<Option<PlanRecord>, StoreError> {
         self.read(|connection| sync::plan(connection, hash))
     }

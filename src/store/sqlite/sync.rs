@@ -167,6 +167,31 @@ pub fn put_plan(transaction: &Transaction<'_>, plan: &PlanRecord) -> Result<(), 
     Ok(())
 }
 
+/// Changes the state of one plan.
+pub fn set_plan_state(transaction: &Transaction<'_>, hash: &str, state: &str) -> Result<(), StoreError> {
+    transaction
+        .execute("UPDATE plans SET state = ?2 WHERE hash = ?1", params![hash, state])
+        .map(|_| ())
+        .map_err(fault)
+}
+
+/// Changes the state of all plans of a member that are in another one.
+pub fn move_plans(
+    transaction: &Transaction<'_>,
+    ods: &OdsCode,
+    from: &str,
+    to: &str,
+    but: Option<&str>,
+) -> Result<(), StoreError> {
+    transaction
+        .execute(
+            "UPDATE plans SET state = ?3 WHERE ods = ?1 AND state = ?2 AND hash IS NOT ?4",
+            params![ods.as_str(), from, to, but],
+        )
+        .map(|_| ())
+        .map_err(fault)
+}
+
 type PlanRow = (String, String, i64, String, Vec<u8>);
 
 fn plan_row(row: &Row<'_>) -> rusqlite::Result<PlanRow> {

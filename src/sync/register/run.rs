@@ -349,7 +349,7 @@ impl Registrar {
             let values = vec![(REGISTERED.to_owned(), Some(value))];
             shelf.apply(StagedPage { put, values, ..StagedPage::default() }).await?;
         }
-        shelf.renew().await?;
+        shelf.renew_when_due().await?;
         Ok(selected)
     }
 

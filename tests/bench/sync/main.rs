@@ -99,8 +99,6 @@ impl Stage {
     fn new(connections: usize, in_flight: usize) -> Stage {
         let folder = tempfile::tempdir().unwrap();
         let mut parameters = CertificateParams::new(Vec::new()).unwrap();
-        // OpenLDAP's clients take a certificate for self-signed that has the name of its issuer
-        parameters.distinguished_name.push(rcgen::DnType::CommonName, "benchmark");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();

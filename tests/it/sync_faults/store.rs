@@ -260,6 +260,14 @@ impl Store for Faulty {
         self.at("put_plan", || self.inner.put_plan(plan))
     }
 
+    fn set_plan_state(&self, hash: &str, state: &str) -> Result<(), StoreError> {
+        self.at("set_plan_state", || self.inner.set_plan_state(hash, state))
+    }
+
+    fn move_plans(&self, ods: &OdsCode, from: &str, to: &str, but: Option<&str>) -> Result<(), StoreError> {
+        self.at("move_plans", || self.inner.move_plans(ods, from, to, but))
+    }
+
     fn plan(&self, hash: &str) -> Result<Option<PlanRecord>, StoreError> {
         self.at("plan", || self.inner.plan(hash))
     }
