@@ -79,7 +79,7 @@ impl Default for Settings {
             parallel: 4,
             connections: 4,
             in_flight: 4,
-            batch: 250,
+            batch: 500,
             plan_people: 20_000,
             lease_seconds: 60,
             complete_seconds: 86_400,

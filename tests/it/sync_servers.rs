@@ -198,13 +198,13 @@ async fn a_write_hits_only_what_was_planned() {
             rule: String::new(),
             needs: Vec::new(),
         };
-        let mut directory = connect(&slapd).await;
+        let directory = connect(&slapd).await;
         let modify = |version: &str, before: &str, after: &str| {
             let changes =
                 vec![change("title", &[before], &[after]), change("portcullisstamp", &["s1"], &["s1"])];
             step(Action::Modify, changes, version)
         };
-        let done = national.write(&mut directory, &modify(&version, "one", "two")).await.unwrap();
+        let done = national.write(&directory, &modify(&version, "one", "two")).await.unwrap();
         assert_eq!(done.code, 0, "{name}: {done:?}");
         let now = national.version_after(&done).unwrap();
         assert_ne!(now, version, "{name}");
@@ -229,23 +229,23 @@ async fn a_write_hits_only_what_was_planned() {
             ),
         ];
         for step in stale {
-            let refused = national.write(&mut directory, &step).await.unwrap();
+            let refused = national.write(&directory, &step).await.unwrap();
             assert_eq!(refused.code, ASSERTION_FAILED, "{name}: {step:?} {refused:?}");
         }
         if is_389 {
             // the look before saw nothing, the write itself does
-            let refused = national.write(&mut directory, &modify(&now, "not this", "three")).await.unwrap();
+            let refused = national.write(&directory, &modify(&now, "not this", "three")).await.unwrap();
             assert_eq!(refused.code, ASSERTION_FAILED, "{name}: {refused:?}");
         }
         assert_eq!(look(&dn).await.unwrap().text("title"), Some("two"), "{name}");
 
-        let done = national.write(&mut directory, &step(Action::Rename, Vec::new(), &now)).await.unwrap();
+        let done = national.write(&directory, &step(Action::Rename, Vec::new(), &now)).await.unwrap();
         assert_eq!(done.code, 0, "{name}: {done:?}");
         let after = national.version_after(&done).unwrap();
         let away = Step { dn: format!("uid=b,{UNIT}"), ..step(Action::Delete, Vec::new(), &after) };
-        let gone = national.write(&mut directory, &step(Action::Delete, Vec::new(), &after)).await.unwrap();
+        let gone = national.write(&directory, &step(Action::Delete, Vec::new(), &after)).await.unwrap();
         assert_eq!(gone.code, 32, "{name}: under the old name there is nobody: {gone:?}");
-        let done = national.write(&mut directory, &away).await.unwrap();
+        let done = national.write(&directory, &away).await.unwrap();
         assert_eq!(done.code, 0, "{name}: {done:?}");
         assert!(look(&away.dn).await.is_none(), "{name}");
     }

@@ -201,6 +201,7 @@ impl Schedule {
         let settings = Settings {
             batch: 1 + chance.below(8) as usize,
             connections: 1 + chance.below(3) as usize,
+            in_flight: 1 + (seed % 4) as usize,
             plan_people: if chance.one_in(3) { 3 + chance.below(6) as usize } else { 1_000 },
             ..Settings::default()
         };

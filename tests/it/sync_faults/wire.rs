@@ -108,13 +108,15 @@ pub async fn serve(server: Arc<dyn Server>, doors: Arc<Doors>, power: Arc<Power>
 }
 
 async fn session(
-    mut stream: TcpStream,
+    stream: TcpStream,
     server: &dyn Server,
     doors: &Doors,
     power: &Power,
 ) -> std::io::Result<()> {
     let _ = stream.set_nodelay(true);
     let (limits, mut bytes, mut part) = (Limits::default(), Vec::new(), [0; 16 * 1024]);
+    let (mut requests, answers) = stream.into_split();
+    let answers = Arc::new(tokio::sync::Mutex::new(answers));
     let (life, mut who): (u64, Option<Arc<Process>>) = (power.life(), None);
     loop {
         while let Some(length) = codec::frame(&bytes, &limits).unwrap() {
@@ -136,17 +138,24 @@ async fn session(
                 (_, Some(process)) => server.answer(process, &message),
                 (other, None) => panic!("before the bind: {other:?}"),
             };
-            if !answer.delay.is_zero() {
-                tokio::time::sleep(answer.delay).await;
-            }
             let all: Vec<u8> = answer.messages.concat();
-            stream.write_all(&all).await?;
+            if answer.delay.is_zero() {
+                answers.lock().await.write_all(&all).await?;
+            } else {
+                // the answers to later requests overtake it
+                let answers = Arc::clone(&answers);
+                tokio::spawn(async move {
+                    tokio::time::sleep(answer.delay).await;
+                    // a connection that is over takes no answers
+                    let _ = answers.lock().await.write_all(&all).await;
+                });
+            }
             if answer.end {
                 return Ok(());
             }
             bytes = rest;
         }
-        match stream.read(&mut part).await? {
+        match requests.read(&mut part).await? {
             0 => return Ok(()),
             read => bytes.extend_from_slice(&part[..read]),
         }
