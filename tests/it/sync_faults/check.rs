@@ -104,7 +104,7 @@ fn journal(schedule: &Schedule, code: &str) {
         let prepares =
             national.intents.iter().any(|one| one.seq == seq && one.step.action.as_str() == "prepare");
         let done = matches!(phase, "done" | "found_done");
-        let late = national.intents.iter().any(|one| one.seq == seq && one.late);
+        let late = national.came_late(code, seq);
         if done != applied[&seq] && !(prepares && done) && !late {
             let what = national.intents.iter().find(|one| one.seq == seq).map(|one| &one.step);
             schedule.trace.wrong(format!(

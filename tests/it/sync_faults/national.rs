@@ -86,6 +86,13 @@ impl National {
         self.intents.push(Intent { seq, member: member.to_owned(), step, applied: false, late: false });
     }
 
+    /// Whether this intention was carried out by a write that came late, its own or that of a run before it that intended the same.
+    pub fn came_late(&self, member: &str, seq: u64) -> bool {
+        let mut own = self.intents.iter().filter(|one| one.member == member && one.seq == seq);
+        let look = own.next().map(|one| look_of(&one.step));
+        self.intents.iter().any(|one| one.late && one.member == member && Some(look_of(&one.step)) == look)
+    }
+
     /// What was on its way arrives.
     pub fn arrive(&mut self, process: &Process) {
         for one in std::mem::take(&mut self.on_their_way) {
