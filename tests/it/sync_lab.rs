@@ -18,6 +18,8 @@ use crate::sync_crash::connect;
 use crate::sync_national::{Pki, SERVICE, Slapd};
 use crate::sync_stage::{National, Source, Stage};
 
+mod restore;
+
 const PASSWORD: &str = "Gateway-Svc-Acc0unt-2026!";
 
 fn stage(lab: &Lab, member: &str, canary: &str, extra: &str) -> Stage {
@@ -138,9 +140,14 @@ fn decode(text: &str) -> String {
 
 /// Applies LDIF to a member as its administrators would.
 fn ldif(lab: &Lab, member: &str, text: &str) {
+    ldif_with(lab, member, &[], text);
+}
+
+fn ldif_with(lab: &Lab, member: &str, options: &[&str], text: &str) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/lab/lab");
     let mut child = Command::new(script)
         .args(["ldif", member])
+        .args(options)
         .env("PORTCULLIS_LAB", &lab.directory)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -205,6 +212,7 @@ fn everybody_of_a_real_directory_is_published_and_followed() {
 
 /// Held by whoever changes or compares the people of `RXA`.
 static RXA: Mutex<()> = Mutex::new(());
+static RXB: Mutex<()> = Mutex::new(());
 
 /// The same people in 389 Directory Server, by an account that has only what it needs there; a change within one run, an entry that
 /// stays the same while its person is away, and nothing that passes for drift.
@@ -358,6 +366,7 @@ fn guarded(lab: &Lab, stage: &Stage) {
 fn a_real_directory_is_read_by_its_numbers() {
     let test = "a_real_directory_is_read_by_its_numbers";
     let Some(lab) = Lab::of(test) else { return };
+    let _held = RXB.lock().unwrap_or_else(PoisonError::into_inner);
     let pki = Pki::new();
     let Some(slapd) = Slapd::start(test, &pki) else { return };
     let national = National {
@@ -465,6 +474,7 @@ fn who_is_not_seen_is_not_gone() {
 #[test]
 fn killed_at_random_moments_with_a_real_samba() {
     let Some(lab) = Lab::of("killed_at_random_moments_with_a_real_samba") else { return };
+    let _held = RXB.lock().unwrap_or_else(PoisonError::into_inner);
     let member = std::env::var("PORTCULLIS_KILL_MEMBER").unwrap_or_else(|_| "RXB".to_owned());
     let member = member.as_str();
     let kills: u32 = std::env::var("PORTCULLIS_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
