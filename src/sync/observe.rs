@@ -82,6 +82,22 @@ pub fn target(national: &National, entry: Entry) -> Result<TargetEntry, SyncErro
     Ok(TargetEntry { dn: entry.dn, entry_uuid, entry_csn, attributes })
 }
 
+/// The entry with this name; none only when the directory says that there is none.
+pub async fn entry_at(
+    directory: &mut Directory,
+    national: &National,
+    dn: &str,
+    names: &[&str],
+) -> Result<Option<TargetEntry>, SyncError> {
+    let search = Search::new(dn, Depth::Base, Filter::present("objectClass"), names);
+    let (found, done) = directory.read(&search).await.map_err(SyncError::Target)?;
+    if done.code != NO_SUCH_OBJECT && !done.is_complete() {
+        let text = format!("reading one entry ended with result code {}: nothing is concluded", done.code);
+        return Err(SyncError::Unusable(text));
+    }
+    found.into_iter().next().map(|entry| target(national, entry)).transpose()
+}
+
 /// Steps that were begun before a crash and whose outcome nobody wrote down: looks what became of them, and writes it
 /// down. Returns how many there were.
 pub async fn settle_journal(
@@ -133,13 +149,7 @@ async fn is_done(step: &Step, directory: &mut Directory, scope: &Scope) -> Resul
     let names = attributes(scope, &national);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let place = step.to.as_deref().unwrap_or(&step.dn);
-    let search = Search::new(place, Depth::Base, Filter::present("objectClass"), &names);
-    let (found, done) = directory.read(&search).await.map_err(SyncError::Target)?;
-    if done.code != NO_SUCH_OBJECT && !done.is_complete() {
-        let text = format!("reading one entry ended with result code {}: nothing is concluded", done.code);
-        return Err(SyncError::Unusable(text));
-    }
-    let entry = found.into_iter().next().map(|entry| target(&national, entry)).transpose()?;
+    let entry = entry_at(directory, &national, place, &names).await?;
     // another entry that has the name by now is not this one
     let entry = entry.filter(|entry| step.anchor.is_none() || entry.anchor() == step.anchor);
     let Some(entry) = entry else { return Ok(step.action == Action::Delete) };

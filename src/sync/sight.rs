@@ -14,7 +14,7 @@ use crate::sync::error::{Broken, SyncError};
 use crate::sync::guid::Guid;
 use crate::sync::naming;
 use crate::sync::national::National;
-use crate::sync::observe::{attributes, target};
+use crate::sync::observe::{attributes, entry_at, target};
 use crate::sync::settings::Scope;
 use crate::sync::shelf::{self, Shelf};
 use crate::sync::staged::{Object, Staged};
@@ -214,9 +214,14 @@ async fn recall(
             for (Recall { dn, .. }, object) in part.iter().zip(objects) {
                 let mut entry = None;
                 if let Some(dn) = dn {
-                    let search = Search::new(dn, Depth::Base, Filter::present("objectClass"), &names);
-                    let (found, _) = directory.read(&search).await.map_err(SyncError::Target)?;
-                    entry = found.into_iter().next().map(|entry| target(&national, entry)).transpose()?;
+                    entry = entry_at(directory, &national, dn, &names).await?;
+                    if entry.is_none() {
+                        // it was there a moment ago: whoever is taken for unpublished would get a second entry
+                        return Err(SyncError::Unusable(
+                            "an entry was moved or removed while it was looked at: the next run looks anew"
+                                .to_owned(),
+                        ));
+                    }
                 }
                 if let Some(object) = object {
                     survey.look_at(object, entry);
