@@ -73,6 +73,9 @@ pub struct Ran {
     /// Hash of the plan that was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
+    /// Hashes of the plans that were written after it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<String>,
 }
 
 impl Ran {
@@ -90,6 +93,7 @@ impl Ran {
             held: report.held_steps,
             quarantine: report.quarantine.len() as u64,
             plan: report.written.clone(),
+            later: report.later.clone(),
         }
     }
 
@@ -107,6 +111,7 @@ impl Ran {
             held: 0,
             quarantine: 0,
             plan: None,
+            later: Vec::new(),
         }
     }
 }

@@ -65,6 +65,9 @@ pub struct Report {
     /// Hash of the plan that was written, under which the journal has it: the whole plan, or what no guard held of it.
     #[serde(default)]
     pub written: Option<String>,
+    /// Hashes of the plans that the same run wrote after it, each undone by its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<String>,
     /// The pause that stopped the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Pause>,

@@ -1,6 +1,6 @@
 //! One run for one member, from lease to read-back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -14,14 +14,14 @@ use crate::sync::job::{Hands, Job, Mode, begin, end};
 use crate::sync::ledger;
 use crate::sync::observe;
 use crate::sync::pass::Pass;
-use crate::sync::pause::{self, Pauses};
+use crate::sync::pause::{self, Pause, Pauses};
 use crate::sync::propose::{Planned, make};
 use crate::sync::removals;
 use crate::sync::report::{Outcome, Report};
 use crate::sync::rewritten;
 use crate::sync::shelf::{self, Shelf};
 use crate::sync::source::read_source;
-use crate::sync::step::{Action, Plan};
+use crate::sync::step::{Action, Plan, Quarantine};
 
 /// Runs once. Two runs of one member never overlap: the second is [`SyncError::Busy`]. The gate is asked before anything
 /// is read and again before every batch of writes. Whatever happens, running again goes on from there.
@@ -62,9 +62,45 @@ struct Written {
     executed: Executed,
     /// Counts of the plans after the first one.
     planned: BTreeMap<Action, u64>,
+    /// Hashes of what was written of them.
+    later: Vec<String>,
+    /// The plan that was written last, whose fate is the run's.
+    last: Option<Names>,
     writing: Duration,
     /// Making the plans after the first one.
     planning: Duration,
+}
+
+/// By what a plan is known: its hash, that of what no guard held of it, and that of what waits.
+#[derive(Debug, Clone)]
+struct Names {
+    plan: String,
+    go: String,
+    held: Option<String>,
+}
+
+impl Names {
+    fn of(plan: &Plan, verdict: &Verdict) -> Names {
+        let waits = !verdict.held.steps.is_empty() && !verdict.approved;
+        Names {
+            plan: plan.hash.clone(),
+            go: verdict.go.hash.clone(),
+            held: waits.then(|| verdict.held.hash.clone()),
+        }
+    }
+
+    /// Says what became of the plan. What waits keeps its state; what was written beside it is done.
+    async fn keep(self, shelf: &Shelf, outcome: Outcome) -> Result<(), SyncError> {
+        let rest = if outcome == Outcome::Held { Outcome::Done } else { outcome };
+        shelf
+            .store(move |store, _| {
+                if self.held.as_ref() != Some(&self.plan) {
+                    store.set_plan_state(&self.plan, outcome.as_str())?;
+                }
+                if self.go == self.plan { Ok(()) } else { store.set_plan_state(&self.go, rest.as_str()) }
+            })
+            .await
+    }
 }
 
 async fn under_lease(
@@ -90,67 +126,104 @@ pub async fn after_reading(
     shelf: &mut Shelf,
     brought: Brought,
 ) -> Result<Report, SyncError> {
-    let Brought { pass, started_at, read_ms } = brought;
+    let started_at = brought.started_at;
     let begun = Instant::now();
     // staging may have taken long
     shelf.renew_when_due().await?;
     let mut target = job.target.connect(SyncError::Target).await?;
     let found_out = observe::settle_journal(shelf, &mut target, &job.scope).await?;
-    let planned = make(job, hands, &pass, shelf, &mut target).await?;
+    let planned = make(job, hands, &brought.pass, shelf, &mut target).await?;
     let first_planned = begun.elapsed();
     keep_plans(shelf, Some(&planned.plan), &planned.verdict, started_at, mode).await?;
     let (gate, stopped) = pause::also(gate, &hands.store, &job.member);
-    let (written, left) = match mode.dry_run {
+    let (mut written, left) = match mode.dry_run {
         true => (Written::default(), None),
-        false => write(job, hands, &gate, shelf, &pass, &planned, started_at, &mut target).await?,
+        false => write(job, hands, &gate, shelf, &brought.pass, &planned, started_at, &mut target).await?,
     };
     target.unbind().await;
-    let Written { mut executed, planned: later, writing, planning } = written;
-    let after = left.as_ref().unwrap_or(&planned);
-    let waits = !after.verdict.held.steps.is_empty() && !after.verdict.approved;
-    let remaining = match left.is_some() || mode.dry_run {
-        true => after.verdict.go.steps.len() as u64 + after.deferred,
-        false => 0,
-    };
-    let paused = stopped.get().filter(|_| executed.gate_closed).cloned();
-    executed.gate_closed &= paused.is_none();
-    let outcome = match &paused {
-        _ if mode.dry_run => Outcome::Planned,
-        Some(_) => Outcome::Paused,
-        None => ended(&executed, remaining, waits),
-    };
-    let held = waits.then(|| (after.verdict.held.hash.clone(), after.verdict.held.steps.len() as u64));
-    let published = after.published;
-    let pending = pending(after, waits, remaining > 0);
-    let Planned { plan, verdict, .. } = planned;
-    let mut counts = plan.counts();
-    later.into_iter().for_each(|(action, more)| *counts.entry(action).or_insert(0) += more);
-    let report = Report {
-        member: job.member.clone(),
-        started_at,
-        ended_at: hands.clock.now(),
-        outcome,
-        planned: counts,
-        written: (!mode.dry_run && !verdict.go.steps.is_empty()).then(|| verdict.go.hash.clone()),
-        paused,
-        plan: plan.hash,
-        held_steps: held.as_ref().map_or(0, |(_, steps)| *steps),
-        held: held.map(|(hash, _)| hash),
-        pending,
-        trips: verdict.trips,
-        approved: verdict.approved,
-        executed,
-        quarantine: plan.quarantine,
-        pass,
-        found_out,
-        remaining,
-        published,
-        read_ms,
-        plan_ms: milliseconds(first_planned + planning),
-        write_ms: milliseconds(writing),
-    };
-    keep_outcome(shelf, &report, plan.people).await?;
+    written.planning += first_planned;
+    let last = written.last.take().unwrap_or_else(|| Names::of(&planned.plan, &planned.verdict));
+    let people = planned.plan.people;
+    let made = Made { planned, written, left, found_out, paused: stopped.get().cloned() };
+    let report = made.report(job, hands, mode, brought);
+    if report.outcome != Outcome::Planned && !report.planned.is_empty() {
+        last.keep(shelf, report.outcome).await?;
+    }
+    keep_outcome(shelf, &report, people).await?;
     Ok(report)
+}
+
+/// What a run came to after reading.
+struct Made {
+    planned: Planned,
+    written: Written,
+    /// What was planned after the last write.
+    left: Option<Planned>,
+    found_out: u64,
+    /// There is a pause by now.
+    paused: Option<Pause>,
+}
+
+impl Made {
+    fn report(self, job: &Job, hands: &Hands, mode: Mode, brought: Brought) -> Report {
+        let Made { planned, written, left, found_out, paused } = self;
+        let Written { mut executed, planned: more, later, last: _, writing, planning } = written;
+        let after = left.as_ref().unwrap_or(&planned);
+        let waits = !after.verdict.held.steps.is_empty() && !after.verdict.approved;
+        let remaining = match left.is_some() || mode.dry_run {
+            true => after.verdict.go.steps.len() as u64 + after.deferred,
+            false => 0,
+        };
+        let paused = paused.filter(|_| executed.gate_closed);
+        executed.gate_closed &= paused.is_none();
+        let outcome = match &paused {
+            _ if mode.dry_run => Outcome::Planned,
+            Some(_) => Outcome::Paused,
+            None => ended(&executed, remaining, waits),
+        };
+        let pending = pending(after, waits, remaining > 0);
+        let (held, held_steps) = match waits {
+            true => (Some(after.verdict.held.hash.clone()), after.verdict.held.steps.len() as u64),
+            false => (None, 0),
+        };
+        let (published, quarantine) = (after.published, quarantine(&planned.plan, &after.plan));
+        let Planned { plan, verdict, .. } = planned;
+        let mut counts = plan.counts();
+        more.into_iter().for_each(|(action, more)| *counts.entry(action).or_insert(0) += more);
+        Report {
+            member: job.member.clone(),
+            started_at: brought.started_at,
+            ended_at: hands.clock.now(),
+            outcome,
+            planned: counts,
+            written: (!mode.dry_run && !verdict.go.steps.is_empty()).then(|| verdict.go.hash.clone()),
+            later,
+            paused,
+            plan: plan.hash,
+            held_steps,
+            held,
+            pending,
+            trips: verdict.trips,
+            approved: verdict.approved,
+            executed,
+            quarantine,
+            pass: brought.pass,
+            found_out,
+            remaining,
+            published,
+            read_ms: brought.read_ms,
+            plan_ms: milliseconds(planning),
+            write_ms: milliseconds(writing),
+        }
+    }
+}
+
+/// Whom the first plan holds back, and whom only the last one came to.
+fn quarantine(first: &Plan, last: &Plan) -> Vec<Quarantine> {
+    let key = |one: &Quarantine| (one.guid, one.attribute.clone(), one.code.clone());
+    let known: BTreeSet<_> = first.quarantine.iter().map(key).collect();
+    let more = last.quarantine.iter().filter(|one| !known.contains(&key(one)));
+    first.quarantine.iter().chain(more).cloned().collect()
 }
 
 /// What is left to do, by kind.
@@ -207,9 +280,14 @@ async fn keep_plans(
     if !verdict.held.steps.is_empty() {
         records.push(record(&verdict.held, if verdict.approved { "approved" } else { "held" })?);
     }
+    let begins = whole.is_some();
     let waiting = (!verdict.held.steps.is_empty()).then(|| verdict.held.hash.clone());
     shelf
         .store(move |store, ods| {
+            // under the lease nobody else runs: one that still seems to was cut off
+            if begins {
+                store.move_plans(ods, "running", "interrupted", None)?;
+            }
             // a plan that waited and is not what would be done now can no longer be approved
             store.move_plans(ods, "held", "superseded", waiting.as_deref())?;
             records.iter().try_for_each(|record| store.put_plan(record))
@@ -218,7 +296,6 @@ async fn keep_plans(
 }
 
 async fn keep_outcome(shelf: &Shelf, report: &Report, people: u64) -> Result<(), SyncError> {
-    keep_states(shelf, report).await?;
     let clean = report.held.is_none() && matches!(report.outcome, Outcome::Done | Outcome::Partial);
     let mut values = Vec::new();
     if clean {
@@ -227,24 +304,6 @@ async fn keep_outcome(shelf: &Shelf, report: &Report, people: u64) -> Result<(),
     values.push((LAST_REPORT.to_owned(), serde_json::to_vec(report).ok()));
     values.extend(ledger::values(shelf, report).await?);
     shelf.set(values).await
-}
-
-/// What became of the plan, and of the part of it that no guard held.
-async fn keep_states(shelf: &Shelf, report: &Report) -> Result<(), SyncError> {
-    let outcome = report.outcome;
-    let plan = Some(&report.plan).filter(|plan| report.held.as_ref() != Some(*plan));
-    let mut states: Vec<(String, &str)> =
-        plan.map(|plan| (plan.clone(), outcome.as_str())).into_iter().collect();
-    if let Some(hash) = report.written.clone().filter(|hash| *hash != report.plan) {
-        let word = if outcome == Outcome::Held { Outcome::Done } else { outcome }.as_str();
-        states.push((hash, word));
-    }
-    if outcome == Outcome::Planned || report.planned.is_empty() {
-        return Ok(());
-    }
-    shelf
-        .store(move |store, _| states.iter().try_for_each(|(hash, word)| store.set_plan_state(hash, word)))
-        .await
 }
 
 /// Key of the last run's report in the member's sync state, JSON.
@@ -281,19 +340,27 @@ async fn write(
         let executed = execute(go, connections, shelf, &hands.settings, gate).await?;
         rewritten::note(shelf, &now.plan).await?;
         let progress = !executed.done.is_empty();
-        let ended = executed.gate_closed;
+        let closed = executed.gate_closed;
+        let names = Names::of(&now.plan, &now.verdict);
+        let fate = ended(&executed, 0, names.held.is_some());
+        if left.is_some() {
+            written.later.push(names.go.clone());
+        }
         written.executed.add(executed);
         let begun_planning = Instant::now();
         let next = make(job, hands, pass, shelf, target).await?;
         written.planning += begun_planning.elapsed();
-        let again = deferred > 0 && progress && !ended && !next.verdict.go.steps.is_empty();
-        // what waits is named as it is after the writes: the next run finds it under that hash
-        keep_plans(shelf, again.then_some(&next.plan), &next.verdict, started_at, Mode::default()).await?;
+        let again = deferred > 0 && progress && !closed && !next.verdict.go.steps.is_empty();
         if again {
+            names.keep(shelf, fate).await?;
             next.plan.counts().into_iter().for_each(|(action, more)| {
                 *written.planned.entry(action).or_insert(0) += more;
             });
+        } else {
+            written.last = Some(names);
         }
+        // what waits is named as it is after the writes: the next run finds it under that hash
+        keep_plans(shelf, again.then_some(&next.plan), &next.verdict, started_at, Mode::default()).await?;
         left = Some(next);
         if !again {
             break;

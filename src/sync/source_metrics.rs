@@ -202,6 +202,7 @@ mod tests {
             planned: BTreeMap::new(),
             written: None,
             paused: None,
+            later: Vec::new(),
             held: None,
             held_steps: 0,
             pending: pending.iter().copied().collect(),

@@ -135,3 +135,26 @@ fn a_resync_reads_everything_once_and_loses_nothing() {
     assert_eq!(trust.entries(), entries);
     assert_eq!(trust.json(0, &["run", "RXS"])["pass"]["complete"], false, "once");
 }
+
+/// A run whose people do not go into one plan makes several; each is named, ends as done, and is undone by its own name.
+#[test]
+fn a_run_of_several_plans_names_each() {
+    let test = "a_run_of_several_plans_names_each";
+    let Some(trust) = Trust::new(test, 230, &scope("30d", 1000, 1000), "sync: { plan_people: 100 }\n") else {
+        return;
+    };
+    let report = trust.json(0, &["run", "RXS"]);
+    assert_eq!((&report["outcome"], &report["executed"]["done"]["create"]), (&json!("done"), &json!(230)));
+    let later = report["later"].as_array().unwrap();
+    assert_eq!(later.len(), 2, "{report:#}");
+    let plans = trust.json(0, &["status", "RXS"])["plans"].clone();
+    let state = |plan: &Value| (plan["plan"].clone(), plan["state"].clone());
+    let states: Vec<_> = plans.as_array().unwrap().iter().map(state).collect();
+    let written = later.iter().rev().chain([&report["written"]]);
+    assert_eq!(states, written.map(|plan| (plan.clone(), json!("done"))).collect::<Vec<_>>());
+    assert_eq!(trust.json(0, &["history", "RXS"])[0]["later"], report["later"]);
+    let told = trust.text(0, &["status", "RXS"]);
+    assert!(told.contains(&format!("and then as plan {}", later[1].as_str().unwrap())), "{told}");
+    let undone = trust.json(0, &["undo", later[1].as_str().unwrap(), "--reason", "a trial"]);
+    assert_eq!(undone["executed"]["done"]["delete"], 30, "{undone:#}");
+}

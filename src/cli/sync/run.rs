@@ -82,6 +82,9 @@ pub fn told(report: &Report) -> String {
     );
     if let Some(written) = report.written.as_ref().filter(|_| !report.executed.done.is_empty()) {
         text.push_str(&format!("written as plan {written}\n"));
+        for later in &report.later {
+            text.push_str(&format!("and then as plan {later}\n"));
+        }
     }
     if let Some(pause) = &report.paused {
         text.push_str(&format!(
