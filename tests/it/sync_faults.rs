@@ -55,6 +55,10 @@ fn schedules(seeds: std::ops::Range<u64>) {
                         return;
                     }
                     let told = guarded(seed);
+                    let number = seed - seeds.start + 1;
+                    if number.is_multiple_of(1_000) {
+                        eprintln!("{number} schedules begun, {:?}", began.elapsed());
+                    }
                     let mut sum = sum.lock().unwrap();
                     sum.runs += told.runs;
                     sum.writes += told.writes;
