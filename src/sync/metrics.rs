@@ -195,3 +195,46 @@ impl OfObserver {
         }
     }
 }
+
+/// Of whoever listens to members' controllers.
+#[derive(Debug, Clone)]
+pub struct OfListening {
+    pub listening: IntGaugeVec,
+    pub wakes: IntCounterVec,
+}
+
+impl OfListening {
+    /// Makes and registers them.
+    pub fn register(registry: &Registry) -> Result<OfListening, prometheus::Error> {
+        let metrics = OfListening {
+            listening: IntGaugeVec::new(
+                Opts::new(
+                    "portcullis_sync_listening",
+                    "1 while a controller of the member tells us of changes; 0: they are found in turn.",
+                ),
+                &["member"],
+            )?,
+            wakes: IntCounterVec::new(
+                Opts::new(
+                    "portcullis_sync_wakes_total",
+                    "Runs that were asked for because a controller told of changes.",
+                ),
+                &["member"],
+            )?,
+        };
+        registry.register(Box::new(metrics.listening.clone()))?;
+        registry.register(Box::new(metrics.wakes.clone()))?;
+        Ok(metrics)
+    }
+
+    /// Says whether a member's controller is listened to.
+    pub fn listens(&self, member: &OdsCode, listens: bool) {
+        self.listening.with_label_values(&[member.as_str()]).set(i64::from(listens));
+    }
+
+    /// A member that is no longer federated.
+    pub fn forget(&self, member: &OdsCode) {
+        // one that was never set is not there
+        let _ = self.listening.remove_label_values(&[member.as_str()]);
+    }
+}

@@ -59,6 +59,12 @@ pub struct Settings {
     pub polled_members: BTreeSet<String>,
     /// How many numbers before the last one reading by uSNChanged asks for again. 0: none.
     pub usn_overlap: u32,
+    /// Seconds between two wake-ups of a member, at least: its controller is asked to tell of changes, and each leads to a run before its
+    /// turn. 0: nobody is asked, and changes are found in turn.
+    pub wake_seconds: u32,
+    /// Members whose controllers are asked to tell of changes at the same time, each over a connection of its own. Further ones are
+    /// synchronised in turn, and so are those for whom a quarter of the files that the gateway may have open has no room (3 each).
+    pub wake_members: usize,
     /// Bytes that a DirSync answer should not pass; Active Directory takes no less than 1 MiB.
     pub page_bytes: u32,
     /// Seconds that an approval is good for.
@@ -84,6 +90,8 @@ impl Default for Settings {
             failover_seconds: 3_600,
             polled_members: BTreeSet::new(),
             usn_overlap: 500,
+            wake_seconds: 5,
+            wake_members: 2_000,
             page_bytes: 1 << 20,
             approval_seconds: 86_400,
             second_officer_at: 5,
@@ -112,6 +120,8 @@ impl Checked for Settings {
             .within("complete_blind_seconds", self.complete_blind_seconds, 60..=31_536_000)
             .within("failover_seconds", self.failover_seconds, 0..=604_800)
             .within("usn_overlap", self.usn_overlap, 0..=1_000_000)
+            .within("wake_seconds", self.wake_seconds, 0..=3_600)
+            .within("wake_members", self.wake_members, 1..=10_000)
             .within("page_bytes", self.page_bytes, 1 << 20..=1 << 28)
             .within("approval_seconds", self.approval_seconds, 60..=31_536_000)
             .within("national_removals_per_day", self.national_removals_per_day, 1..=10_000_000)
