@@ -125,6 +125,7 @@ type Answer = (usize, Result<Outcome, SyncError>);
 
 impl Running<'_> {
     async fn all(&mut self, shelf: &mut Shelf, settings: &Settings, gate: &Gate) -> Result<(), SyncError> {
+        shelf.meter.plan(self.plan.steps.len());
         for group in groups(self.plan) {
             for batch in group.chunks(settings.batch.max(1)) {
                 if !gate() {
@@ -133,6 +134,10 @@ impl Running<'_> {
                 }
                 shelf.renew_when_due().await?;
                 self.batch(batch, shelf).await?;
+                let told = shelf.meter.written(shelf.ods.as_str(), batch.len(), shelf.now());
+                if let Some(value) = told {
+                    shelf.set(vec![value]).await?;
+                }
             }
         }
         Ok(())

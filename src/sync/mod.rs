@@ -38,6 +38,7 @@ pub mod pass;
 pub mod pause;
 pub mod plan;
 pub mod polling;
+pub mod progress;
 pub mod propose;
 pub mod read;
 pub mod reason;

@@ -13,6 +13,7 @@ use crate::sync::error::SyncError;
 use crate::sync::job::Mode;
 use crate::sync::member::Syncer;
 use crate::sync::pause::Pauses;
+use crate::sync::progress::{PROGRESS, Progress};
 
 /// How often the list of members is looked through.
 const TICK: Duration = Duration::from_secs(1);
@@ -52,6 +53,8 @@ pub struct Schedule {
     running: HashSet<OdsCode>,
     /// Those whose last run ended early.
     failed: HashSet<OdsCode>,
+    /// Those whose progress is shown.
+    under_way: HashSet<OdsCode>,
     paused: Pauses,
 }
 
@@ -66,6 +69,7 @@ impl Schedule {
             due: HashMap::new(),
             running: HashSet::new(),
             failed: HashSet::new(),
+            under_way: HashSet::new(),
             paused: Pauses::default(),
         };
         (schedule, Handle(sender))
@@ -129,8 +133,14 @@ impl Schedule {
 
     async fn look(&mut self) {
         let store = Arc::clone(&self.syncer.hands.store);
-        let both = move || Ok::<_, StoreError>((store.members()?, Pauses::read(store.as_ref())?));
-        let Ok(Ok((members, paused))) = tokio::task::spawn_blocking(both).await else { return };
+        let all = move || {
+            Ok::<_, StoreError>((
+                store.members()?,
+                Pauses::read(store.as_ref())?,
+                store.sync_everywhere(PROGRESS)?,
+            ))
+        };
+        let Ok(Ok((members, paused, progress))) = tokio::task::spawn_blocking(all).await else { return };
         let members: HashSet<OdsCode> = members
             .into_iter()
             .filter(|member| member.state.may_federate())
@@ -139,9 +149,23 @@ impl Schedule {
         self.due.retain(|member, _| members.contains(member));
         self.failed.retain(|member| members.contains(member));
         self.pauses(&members, paused);
+        self.progress(progress);
         for member in members {
             self.due.entry(member).or_insert_with(Instant::now);
         }
+    }
+
+    /// Shows how far runs are, those of other processes as well.
+    fn progress(&mut self, all: Vec<(Option<OdsCode>, Vec<u8>)>) {
+        let Some(metrics) = &self.syncer.metrics else { return };
+        let read = |value: &[u8]| serde_json::from_slice::<Progress>(value).ok();
+        let now: HashMap<OdsCode, Progress> =
+            all.into_iter().filter_map(|(member, value)| Some((member?, read(&value)?))).collect();
+        for member in self.under_way.iter().filter(|member| !now.contains_key(*member)) {
+            metrics.progress(member, None);
+        }
+        now.iter().for_each(|(member, progress)| metrics.progress(member, Some(progress)));
+        self.under_way = now.into_keys().collect();
     }
 
     fn pauses(&mut self, members: &HashSet<OdsCode>, paused: Pauses) {

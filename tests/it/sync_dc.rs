@@ -63,6 +63,8 @@ pub struct Dc {
     pub watchers: usize,
     /// Another value breaks the connections of those who are told of changes.
     pub cut: u32,
+    /// How long it thinks before each answer.
+    pub delay: Duration,
     /// Up to which number it has everything of whom.
     pub vector: Vec<([u8; 16], u64)>,
     /// Entries of a DirSync answer.
@@ -94,6 +96,7 @@ impl Dc {
             refuse_notify: None,
             watchers: 0,
             cut: 0,
+            delay: Duration::ZERO,
             vector: Vec::new(),
             page: 40,
             values: 1_500,
@@ -413,6 +416,8 @@ fn talk(
         while let Some(length) = codec::frame(&bytes, &limits).unwrap() {
             let rest = bytes.split_off(length);
             let mut out = Vec::new();
+            let delay = dc.lock().unwrap().delay;
+            std::thread::sleep(delay);
             let goes_on = answer(&bytes, &mut dc.lock().unwrap(), watching, &mut out);
             stream.write_all(&out)?;
             stream.flush()?;
