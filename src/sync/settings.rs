@@ -8,31 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::ambient::bounds::{Bounds, Checked};
 use crate::ldap::filter::Filter;
-use crate::policy::scope::{AttributeMapping, Guards, Ownership, SyncScope};
+use crate::policy::scope::{AttributeMapping, Guards, Ownership, SyncScope, is_told};
 use crate::sync::error::SyncError;
 
 /// No lease is shorter: it is prolonged after each page and before each batch, and a directory has this long for one answer (the
 /// default of `directory::settings`).
 const LEASE_SECONDS_MIN: u32 = 30;
-
-/// Local attributes, lower case, that no change tells of: back links and values that are made up or not replicated. Adding somebody to a
-/// group changes the group alone (MS-ADTS 3.1.1.3.4.1.3).
-const NOT_TOLD: [&str; 14] = [
-    "memberof",
-    "directreports",
-    "managedobjects",
-    "canonicalname",
-    "tokengroups",
-    "lastlogon",
-    "lastlogoff",
-    "logoncount",
-    "badpwdcount",
-    "badpasswordtime",
-    "whenchanged",
-    "usnchanged",
-    "usncreated",
-    "modifytimestamp",
-];
 
 /// How a run goes about it; the same for all members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -202,11 +183,8 @@ impl Scope {
         });
         let mut asked: BTreeSet<String> = BTreeSet::new();
         filter_attributes(&filter, &mut asked);
-        asked.extend(document.attributes.values().filter_map(|mapping| match mapping {
-            AttributeMapping::From(local, _) => Some(local.value.to_ascii_lowercase()),
-            AttributeMapping::Constant(_) => None,
-        }));
-        if let Some(name) = asked.iter().find(|name| NOT_TOLD.contains(&name.as_str())) {
+        asked.extend(document.local_attributes().map(|name| name.value.to_ascii_lowercase()));
+        if let Some(name) = asked.iter().find(|name| !is_told(name)) {
             return Err(SyncError::Scope(format!(
                 "{}: nobody is told when `{name}` of a person changes: use an attribute of the person's own",
                 document.id
@@ -253,25 +231,7 @@ impl Scope {
 }
 
 fn filter_attributes(filter: &Filter<'_>, names: &mut BTreeSet<String>) {
-    match filter {
-        Filter::And(parts) | Filter::Or(parts) => {
-            parts.iter().for_each(|part| filter_attributes(part, names))
-        }
-        Filter::Not(part) => filter_attributes(part, names),
-        Filter::Equality(item)
-        | Filter::Approximate(item)
-        | Filter::GreaterOrEqual(item)
-        | Filter::LessOrEqual(item) => {
-            names.insert(item.attribute.to_ascii_lowercase());
-        }
-        Filter::Substrings(item) => {
-            names.insert(item.attribute.to_ascii_lowercase());
-        }
-        Filter::Present(name) => {
-            names.insert(name.to_ascii_lowercase());
-        }
-        Filter::Extensible(item) => {
-            names.extend(item.attribute.as_ref().map(|name| name.to_ascii_lowercase()))
-        }
-    }
+    filter.each_attribute(&mut |name| {
+        names.insert(name.to_ascii_lowercase());
+    });
 }

@@ -268,7 +268,7 @@ fn a_scope_by_group_membership_is_refused() {
     for scope in [by_group, mapped] {
         let Some(bench) = Bench::new("a_scope_by_group_membership_is_refused", 1, &scope, "") else { return };
         let told = bench.fails();
-        assert!(told.contains("nobody is told when `memberof` of a person changes"), "{told}");
+        assert!(told.contains("nobody is told when `memberOf` of a person changes"), "{told}");
     }
 }
 
