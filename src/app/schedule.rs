@@ -22,8 +22,9 @@ use crate::policy::terms::Grant;
 use crate::store::member::Member;
 use crate::sync;
 use crate::sync::job::Hands;
+use crate::sync::listening::Listening;
 use crate::sync::member::Syncer;
-use crate::sync::metrics::OfObserver;
+use crate::sync::metrics::{OfListening, OfObserver};
 use crate::sync::observer::Observer;
 
 /// The tasks that run.
@@ -97,6 +98,11 @@ pub fn start(runtime: &Runtime, core: &Arc<Core>, stop: &Stop) -> Result<Schedul
     let syncer = syncer(core)?;
     let (schedule, demand) = sync::schedule::Schedule::new(syncer.clone(), interval);
     let mut tasks = vec![assessing, runtime.spawn(schedule.run(stop.watch()))];
+    if core.config.sync.wake_seconds > 0 {
+        let metrics = OfListening::register(&core.registry)?;
+        let listening = Listening::new(syncer.clone(), demand.clone(), metrics);
+        tasks.push(runtime.spawn(listening.run(stop.watch())));
+    }
     if core.config.observer.enabled {
         let demand = Arc::new(move |member| {
             // one that finds no room has its turn at its time

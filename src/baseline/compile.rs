@@ -7,11 +7,11 @@ use time::OffsetDateTime;
 use crate::baseline::catalogue::{Catalogue, Known, Origin};
 use crate::baseline::contradiction;
 use crate::baseline::distinct::Distinct;
+use crate::baseline::filters;
 use crate::baseline::literal::{self, Parameters};
 use crate::baseline::predicate::{Predicate, Test};
 use crate::baseline::typing::Typing;
 use crate::baseline::value::{Type, Value};
-use crate::ldap::filter::Filter;
 use crate::policy::documents::{
     self, AttributeFact, Baseline, Clause, Control, Exceptions, Grade, GrantRule, Profile, Requirement,
     SearchScope, Shape, Statement, Tolerance,
@@ -21,7 +21,6 @@ use crate::policy::fields::integer;
 use crate::policy::set::PolicySet;
 use crate::policy::source::Content;
 use crate::policy::terms::{Grant, Severity, Stage};
-use crate::secret::attributes::is_secret;
 
 /// A checked baseline for one kind of member, ready to evaluate and immutable.
 #[derive(Debug, Clone)]
@@ -194,7 +193,7 @@ pub fn check(set: &PolicySet) -> Vec<Fault> {
             faults.push(Fault::new(&declaration.at, message).hint("choose another name"));
         }
         if let Some(filter) = &declaration.filter {
-            faults.extend(filter_fault(filter));
+            faults.extend(filters::fault(filter));
         }
         for attribute in declaration.attributes.values() {
             if let Some(node) = &attribute.default {
@@ -203,9 +202,7 @@ pub fn check(set: &PolicySet) -> Vec<Fault> {
             }
         }
     }
-    // that there is none at all was told already
-    let filters = set.scopes.values().map(|scope| &scope.filter).filter(|filter| !filter.value.is_empty());
-    faults.extend(filters.filter_map(filter_fault));
+    faults.extend(set.scopes.values().flat_map(filters::of_scope));
     for baseline in set.baselines.values() {
         faults.extend(compile(set, baseline, None).1);
         for profile in set.profiles.values().filter(|p| p.extends.value == baseline.id) {
@@ -213,21 +210,6 @@ pub fn check(set: &PolicySet) -> Vec<Fault> {
         }
     }
     set.illustrated(faults)
-}
-
-fn filter_fault(filter: &Placed<String>) -> Option<Fault> {
-    let parsed = match Filter::parse(&filter.value) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            let fault = Fault::new(&filter.at, format!("this is not a search filter: {error}"));
-            return Some(fault.hint("write it as in RFC 4515, for example `(objectClass=user)`"));
-        }
-    };
-    let secret = parsed.compares(&is_secret)?;
-    let message = format!("the filter holds a value against `{secret}`, which holds or may hold a secret");
-    Some(Fault::new(&filter.at, message).hint(
-        "only whether an attribute is there may be asked, as in `(userPassword=*)`; write it by its name",
-    ))
 }
 
 fn compile(set: &PolicySet, baseline: &Baseline, profile: Option<&Profile>) -> (Compiled, Vec<Fault>) {

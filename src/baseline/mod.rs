@@ -17,6 +17,7 @@ pub mod editor;
 pub mod evaluate;
 pub mod fact;
 pub mod facts;
+pub mod filters;
 pub mod judge;
 pub mod literal;
 pub mod predicate;

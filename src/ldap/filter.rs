@@ -125,6 +125,21 @@ impl<'a> Filter<'a> {
         }
     }
 
+    /// Tells every attribute that some part of the filter is about, as often as it comes.
+    pub fn each_attribute<'f>(&'f self, tell: &mut impl FnMut(&'f str)) {
+        match self {
+            Filter::And(parts) | Filter::Or(parts) => parts.iter().for_each(|part| part.each_attribute(tell)),
+            Filter::Not(inner) => inner.each_attribute(tell),
+            Filter::Equality(held)
+            | Filter::GreaterOrEqual(held)
+            | Filter::LessOrEqual(held)
+            | Filter::Approximate(held) => tell(&held.attribute),
+            Filter::Substrings(held) => tell(&held.attribute),
+            Filter::Present(name) => tell(name),
+            Filter::Extensible(held) => held.attribute.iter().for_each(|name| tell(name)),
+        }
+    }
+
     /// The same, owned.
     pub fn into_owned(self) -> Filter<'static> {
         match self {

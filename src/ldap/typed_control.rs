@@ -16,6 +16,8 @@ use crate::ldap::tag;
 
 /// Show deleted objects (MS-ADTS 3.1.1.3.4.1.14); has no value.
 pub const SHOW_DELETED: &str = "1.2.840.113556.1.4.417";
+/// Tell of every change, without end (MS-ADTS 3.1.1.3.4.1.9); has no value.
+pub const NOTIFICATION: &str = "1.2.840.113556.1.4.528";
 /// Show recycled objects (MS-ADTS 3.1.1.3.4.1.26); has no value.
 pub const SHOW_RECYCLED: &str = "1.2.840.113556.1.4.2064";
 /// Treat referral objects as entries (RFC 3296); has no value.

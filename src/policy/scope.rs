@@ -7,6 +7,31 @@ use time::Duration;
 use crate::policy::documents::Members;
 use crate::policy::fault::{Place, Placed};
 
+/// Local attributes, lower case, that no change tells of: back links and values that are made up or not replicated. Adding somebody to a
+/// group changes the group alone (MS-ADTS 3.1.1.3.4.1.3).
+const NOT_TOLD: [&str; 14] = [
+    "memberof",
+    "directreports",
+    "managedobjects",
+    "canonicalname",
+    "tokengroups",
+    "lastlogon",
+    "lastlogoff",
+    "logoncount",
+    "badpwdcount",
+    "badpasswordtime",
+    "whenchanged",
+    "usnchanged",
+    "usncreated",
+    "modifytimestamp",
+];
+
+/// Whether a change of this local attribute of a person is told to whoever follows changes.
+pub fn is_told(attribute: &str) -> bool {
+    let name = attribute.split(';').next().unwrap_or_default();
+    !NOT_TOLD.iter().any(|one| name.eq_ignore_ascii_case(one))
+}
+
 /// What members publish into the national directory, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SyncScope {
@@ -29,6 +54,17 @@ pub struct SyncScope {
     pub listing: Option<LocalListing>,
     pub leavers: Leavers,
     pub guards: Guards,
+}
+
+impl SyncScope {
+    /// The local attributes that it names outside of its filter, as written.
+    pub fn local_attributes(&self) -> impl Iterator<Item = &Placed<String>> {
+        let mapped = self.attributes.values().filter_map(|mapping| match mapping {
+            AttributeMapping::From(local, _) => Some(local),
+            AttributeMapping::Constant(_) => None,
+        });
+        mapped.chain(self.listing.iter().map(|listing| &listing.attribute))
+    }
 }
 
 /// Where a published value comes from.

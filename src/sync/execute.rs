@@ -133,11 +133,12 @@ type Answer = (usize, Result<Outcome, SyncError>);
 
 impl Running<'_> {
     async fn all(&mut self, shelf: &mut Shelf, settings: &Settings, gate: &Gate) -> Result<(), SyncError> {
+        shelf.meter.plan(self.plan.steps.len());
         for group in groups(self.plan) {
             let mut batches = group.chunks(settings.batch.max(1));
-            let mut intended = self.intend(batches.next().unwrap_or_default(), shelf);
+            let mut next = batches.next().map(|batch| self.intend(batch, shelf));
             shelf.journal(std::mem::take(&mut self.lines)).await?;
-            while !intended.is_empty() {
+            while let Some(intended) = next {
                 if !gate() {
                     self.executed.gate_closed = true;
                     self.never_begun(&intended, shelf);
@@ -145,15 +146,17 @@ impl Running<'_> {
                 }
                 shelf.renew_when_due().await?;
                 // no step of a group needs another one of it: the next intentions reach the disk while these are carried out
-                let next = self.intend(batches.next().unwrap_or_default(), shelf);
-                let lines = std::mem::take(&mut self.lines);
+                next = batches.next().map(|batch| self.intend(batch, shelf));
+                let (lines, count) = (std::mem::take(&mut self.lines), intended.len());
                 let (written, kept) = tokio::join!(self.spread(intended, shelf), shelf.journal(lines));
                 let (answers, broken) = written?;
                 self.take_in(answers, shelf);
                 kept?;
                 // a write without an answer stays "intended": the next run looks what became of it
                 broken.map_or(Ok(()), Err)?;
-                intended = next;
+                if let Some(value) = shelf.meter.written(shelf.ods.as_str(), count, shelf.now()) {
+                    shelf.set(vec![value]).await?;
+                }
             }
         }
         Ok(())

@@ -9,8 +9,10 @@ use crate::directory::endpoint::Endpoint;
 use crate::directory::request::Credential;
 use crate::ldap::dn::Dn;
 use crate::policy::terms::OdsCode;
+use crate::store::error::StoreError;
 use crate::store::port::Store;
 use crate::sync::error::SyncError;
+use crate::sync::progress::{Meter, PROGRESS};
 use crate::sync::settings::{Scope, Settings};
 use crate::sync::shelf::Shelf;
 
@@ -84,15 +86,24 @@ pub fn lease_name(member: &OdsCode) -> String {
 /// Takes the member's lease, or is [`SyncError::Busy`].
 pub async fn begin(member: &OdsCode, hands: &Hands) -> Result<Shelf, SyncError> {
     let (store, name, holder) = (hands.store.clone(), lease_name(member), hands.holder.clone());
-    let (now, lasts) = (hands.clock.now(), hands.settings.lease());
-    let taken = tokio::task::spawn_blocking(move || store.acquire_lease(&name, &holder, now, lasts)).await;
-    let lease = taken??.ok_or_else(|| SyncError::Busy(member.clone()))?;
+    let (now, lasts, ods) = (hands.clock.now(), hands.settings.lease(), member.clone());
+    let taken = tokio::task::spawn_blocking(move || {
+        let lease = store.acquire_lease(&name, &holder, now, lasts)?;
+        // only who has the lease knows that nobody else counts there
+        let left = lease.is_some() && store.sync_value(&ods, PROGRESS)?.is_some();
+        Ok::<_, StoreError>(lease.map(|lease| (lease, left)))
+    });
+    let (lease, left) = taken.await??.ok_or_else(|| SyncError::Busy(member.clone()))?;
     let (store, clock, ods) = (hands.store.clone(), hands.clock.clone(), member.clone());
-    Ok(Shelf { store, clock, ods, lease, lasts })
+    Ok(Shelf { store, clock, ods, lease, lasts, meter: Meter::new(now, left) })
 }
 
 /// Gives the lease back; one that cannot be given back ends by itself.
 pub async fn end(shelf: &Shelf) {
+    if shelf.meter.is_kept() {
+        // what stays of it goes with the next run
+        let _ = shelf.set(vec![(PROGRESS.to_owned(), None)]).await;
+    }
     let lease = shelf.lease.clone();
     let _ = shelf.store(move |store, _| store.release_lease(&lease)).await;
 }

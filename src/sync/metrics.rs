@@ -9,6 +9,7 @@ use crate::policy::terms::OdsCode;
 use crate::sync::drift;
 use crate::sync::error::SyncError;
 use crate::sync::guards::Kind;
+use crate::sync::progress::Progress;
 use crate::sync::report::Report;
 use crate::sync::source_metrics::OfSource;
 
@@ -24,6 +25,9 @@ pub struct Metrics {
     guard: IntGaugeVec,
     source: OfSource,
     paused: IntGaugeVec,
+    reading_objects: IntGaugeVec,
+    reading_pages: IntGaugeVec,
+    writing_steps: IntGaugeVec,
 }
 
 impl Metrics {
@@ -81,6 +85,21 @@ impl Metrics {
                 "1 while sync is paused by hand, for the member or for all.",
                 &["member"],
             )?,
+            reading_objects: gauge(
+                "portcullis_sync_reading_objects",
+                "Objects that the run under way has read so far; not there when none takes its time.",
+                &["member"],
+            )?,
+            reading_pages: gauge(
+                "portcullis_sync_reading_pages",
+                "Pages that the run under way has read so far; not there when none takes its time.",
+                &["member"],
+            )?,
+            writing_steps: gauge(
+                "portcullis_sync_writing_steps",
+                "Steps that the run under way is through with; not there when none takes its time.",
+                &["member"],
+            )?,
         })
     }
 
@@ -114,6 +133,22 @@ impl Metrics {
     /// Says whether a member is paused.
     pub fn paused(&self, member: &OdsCode, paused: bool) {
         self.paused.with_label_values(&[member.as_str()]).set(i64::from(paused));
+    }
+
+    /// Says how far the run of a member is that takes its time; none: there is no such run.
+    pub fn progress(&self, member: &OdsCode, progress: Option<&Progress>) {
+        let labels = &[member.as_str()];
+        let Some(progress) = progress else {
+            for gauge in [&self.reading_objects, &self.reading_pages, &self.writing_steps] {
+                // mostly it was not there
+                let _ = gauge.remove_label_values(labels);
+            }
+            return;
+        };
+        let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.reading_objects.with_label_values(labels).set(whole(progress.objects));
+        self.reading_pages.with_label_values(labels).set(whole(progress.pages));
+        self.writing_steps.with_label_values(labels).set(whole(progress.written));
     }
 
     /// Counts a run that ended early.
@@ -193,5 +228,48 @@ impl OfObserver {
             // one that was never set is not there
             let _ = self.drift.remove_label_values(&[member.as_str(), kind.as_str()]);
         }
+    }
+}
+
+/// Of whoever listens to members' controllers.
+#[derive(Debug, Clone)]
+pub struct OfListening {
+    pub listening: IntGaugeVec,
+    pub wakes: IntCounterVec,
+}
+
+impl OfListening {
+    /// Makes and registers them.
+    pub fn register(registry: &Registry) -> Result<OfListening, prometheus::Error> {
+        let metrics = OfListening {
+            listening: IntGaugeVec::new(
+                Opts::new(
+                    "portcullis_sync_listening",
+                    "1 while a controller of the member tells us of changes; 0: they are found in turn.",
+                ),
+                &["member"],
+            )?,
+            wakes: IntCounterVec::new(
+                Opts::new(
+                    "portcullis_sync_wakes_total",
+                    "Runs that were asked for because a controller told of changes.",
+                ),
+                &["member"],
+            )?,
+        };
+        registry.register(Box::new(metrics.listening.clone()))?;
+        registry.register(Box::new(metrics.wakes.clone()))?;
+        Ok(metrics)
+    }
+
+    /// Says whether a member's controller is listened to.
+    pub fn listens(&self, member: &OdsCode, listens: bool) {
+        self.listening.with_label_values(&[member.as_str()]).set(i64::from(listens));
+    }
+
+    /// A member that is no longer federated.
+    pub fn forget(&self, member: &OdsCode) {
+        // one that was never set is not there
+        let _ = self.listening.remove_label_values(&[member.as_str()]);
     }
 }

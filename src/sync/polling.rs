@@ -88,6 +88,7 @@ async fn pages(
         return Err(incomplete(done.code));
     }
     pass.pages += u64::from(done.pages);
+    staging.shelf().meter.pages(u64::from(done.pages));
     staging.flush().await
 }
 

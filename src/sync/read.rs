@@ -197,6 +197,7 @@ async fn page(
     };
     staging.flush().await?;
     pass.pages += 1;
+    shelf.meter.pages(1);
     pass.objects += staging.objects;
     pass.deleted += staging.deleted;
     let (changed, partial) = (staging.changed > 0, staging.partial);

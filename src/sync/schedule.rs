@@ -9,9 +9,11 @@ use tokio::task::JoinSet;
 
 use crate::policy::terms::OdsCode;
 use crate::store::error::StoreError;
+use crate::sync::error::SyncError;
 use crate::sync::job::Mode;
 use crate::sync::member::Syncer;
 use crate::sync::pause::Pauses;
+use crate::sync::progress::{PROGRESS, Progress};
 
 /// How often the list of members is looked through.
 const TICK: Duration = Duration::from_secs(1);
@@ -20,12 +22,24 @@ const DEMANDS: usize = 4096;
 
 /// Asks for a run out of turn.
 #[derive(Debug, Clone)]
-pub struct Handle(mpsc::Sender<OdsCode>);
+pub struct Handle(mpsc::Sender<(OdsCode, Asked)>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Now,
+    /// Not when the last run ended early: what comes again and again must not repeat what fails.
+    Hinted,
+}
 
 impl Handle {
     /// Synchronise `member` as soon as there is room. False when too many wait already: it will have its turn anyway.
     pub fn now(&self, member: OdsCode) -> bool {
-        self.0.try_send(member).is_ok()
+        self.0.try_send((member, Asked::Now)).is_ok()
+    }
+
+    /// The same, for whoever asks often: after a run that ended early the member waits for its turn.
+    pub fn hint(&self, member: OdsCode) -> bool {
+        self.0.try_send((member, Asked::Hinted)).is_ok()
     }
 }
 
@@ -34,9 +48,13 @@ impl Handle {
 pub struct Schedule {
     syncer: Syncer,
     interval: Duration,
-    demands: mpsc::Receiver<OdsCode>,
+    demands: mpsc::Receiver<(OdsCode, Asked)>,
     due: HashMap<OdsCode, Instant>,
     running: HashSet<OdsCode>,
+    /// Those whose last run ended early.
+    failed: HashSet<OdsCode>,
+    /// Those whose progress is shown.
+    under_way: HashSet<OdsCode>,
     paused: Pauses,
 }
 
@@ -50,6 +68,8 @@ impl Schedule {
             demands,
             due: HashMap::new(),
             running: HashSet::new(),
+            failed: HashSet::new(),
+            under_way: HashSet::new(),
             paused: Pauses::default(),
         };
         (schedule, Handle(sender))
@@ -68,13 +88,9 @@ impl Schedule {
                         return;
                     }
                 }
-                Some(member) = self.demands.recv() => {
-                    if let Some(due) = self.due.get_mut(&member) {
-                        *due = Instant::now();
-                    }
-                }
+                Some((member, asked)) = self.demands.recv() => self.demanded(&member, asked),
                 Some(done) = runs.join_next(), if !runs.is_empty() => match done {
-                    Ok(member) => { self.running.remove(&member); }
+                    Ok((member, failed)) => self.ended(member, failed),
                     // a run that panicked has no name; a second one of the same member finds the lease taken
                     Err(_) => self.running.clear(),
                 },
@@ -84,29 +100,72 @@ impl Schedule {
                 let (syncer, room) = (self.syncer.clone(), Arc::clone(&room));
                 runs.spawn(async move {
                     // the semaphore is never closed; a gate that closed while it waited is seen by the run
+                    let mut failed = false;
                     if let Ok(_permit) = room.acquire_owned().await {
-                        let _ = syncer.sync(&member, Mode::default()).await;
+                        failed = syncer
+                            .sync(&member, Mode::default())
+                            .await
+                            .is_err_and(|error| !is_nobodys(&error));
                     }
-                    member
+                    (member, failed)
                 });
             }
         }
     }
 
+    fn demanded(&mut self, member: &OdsCode, asked: Asked) {
+        if asked == Asked::Hinted && self.failed.contains(member) {
+            return;
+        }
+        if let Some(due) = self.due.get_mut(member) {
+            *due = Instant::now();
+        }
+    }
+
+    fn ended(&mut self, member: OdsCode, failed: bool) {
+        self.running.remove(&member);
+        if failed {
+            self.failed.insert(member);
+        } else {
+            self.failed.remove(&member);
+        }
+    }
+
     async fn look(&mut self) {
         let store = Arc::clone(&self.syncer.hands.store);
-        let both = move || Ok::<_, StoreError>((store.members()?, Pauses::read(store.as_ref())?));
-        let Ok(Ok((members, paused))) = tokio::task::spawn_blocking(both).await else { return };
+        let all = move || {
+            Ok::<_, StoreError>((
+                store.members()?,
+                Pauses::read(store.as_ref())?,
+                store.sync_everywhere(PROGRESS)?,
+            ))
+        };
+        let Ok(Ok((members, paused, progress))) = tokio::task::spawn_blocking(all).await else { return };
         let members: HashSet<OdsCode> = members
             .into_iter()
             .filter(|member| member.state.may_federate())
             .map(|member| member.ods)
             .collect();
         self.due.retain(|member, _| members.contains(member));
+        self.failed.retain(|member| members.contains(member));
         self.pauses(&members, paused);
+        self.progress(progress);
         for member in members {
             self.due.entry(member).or_insert_with(Instant::now);
         }
+    }
+
+    /// Shows how far runs are, those of other processes as well.
+    fn progress(&mut self, all: Vec<(Option<OdsCode>, Vec<u8>)>) {
+        let Some(metrics) = &self.syncer.metrics else { return };
+        let read = |value: &[u8]| serde_json::from_slice::<Progress>(value).ok();
+        let now: HashMap<OdsCode, Progress> =
+            all.into_iter().filter_map(|(member, value)| Some((member?, read(&value)?))).collect();
+        for member in self.under_way.iter().filter(|member| !now.contains_key(*member)) {
+            metrics.progress(member, None);
+        }
+        now.iter().for_each(|(member, progress)| metrics.progress(member, Some(progress)));
+        self.under_way = now.into_keys().collect();
     }
 
     fn pauses(&mut self, members: &HashSet<OdsCode>, paused: Pauses) {
@@ -130,6 +189,12 @@ impl Schedule {
         }
         ready
     }
+}
+
+/// Whether it ended because it was not its time, and not because something is wrong.
+fn is_nobodys(error: &SyncError) -> bool {
+    let waits = matches!(error, SyncError::Busy(_) | SyncError::Paused(_) | SyncError::GateClosed(_));
+    waits || matches!(error, SyncError::Stopping)
 }
 
 #[cfg(test)]
@@ -157,15 +222,10 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_paused_member_has_no_turn_until_it_is_resumed() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(SqliteStore::open(folder.path(), &StoreSettings::default()).unwrap());
-        let ods: OdsCode = "RXA".parse().unwrap();
-        let registry = prometheus::Registry::new();
+    fn schedule(store: Arc<dyn Store>, registry: &prometheus::Registry) -> (Schedule, Handle) {
         let syncer = Syncer {
             hands: Hands {
-                store: store.clone(),
+                store,
                 clock: Clock::system(),
                 settings: Settings::default(),
                 holder: "test".into(),
@@ -181,9 +241,38 @@ mod tests {
                 password: SecretReference::File("none".into()),
                 people_base: "ou=people".into(),
             },
-            metrics: Some(Metrics::register(&registry).unwrap()),
+            metrics: Some(Metrics::register(registry).unwrap()),
         };
-        let (mut schedule, _handle) = Schedule::new(syncer, Duration::from_secs(60));
+        Schedule::new(syncer, Duration::from_secs(60))
+    }
+
+    #[tokio::test]
+    async fn who_failed_is_not_run_again_for_a_hint() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(folder.path(), &StoreSettings::default()).unwrap());
+        let (mut schedule, handle) = schedule(store, &prometheus::Registry::new());
+        let ods: OdsCode = "RXA".parse().unwrap();
+        let mut asks = |failed: bool, ask: fn(&Handle, OdsCode) -> bool| {
+            schedule.due.insert(ods.clone(), Instant::now() + Duration::from_secs(60));
+            schedule.ended(ods.clone(), failed);
+            assert!(ask(&handle, ods.clone()));
+            let (member, asked) = schedule.demands.try_recv().unwrap();
+            schedule.demanded(&member, asked);
+            !schedule.ready().is_empty()
+        };
+        assert!(asks(false, Handle::hint));
+        assert!(!asks(true, Handle::hint));
+        assert!(asks(true, Handle::now));
+        assert!(asks(false, Handle::hint), "one that was done counts again");
+    }
+
+    #[tokio::test]
+    async fn a_paused_member_has_no_turn_until_it_is_resumed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(SqliteStore::open(folder.path(), &StoreSettings::default()).unwrap());
+        let ods: OdsCode = "RXA".parse().unwrap();
+        let registry = prometheus::Registry::new();
+        let (mut schedule, _handle) = schedule(store.clone(), &registry);
         schedule.due.insert(ods.clone(), Instant::now());
         let pause = |everybody| Pause {
             by: "officer".into(),

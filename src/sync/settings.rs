@@ -8,31 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::ambient::bounds::{Bounds, Checked};
 use crate::ldap::filter::Filter;
-use crate::policy::scope::{AttributeMapping, Guards, Ownership, SyncScope};
+use crate::policy::scope::{AttributeMapping, Guards, Ownership, SyncScope, is_told};
 use crate::sync::error::SyncError;
 
 /// No lease is shorter: it is prolonged after each page and before each batch, and a directory has this long for one answer (the
 /// default of `directory::settings`).
 const LEASE_SECONDS_MIN: u32 = 30;
-
-/// Local attributes, lower case, that no change tells of: back links and values that are made up or not replicated. Adding somebody to a
-/// group changes the group alone (MS-ADTS 3.1.1.3.4.1.3).
-const NOT_TOLD: [&str; 14] = [
-    "memberof",
-    "directreports",
-    "managedobjects",
-    "canonicalname",
-    "tokengroups",
-    "lastlogon",
-    "lastlogoff",
-    "logoncount",
-    "badpwdcount",
-    "badpasswordtime",
-    "whenchanged",
-    "usnchanged",
-    "usncreated",
-    "modifytimestamp",
-];
 
 /// How a run goes about it; the same for all members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -61,6 +42,12 @@ pub struct Settings {
     pub polled_members: BTreeSet<String>,
     /// How many numbers before the last one reading by uSNChanged asks for again. 0: none.
     pub usn_overlap: u32,
+    /// Seconds between two wake-ups of a member, at least: its controller is asked to tell of changes, and each leads to a run before its
+    /// turn. 0: nobody is asked, and changes are found in turn.
+    pub wake_seconds: u32,
+    /// Members whose controllers are asked to tell of changes at the same time, each over a connection of its own. Further ones are
+    /// synchronised in turn, and so are those for whom a quarter of the files that the gateway may have open has no room (3 each).
+    pub wake_members: usize,
     /// Bytes that a DirSync answer should not pass; Active Directory takes no less than 1 MiB.
     pub page_bytes: u32,
     /// Seconds that an approval is good for.
@@ -87,6 +74,8 @@ impl Default for Settings {
             failover_seconds: 3_600,
             polled_members: BTreeSet::new(),
             usn_overlap: 500,
+            wake_seconds: 5,
+            wake_members: 2_000,
             page_bytes: 1 << 20,
             approval_seconds: 86_400,
             second_officer_at: 5,
@@ -116,6 +105,8 @@ impl Checked for Settings {
             .within("complete_blind_seconds", self.complete_blind_seconds, 60..=31_536_000)
             .within("failover_seconds", self.failover_seconds, 0..=604_800)
             .within("usn_overlap", self.usn_overlap, 0..=1_000_000)
+            .within("wake_seconds", self.wake_seconds, 0..=3_600)
+            .within("wake_members", self.wake_members, 1..=10_000)
             .within("page_bytes", self.page_bytes, 1 << 20..=1 << 28)
             .within("approval_seconds", self.approval_seconds, 60..=31_536_000)
             .within("national_removals_per_day", self.national_removals_per_day, 1..=10_000_000)
@@ -196,11 +187,8 @@ impl Scope {
         });
         let mut asked: BTreeSet<String> = BTreeSet::new();
         filter_attributes(&filter, &mut asked);
-        asked.extend(document.attributes.values().filter_map(|mapping| match mapping {
-            AttributeMapping::From(local, _) => Some(local.value.to_ascii_lowercase()),
-            AttributeMapping::Constant(_) => None,
-        }));
-        if let Some(name) = asked.iter().find(|name| NOT_TOLD.contains(&name.as_str())) {
+        asked.extend(document.local_attributes().map(|name| name.value.to_ascii_lowercase()));
+        if let Some(name) = asked.iter().find(|name| !is_told(name)) {
             return Err(SyncError::Scope(format!(
                 "{}: nobody is told when `{name}` of a person changes: use an attribute of the person's own",
                 document.id
@@ -247,25 +235,7 @@ impl Scope {
 }
 
 fn filter_attributes(filter: &Filter<'_>, names: &mut BTreeSet<String>) {
-    match filter {
-        Filter::And(parts) | Filter::Or(parts) => {
-            parts.iter().for_each(|part| filter_attributes(part, names))
-        }
-        Filter::Not(part) => filter_attributes(part, names),
-        Filter::Equality(item)
-        | Filter::Approximate(item)
-        | Filter::GreaterOrEqual(item)
-        | Filter::LessOrEqual(item) => {
-            names.insert(item.attribute.to_ascii_lowercase());
-        }
-        Filter::Substrings(item) => {
-            names.insert(item.attribute.to_ascii_lowercase());
-        }
-        Filter::Present(name) => {
-            names.insert(name.to_ascii_lowercase());
-        }
-        Filter::Extensible(item) => {
-            names.extend(item.attribute.as_ref().map(|name| name.to_ascii_lowercase()))
-        }
-    }
+    filter.each_attribute(&mut |name| {
+        names.insert(name.to_ascii_lowercase());
+    });
 }

@@ -14,6 +14,7 @@ use crate::store::port::Store;
 use crate::store::record::{Lease, NewJournalEntry, StagedObject, StagedPage};
 use crate::sync::error::SyncError;
 use crate::sync::guid::Guid;
+use crate::sync::progress::Meter;
 use crate::sync::staged::Object;
 use crate::sync::survey::Survey;
 
@@ -55,6 +56,8 @@ pub struct Shelf {
     pub lease: Lease,
     /// How long the lease lasts.
     pub lasts: Duration,
+    /// How far the run is.
+    pub meter: Meter,
 }
 
 impl Shelf {

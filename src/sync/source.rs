@@ -9,12 +9,12 @@ use crate::sync::read::read;
 use crate::sync::shelf::{self, Shelf};
 
 /// The address of a controller, as it is kept.
-fn address(endpoint: &Endpoint) -> String {
+pub fn address(endpoint: &Endpoint) -> String {
     format!("{}:{}", endpoint.host, endpoint.port)
 }
 
 /// The controllers in the order in which they are tried: first the one that the cookie is from.
-fn order(endpoints: &[Endpoint], kept: Option<&str>) -> Vec<Endpoint> {
+pub fn order(endpoints: &[Endpoint], kept: Option<&str>) -> Vec<Endpoint> {
     let mut endpoints = endpoints.to_vec();
     // stable: the others stay in the member's order
     endpoints.sort_by_key(|endpoint| Some(address(endpoint).as_str()) != kept);

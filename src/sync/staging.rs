@@ -71,6 +71,11 @@ impl<'a> Staging<'a> {
         }
     }
 
+    /// Where it stages.
+    pub fn shelf(&self) -> &Shelf {
+        self.shelf
+    }
+
     /// Objects come whole from now on, or, with none, with what changed.
     pub fn whole(&mut self, asked: Option<&'a [String]>) {
         self.whole = asked;
@@ -110,6 +115,7 @@ impl<'a> Staging<'a> {
             objects.insert(guid, (first, object));
         }
         let mut keep = StagedPage::default();
+        let came = objects.len() as u64;
         for (before, object) in objects.into_values() {
             let changed = before.as_ref() != Some(&object);
             self.objects += 1;
@@ -122,6 +128,7 @@ impl<'a> Staging<'a> {
                 keep.put.push(shelf::kept(&object, self.number)?);
             }
         }
+        keep.values.extend(self.shelf.meter.objects(self.shelf.ods.as_str(), came, self.shelf.now()));
         self.shelf.apply(keep).await
     }
 }

@@ -69,6 +69,7 @@ mod sync_dc;
 mod sync_failures;
 mod sync_faults;
 mod sync_lab;
+mod sync_listening;
 mod sync_national;
 mod sync_observer;
 mod sync_register;

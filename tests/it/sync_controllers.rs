@@ -61,12 +61,12 @@ impl Bench {
         self.dcs[0].lock().unwrap()
     }
 
-    fn second(&self) -> MutexGuard<'_, Dc> {
+    pub fn second(&self) -> MutexGuard<'_, Dc> {
         self.dcs[1].lock().unwrap()
     }
 
     /// The member has one more controller, with a copy of the first one.
-    fn with_second(&mut self) {
+    pub fn with_second(&mut self) {
         let mut dc = Dc::new("dc2.rxs.test", 0xd2);
         dc.replicate(&self.dc());
         self.dcs.push(Arc::new(Mutex::new(dc)));
@@ -75,7 +75,7 @@ impl Bench {
         self.controllers(|controllers| controllers.push(second));
     }
 
-    fn controllers(&self, change: impl FnOnce(&mut Vec<Controller>)) {
+    pub fn controllers(&self, change: impl FnOnce(&mut Vec<Controller>)) {
         let mut member = self.stage.store.member(&self.stage.ods).unwrap().unwrap();
         change(&mut member.connection.controllers);
         let audit = NewAudit {

@@ -12,9 +12,9 @@ use portcullis::ldap::control::Control;
 use portcullis::ldap::entry::{Attribute, Entry};
 use portcullis::ldap::filter::Filter;
 use portcullis::ldap::limits::Limits;
-use portcullis::ldap::message::{BindOutcome, Message, Operation, Outcome, ResultCode, Search};
+use portcullis::ldap::message::{BindOutcome, Message, Operation, Outcome, ResultCode, Scope, Search};
 use portcullis::ldap::truth::{Truth, evaluate};
-use portcullis::ldap::typed_control::{DirSync, DirSyncAnswer, PagedResults, SHOW_DELETED};
+use portcullis::ldap::typed_control::{DirSync, DirSyncAnswer, NOTIFICATION, PagedResults, SHOW_DELETED};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::sync_source::Object;
@@ -24,7 +24,6 @@ pub const CANARY: &str = "CN=Canary,DC=rxs,DC=test";
 const SERVICE: &str = "CN=NTDS Settings,DC=rxs,DC=test";
 const DIRECTORY_SERVICE: &str =
     "CN=Directory Service,CN=Windows NT,CN=Services,CN=Configuration,DC=rxs,DC=test";
-const NOTIFICATION: &str = "1.2.840.113556.1.4.528";
 const DELETED_OBJECTS: [u8; 16] = [0xde; 16];
 /// What is told of deletions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +57,14 @@ pub struct Dc {
     /// How DirSync is refused; only with a cookie, or always.
     pub refuse_cookie: bool,
     pub refuse_dirsync: Option<ResultCode>,
+    /// How the wish to be told of changes is refused.
+    pub refuse_notify: Option<ResultCode>,
+    /// Those who are told of changes now.
+    pub watchers: usize,
+    /// Another value breaks the connections of those who are told of changes.
+    pub cut: u32,
+    /// How long it thinks before each answer.
+    pub delay: Duration,
     /// Up to which number it has everything of whom.
     pub vector: Vec<([u8; 16], u64)>,
     /// Entries of a DirSync answer.
@@ -86,6 +93,10 @@ impl Dc {
             recycle_bin: true,
             refuse_cookie: false,
             refuse_dirsync: None,
+            refuse_notify: None,
+            watchers: 0,
+            cut: 0,
+            delay: Duration::ZERO,
             vector: Vec::new(),
             page: 40,
             values: 1_500,
@@ -369,10 +380,29 @@ pub fn serve(dc: Arc<Mutex<Dc>>, tls: Arc<ServerConfig>) -> u16 {
     port
 }
 
-/// A search that never ends (MS-ADTS 3.1.1.3.4.1.9): its id, and up to where it has told.
-type Watching = Option<(i32, u64)>;
+/// A search that never ends (MS-ADTS 3.1.1.3.4.1.9).
+struct Watch {
+    id: i32,
+    /// Up to where it has told.
+    seen: u64,
+    cut: u32,
+}
+
+type Watching = Option<Watch>;
 
 fn session(stream: TcpStream, dc: &Mutex<Dc>, tls: Arc<ServerConfig>) -> std::io::Result<()> {
+    let mut watching: Watching = None;
+    let ended = talk(stream, dc, tls, &mut watching);
+    dc.lock().unwrap().watchers -= usize::from(watching.is_some());
+    ended
+}
+
+fn talk(
+    stream: TcpStream,
+    dc: &Mutex<Dc>,
+    tls: Arc<ServerConfig>,
+    watching: &mut Watching,
+) -> std::io::Result<()> {
     let mut connection = ServerConnection::new(tls).unwrap();
     let mut stream = stream;
     while connection.is_handshaking() {
@@ -382,12 +412,13 @@ fn session(stream: TcpStream, dc: &Mutex<Dc>, tls: Arc<ServerConfig>) -> std::io
     stream.set_read_timeout(Some(Duration::from_millis(50)))?;
     let mut stream = StreamOwned::new(connection, stream);
     let (limits, mut bytes, mut part) = (Limits::default(), Vec::new(), [0; 16 * 1024]);
-    let mut watching: Watching = None;
     loop {
         while let Some(length) = codec::frame(&bytes, &limits).unwrap() {
             let rest = bytes.split_off(length);
             let mut out = Vec::new();
-            let goes_on = answer(&bytes, &mut dc.lock().unwrap(), &mut watching, &mut out);
+            let delay = dc.lock().unwrap().delay;
+            std::thread::sleep(delay);
+            let goes_on = answer(&bytes, &mut dc.lock().unwrap(), watching, &mut out);
             stream.write_all(&out)?;
             stream.flush()?;
             if !goes_on {
@@ -396,7 +427,9 @@ fn session(stream: TcpStream, dc: &Mutex<Dc>, tls: Arc<ServerConfig>) -> std::io
             bytes = rest;
         }
         let mut out = Vec::new();
-        tell(&dc.lock().unwrap(), &mut watching, &mut out);
+        if !tell(&dc.lock().unwrap(), watching, &mut out) {
+            return stream.sock.shutdown(std::net::Shutdown::Both);
+        }
         stream.write_all(&out)?;
         stream.flush()?;
         match stream.read(&mut part) {
@@ -423,11 +456,19 @@ fn answer(bytes: &[u8], dc: &mut MutexGuard<'_, Dc>, watching: &mut Watching, ou
         }
         Operation::SearchRequest(search) if message.controls.iter().any(|c| c.oid == NOTIFICATION) => {
             dc.asked.push("notify".to_owned());
-            assert_eq!(
-                (search.base.as_ref(), search.filter.to_string()),
-                (BASE, "(objectClass=*)".to_owned())
-            );
-            *watching = Some((id, dc.usn));
+            let control = message.controls.iter().find(|c| c.oid == NOTIFICATION).unwrap();
+            assert!(control.critical && control.value.is_none() && message.controls.len() == 1);
+            // Samba tells nobody of less than everything, and nothing of a person is to come unasked
+            let asked =
+                (search.base.as_ref(), search.scope, search.filter.to_string(), &search.attributes[..]);
+            let everything = (BASE, Scope::Subtree, "(objectClass=*)".to_owned(), &["objectGUID".into()][..]);
+            assert_eq!(asked, everything);
+            if let Some(code) = dc.refuse_notify {
+                put(id, Operation::SearchDone(Outcome::new(code, "no")), Vec::new(), out);
+                return true;
+            }
+            dc.watchers += usize::from(watching.is_none());
+            *watching = Some(Watch { id, seen: dc.usn, cut: dc.cut });
         }
         Operation::SearchRequest(search) => {
             let answer = dc.answer(search, &message.controls);
@@ -440,7 +481,7 @@ fn answer(bytes: &[u8], dc: &mut MutexGuard<'_, Dc>, watching: &mut Watching, ou
             let outcome = Outcome::new(answer.code.unwrap_or(ResultCode::SUCCESS), "");
             put(id, Operation::SearchDone(outcome), answer.controls, out);
         }
-        Operation::AbandonRequest(_) => *watching = None,
+        Operation::AbandonRequest(_) => dc.watchers -= usize::from(watching.take().is_some()),
         Operation::UnbindRequest => return false,
         other => {
             dc.asked.push("WRITE".to_owned());
@@ -450,16 +491,17 @@ fn answer(bytes: &[u8], dc: &mut MutexGuard<'_, Dc>, watching: &mut Watching, ou
     true
 }
 
-fn tell(dc: &Dc, watching: &mut Watching, out: &mut Vec<u8>) {
-    let Some((id, seen)) = watching else { return };
-    let new = dc.objects.iter().filter(|(_, object)| object.version > *seen);
-    for (guid, _) in new {
-        put(
-            *id,
-            Operation::SearchEntry(dc.entry(guid, &["objectClass".into()], false).as_wire()),
-            Vec::new(),
-            out,
-        );
+/// Tells of what changed; false ends the connection.
+fn tell(dc: &Dc, watching: &mut Watching, out: &mut Vec<u8>) -> bool {
+    let Some(watch) = watching else { return true };
+    if watch.cut != dc.cut {
+        return false;
     }
-    *seen = dc.usn;
+    let new = dc.objects.iter().filter(|(_, object)| object.version > watch.seen);
+    for (guid, _) in new {
+        let entry = dc.entry(guid, &["objectGUID".into()], false);
+        put(watch.id, Operation::SearchEntry(entry.as_wire()), Vec::new(), out);
+    }
+    watch.seen = dc.usn;
+    true
 }

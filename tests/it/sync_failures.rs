@@ -1,14 +1,18 @@
 //! What went wrong in the field with engines like this one, each as a flow from outside. `tests/FIELD_FAILURES.md` says which row is held by
 //! which test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use portcullis::store::port::Store;
 use portcullis::sync::step::Step;
 use serde_json::{Value, json};
 
+use crate::app_stage::soon;
 use crate::sync_controllers::Bench;
 use crate::sync_crash::{HEAD, OTHER, SCOPE, STAFF, WARD, connect, guid, person, published, unit};
+use crate::sync_listening::Running;
+use crate::sync_observer::syncer;
 
 const PEOPLE: u64 = 5_000;
 
@@ -52,6 +56,36 @@ fn renaming_a_unit_with_5000_people_causes_no_delete() {
     assert_eq!(published(&bench.slapd), before);
     // and with everything read anew as well
     assert_eq!(bench.run(&["--complete"])["planned"], json!({}));
+}
+
+/// A first reading that takes its time: whoever looks sees more each time, in the metrics and by `status`, and nothing of it stays.
+#[test]
+fn a_long_first_reading_is_seen_to_move() {
+    let test = "a_long_first_reading_is_seen_to_move";
+    let Some(bench) = Bench::new(test, 400, SCOPE, "") else { return };
+    bench.dc().page = 10;
+    bench.dc().delay = Duration::from_millis(120);
+    let running = Running::start(syncer(&bench.stage, &bench.slapd), Duration::from_secs(3_600), 1);
+    let (mut shown, mut told) = (BTreeSet::new(), BTreeSet::new());
+    let gauge = |name: &str| running.value(&format!("portcullis_sync_{name}{{member=\"RXS\"}}"));
+    soon("the first run is over", 120, || {
+        if let (Some(objects), Some(pages)) = (gauge("reading_objects"), gauge("reading_pages")) {
+            shown.insert((objects as u64, pages as u64));
+        }
+        let now = &bench.stage.report(&["status", "RXS"])["under_way"];
+        told.extend(now["objects"].as_u64().zip(now["pages"].as_u64()));
+        running.value("portcullis_sync_runs_total{").is_some()
+    });
+    for seen in [&shown, &told] {
+        let past = || bench.stage.report(&["history", "RXS"]);
+        assert!(seen.len() >= 2 && seen.first().unwrap().0 < 400, "{shown:?} {told:?} {:#}", past());
+        // each time more of both
+        assert!(seen.iter().zip(seen.iter().skip(1)).all(|(a, b)| a.0 < b.0 && a.1 < b.1), "{seen:?}");
+    }
+    soon("it is over", 30, || gauge("reading_objects").is_none());
+    assert_eq!(bench.stage.report(&["status", "RXS"])["under_way"], Value::Null);
+    assert_eq!(bench.names().len(), 400);
+    running.end();
 }
 
 /// A whole unit is emptied, by deletion or by moving everybody away: its leavers wait, one rule says so, everything else goes on.
@@ -234,7 +268,7 @@ fn a_scope_by_group_membership_is_refused() {
     for scope in [by_group, mapped] {
         let Some(bench) = Bench::new("a_scope_by_group_membership_is_refused", 1, &scope, "") else { return };
         let told = bench.fails();
-        assert!(told.contains("nobody is told when `memberof` of a person changes"), "{told}");
+        assert!(told.contains("nobody is told when `memberOf` of a person changes"), "{told}");
     }
 }
 

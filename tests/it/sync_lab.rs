@@ -10,12 +10,15 @@ use portcullis::ambient::chance;
 use portcullis::directory::request::{Scope, Search};
 use portcullis::ldap::entry::Entry;
 use portcullis::ldap::filter::Filter;
-
+use portcullis::secret::reference::SecretReference;
 use serde_json::Value;
 
+use crate::app_stage::soon;
 use crate::lab::Lab;
 use crate::sync_crash::connect;
+use crate::sync_listening::Running;
 use crate::sync_national::{Pki, SERVICE, Slapd};
+use crate::sync_observer::syncer_to;
 use crate::sync_stage::{National, Source, Stage};
 
 mod restore;
@@ -208,6 +211,43 @@ fn everybody_of_a_real_directory_is_published_and_followed() {
 
     changes(&lab, &stage, &everybody);
     guarded(&lab, &stage);
+}
+
+/// A change in a real directory reaches the national one long before the member's turn, over the notifications of Samba.
+#[test]
+fn a_change_in_a_real_directory_is_published_long_before_its_turn() {
+    let Some(lab) = Lab::of("a_change_in_a_real_directory_is_published_long_before_its_turn") else { return };
+    let _held = RXA.lock().unwrap_or_else(PoisonError::into_inner);
+    let stage = stage(&lab, "RXA", "Canary", "");
+    let address = lab.address("national");
+    let syncer = syncer_to(
+        &stage,
+        portcullis::sync::member::National {
+            host: address.clone(),
+            port: 636,
+            tls_name: address,
+            anchors: lab.pki("good/ca.crt"),
+            bind_dn: SERVICE.into(),
+            password: SecretReference::File(stage.path("national-password")),
+            people_base: "ou=people,dc=national,dc=test".into(),
+        },
+    );
+    let running = Running::start(syncer, Duration::from_secs(3_600), 1);
+    running.settled("RXA");
+    let who = names(&lab, "RXA", "(&(mail=*)(title=*)(!(employeeType=not-listed)))").swap_remove(0);
+    for round in 0..3 {
+        let title = format!("Told {round} {}", chance::below(1_000_000).unwrap());
+        let began = Instant::now();
+        ldif(&lab, "RXA", &format!("dn: {who}\nchangetype: modify\nreplace: title\ntitle: {title}\n\n"));
+        soon("the change is published", 60, || {
+            national(&lab, &format!("(&(portcullisMember=RXA)(title={title}))")).len() == 1
+        });
+        eprintln!("published {} ms after the change", began.elapsed().as_millis());
+    }
+    let listens = || running.value("portcullis_sync_listening{member=\"RXA\"}");
+    running.gate.store(false, std::sync::atomic::Ordering::Relaxed);
+    soon("nobody listens while the gate is closed", 20, || listens() == Some(0.0));
+    running.end();
 }
 
 /// Held by whoever changes or compares the people of `RXA`.

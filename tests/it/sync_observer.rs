@@ -32,20 +32,10 @@ use crate::sync_stage::Stage;
 
 const UNIT: &str = "ou=RXS,ou=people,dc=national,dc=test";
 
-fn syncer(stage: &Stage, slapd: &Slapd) -> Syncer {
-    let set = Arc::new(PolicySet::load(&stage.path("policies")).unwrap());
-    let store: Arc<dyn Store> =
-        Arc::new(SqliteStore::open(&stage.path("data"), &StoreSettings::default()).unwrap());
-    Syncer {
-        hands: Hands {
-            store,
-            clock: Clock::system(),
-            settings: Default::default(),
-            holder: format!("observer/{}", slapd.port),
-        },
-        policies: Arc::new(move || Some(Arc::clone(&set))),
-        gates: Arc::new(|_| true),
-        national: National {
+pub fn syncer(stage: &Stage, slapd: &Slapd) -> Syncer {
+    syncer_to(
+        stage,
+        National {
             host: "127.0.0.1".into(),
             port: slapd.port,
             tls_name: NAME.into(),
@@ -54,6 +44,23 @@ fn syncer(stage: &Stage, slapd: &Slapd) -> Syncer {
             password: SecretReference::File(stage.path("national-password")),
             people_base: "ou=people,dc=national,dc=test".into(),
         },
+    )
+}
+
+pub fn syncer_to(stage: &Stage, national: National) -> Syncer {
+    let set = Arc::new(PolicySet::load(&stage.path("policies")).unwrap());
+    let store: Arc<dyn Store> =
+        Arc::new(SqliteStore::open(&stage.path("data"), &StoreSettings::default()).unwrap());
+    Syncer {
+        hands: Hands {
+            store,
+            clock: Clock::system(),
+            settings: Default::default(),
+            holder: format!("test/{}", stage.folder.path().display()),
+        },
+        policies: Arc::new(move || Some(Arc::clone(&set))),
+        gates: Arc::new(|_| true),
+        national,
         metrics: None,
     }
 }

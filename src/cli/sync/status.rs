@@ -18,8 +18,9 @@ use crate::store::port::Store;
 use crate::store::record::GateRecord;
 use crate::sync::controller::Controller;
 use crate::sync::ledger::{Aged, HISTORY, QUARANTINE, Ran};
-use crate::sync::look::seconds;
+use crate::sync::look::{json, seconds};
 use crate::sync::pause::{Pause, Pauses};
+use crate::sync::progress::{PROGRESS, Progress};
 use crate::sync::report::Report;
 use crate::sync::run::LAST_REPORT;
 use crate::sync::shelf;
@@ -28,6 +29,8 @@ use crate::sync::shelf;
 #[derive(Debug, Serialize)]
 struct Status {
     paused: Option<Pause>,
+    /// How far the run under way is; none when there is none that takes its time.
+    under_way: Option<Progress>,
     last: Option<Report>,
     plans: Vec<Summary>,
 }
@@ -54,7 +57,8 @@ pub fn status(context: &Context, member: &OdsCode) -> Result<Answer, Failure> {
         plans.push(Summary { plan: record.hash, made_at: record.made_at, state: record.state, steps });
     }
     let paused = Pauses::read(store.as_ref()).map_err(Failure::could_not)?.of(member).cloned();
-    context.print(&Status { paused, last, plans }, |status| {
+    let under_way = json(store.as_ref(), member, PROGRESS).map_err(Failure::could_not)?;
+    context.print(&Status { paused, under_way, last, plans }, |status| {
         let rows: Vec<[String; 4]> = status
             .plans
             .iter()
@@ -62,9 +66,19 @@ pub fn status(context: &Context, member: &OdsCode) -> Result<Answer, Failure> {
             .collect();
         let last = status.last.as_ref().map_or_else(|| "never ran\n".to_owned(), told);
         let paused = status.paused.as_ref().map(|pause| pause_line(pause, member)).unwrap_or_default();
-        format!("{paused}{last}\n{}", table(["made", "state", "steps", "plan"], &rows))
+        let under_way = status.under_way.as_ref().map(progress_line).unwrap_or_default();
+        format!("{paused}{under_way}{last}\n{}", table(["made", "state", "steps", "plan"], &rows))
     })?;
     Ok(Answer::Yes)
+}
+
+fn progress_line(progress: &Progress) -> String {
+    let Progress { since, at, objects, pages, written, steps } = progress;
+    format!(
+        "under way since {}: {objects} objects in {pages} pages read, {written} of {steps} steps written, as of {}\n",
+        moment(*since),
+        moment(*at)
+    )
 }
 
 /// How one member stands.
