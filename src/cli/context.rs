@@ -147,6 +147,19 @@ impl Context {
         }
     }
 
+    /// Prints one of many values that come one after the other: a line of JSON when asked for, else the text. False: nobody reads it any more.
+    pub fn goes_on<T: Serialize>(&self, value: &T, text: impl FnOnce(&T) -> String) -> Result<bool, Failure> {
+        let line = if self.json {
+            harmless_json(&serde_json::to_string(value).map_err(Failure::could_not)?).to_string()
+        } else {
+            text(value)
+        };
+        match writeln!(std::io::stdout().lock(), "{}", printable_lines(&line)) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+            other => other.map(|()| true).map_err(Failure::could_not),
+        }
+    }
+
     /// Prints a note for the person to standard error; it is no part of the answer.
     pub fn note(&self, text: impl Display) {
         // nowhere to report that standard error is closed

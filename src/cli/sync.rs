@@ -86,6 +86,9 @@ pub enum Command {
         /// How many lines.
         #[arg(long, default_value_t = 100)]
         limit: u32,
+        /// Show all of it, and go on with what is written, as it is written, until interrupted; with `--json` one object a line.
+        #[arg(long, conflicts_with = "limit")]
+        follow: bool,
     },
     /// Say why a person is there, missing or different in the national directory.
     ///
@@ -186,7 +189,12 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::History { member } => history::go(context, &member),
         Command::Drift(arguments) => drift::run(&arguments, context, &hands::syncer(context)?),
         Command::Approve { plan, reason } => approve::approve(context, &plan, reason.as_deref()),
-        Command::Journal { member, after, limit } => journal::journal(context, &member, after, limit),
+        Command::Journal { member, after, limit: _, follow: true } => {
+            journal::follow(context, &member, after)
+        }
+        Command::Journal { member, after, limit, follow: false } => {
+            journal::journal(context, &member, after, limit)
+        }
         Command::Explain { who, member } => explain::go(context, &who, member.as_ref()),
         Command::Quarantine { member, reason, csv } => {
             quarantine::go(context, member.as_ref(), reason.as_deref(), csv)

@@ -34,7 +34,10 @@ pub enum SyncError {
     NotWritten(String),
     #[error("another run holds the lease of {0}: wait for it, or for its lease to end")]
     Busy(OdsCode),
-    #[error("{0} has no directory of its own: its people are registered by file, with `portcullis register`")]
+    #[error(
+        "{0} has no directory of its own: its people are registered with `portcullis register FILE --apply`; \
+         `portcullis register --organisation {0}` shows what is still to be done, with `--apply` it does it"
+    )]
     NoDirectory(OdsCode),
     /// Its people cannot be registered by file.
     #[error("the people of {0} cannot be registered by file: {1}")]

@@ -1,6 +1,7 @@
 //! People of organisations without a directory, registered from tables through the real program into a real slapd.
 
 use std::collections::BTreeMap;
+use std::io::BufRead;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -509,4 +510,49 @@ fn the_examples_are_good() {
     assert!(String::from_utf8(template.stderr).unwrap().contains("local_id"));
     let (code, said) = rig.run(&["register", &file]);
     assert_eq!((code, &said["rows"]), (0, &0.into()), "{said}");
+}
+
+/// What is kept of an organisation that registers by table is shown by the same commands; those that read a directory say what to do instead.
+#[test]
+fn sync_verbs_answer_for_an_organisation_without_a_directory() {
+    let Some(rig) = Rig::start("sync_verbs_answer_for_an_organisation_without_a_directory", "") else {
+        return;
+    };
+    let people = |many: usize| -> String {
+        let rows: String = (1..=many).map(|number| row("A81001", "one", number)).collect();
+        rig.table("people.csv", &format!("{HEADING}{rows}"))
+    };
+    assert_eq!(rig.apply(&people(1)).0, 0);
+    let stage = &rig.stage;
+    assert_eq!(stage.report(&["status", "A81001"])["last"]["published"], 1);
+    assert_eq!(stage.report(&["history", "A81001"])[0]["outcome"], "done");
+    let written = stage.report(&["journal", "A81001"]);
+    assert!(written.as_array().unwrap().iter().any(|line| line["phase"] == "done"), "{written:#}");
+    for verb in [&["plan", "A81001"][..], &["run", "A81001"], &["resync", "A81001", "--reason", "why"]] {
+        let output = stage.sync(verb);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{verb:?} {told}");
+        assert!(told.contains("A81001 has no directory of its own"), "{verb:?} {told}");
+        assert!(told.contains("portcullis register --organisation A81001"), "{verb:?} {told}");
+    }
+    let output = stage.sync(&["status", "A99999"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no member A99999"), "{output:?}");
+
+    // the journal as it is written, until nobody reads it any more
+    let mut child = stage.spawn(&["journal", "A81001", "--follow"]);
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    for line in written.as_array().unwrap() {
+        assert_eq!(&next(), line);
+    }
+    assert_eq!(rig.apply(&people(2)).0, 0);
+    let line = next();
+    assert_eq!(
+        (&line["phase"], &line["detail"]["action"]),
+        (&"intended".into(), &"create".into()),
+        "{line:#}"
+    );
+    drop(lines);
+    assert_eq!(rig.apply(&people(3)).0, 0);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

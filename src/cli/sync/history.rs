@@ -2,7 +2,7 @@
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::member::answer::standing;
+use crate::cli::sync::hands::known;
 use crate::cli::table::{moment, table};
 use crate::policy::terms::OdsCode;
 use crate::sync::ledger::{HISTORY, Ran};
@@ -10,7 +10,7 @@ use crate::sync::look::json;
 
 /// Shows how a member's past runs ended.
 pub fn go(context: &Context, member: &OdsCode) -> Result<Answer, Failure> {
-    standing(context, member)?;
+    known(context, member)?;
     let store = context.store()?.as_ref();
     let past: Vec<Ran> = json(store, member, HISTORY).map_err(Failure::could_not)?.unwrap_or_default();
     context.print(&past, |past| {

@@ -5,8 +5,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::member::answer::standing;
-use crate::cli::sync::hands::{failure, in_turn, runtime, syncer};
+use crate::cli::sync::hands::{failure, in_turn, runtime, syncer, with_directory};
 use crate::cli::sync::run;
 use crate::policy::terms::OdsCode;
 use crate::sync::job::Mode;
@@ -33,7 +32,7 @@ pub fn go(context: &Context, member: &OdsCode, reason: Option<&str>) -> Result<A
     if reason.is_empty() {
         return Err(Failure::refused("a reason is missing: say why with --reason TEXT"));
     }
-    standing(context, member)?;
+    with_directory(context, member)?;
     let syncer = syncer(context)?;
     let audit = context.audit("sync.resync", Some(member), json!({"reason": reason}));
     let work = async || forget(member, &syncer.hands, audit.clone()).await;

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::member::answer::standing;
-use crate::cli::sync::hands::{failure, in_turn, read, runtime, syncer, trouble};
+use crate::cli::sync::hands::{failure, in_turn, read, runtime, syncer, trouble, with_directory};
 use crate::cli::sync::pause::paused;
 use crate::cli::sync::plans::save;
 use crate::cli::table::moment;
@@ -46,7 +45,7 @@ pub fn go(context: &Context, member: &OdsCode, mode: Mode) -> Result<Answer, Fai
 }
 
 fn once(context: &Context, member: &OdsCode, mode: Mode) -> Result<Report, Failure> {
-    standing(context, member)?;
+    with_directory(context, member)?;
     if !mode.dry_run {
         paused(context, member)?;
     }

@@ -9,8 +9,7 @@ use time::OffsetDateTime;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::live::Live;
-use crate::cli::member::answer::standing;
-use crate::cli::sync::hands::read;
+use crate::cli::sync::hands::{known, read};
 use crate::cli::sync::run::told;
 use crate::cli::table::{moment, table};
 use crate::policy::terms::{Grant, Membership, OdsCode};
@@ -47,7 +46,7 @@ struct Summary {
 
 /// Shows how a member's last run went, and its plans.
 pub fn status(context: &Context, member: &OdsCode) -> Result<Answer, Failure> {
-    standing(context, member)?;
+    known(context, member)?;
     let store = context.store()?;
     let last = store.sync_value(member, LAST_REPORT).map_err(Failure::could_not)?;
     let last: Option<Report> = last.and_then(|bytes| serde_json::from_slice(&bytes).ok());
