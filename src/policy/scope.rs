@@ -130,8 +130,10 @@ pub struct Guards {
     pub renames: Guard,
     /// Changes of entries, per run.
     pub changes: Guard,
-    /// How far the number of people read may fall from the last complete pass.
+    /// How far the number of people read may fall from the last complete pass, or from an approved plan.
     pub shrink: Guard,
+    /// Removals of 24 hours that nobody approved, and likewise people no longer to be listed.
+    pub day: Guard,
 }
 
 /// What guards are unless a document narrows or widens them.
@@ -147,6 +149,7 @@ impl Default for Guards {
             renames: Guard { count: 100, share: 1_000 },
             changes: Guard { count: 5_000, share: 10_000 },
             shrink: Guard { count: 100, share: 1_000 },
+            day: Guard { count: 200, share: 1_000 },
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::sync::step::{Action, Plan, Step};
 pub struct Circumstances {
     /// Entries published now.
     pub published: u64,
-    /// People read in scope now, and at the last complete pass.
+    /// People read in scope now, and at the last complete pass or approved plan.
     pub people: u64,
     pub people_before: Option<u64>,
     /// People who are to be changed as well, and are left for the next plan.
@@ -26,10 +26,27 @@ pub struct Circumstances {
     /// The organisational units of those who leave: where they are, and where they were moved from.
     pub units_of: BTreeMap<Guid, Vec<Guid>>,
     pub units: BTreeMap<Guid, Unit>,
+    /// Removals of the last 24 hours that nobody approved, and apart from them those of people no longer to be listed.
+    pub recent: Recent,
     /// Entries removed today for all members, and how many may be; none: not counted.
     pub national: Option<(u64, u64)>,
     /// Why what was read does not tell who has gone; none when it does.
     pub blind: Option<String>,
+}
+
+/// What was removed without an approval, in 24 hours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recent {
+    pub gone: u64,
+    pub hidden: u64,
+}
+
+impl Recent {
+    /// What this plan removes.
+    pub fn of(plan: &Plan) -> Recent {
+        let count = |guard: Kind| plan.steps.iter().filter(|step| is_of(guard, step)).count() as u64;
+        Recent { gone: count(Kind::Day), hidden: count(Kind::DayHides) }
+    }
 }
 
 /// An organisational unit of a member directory.
@@ -55,12 +72,14 @@ pub enum Kind {
     Mails,
     Changes,
     Shrink,
+    Day,
+    DayHides,
     National,
     Blind,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 12] = [
+    pub const ALL: [Kind; 14] = [
         Kind::Deletes,
         Kind::Disables,
         Kind::Hides,
@@ -71,6 +90,8 @@ impl Kind {
         Kind::Mails,
         Kind::Changes,
         Kind::Shrink,
+        Kind::Day,
+        Kind::DayHides,
         Kind::National,
         Kind::Blind,
     ];
@@ -88,6 +109,8 @@ impl Kind {
             Kind::Mails => "mails",
             Kind::Changes => "changes",
             Kind::Shrink => "shrink",
+            Kind::Day => "day",
+            Kind::DayHides => "day_hides",
             Kind::National => "national",
             Kind::Blind => "blind",
         }
@@ -152,8 +175,9 @@ fn is_of(guard: Kind, step: &Step) -> bool {
     let removes = step.action.removes();
     match guard {
         Kind::Disables => removes && step.rule == "disabled",
-        Kind::Hides => removes && matches!(step.rule.as_str(), "hidden" | NOT_PUBLISHED),
+        Kind::Hides | Kind::DayHides => removes && matches!(step.rule.as_str(), "hidden" | NOT_PUBLISHED),
         Kind::Deletes => removes && !is_of(Kind::Disables, step) && !is_of(Kind::Hides, step),
+        Kind::Day => removes && !is_of(Kind::Hides, step),
         Kind::Unit | Kind::Shrink | Kind::National | Kind::Blind => removes,
         Kind::Renames => step.action == Action::Rename,
         Kind::Joins => matches!(step.action, Action::Join | Action::Claim),
@@ -170,7 +194,7 @@ fn is_of(guard: Kind, step: &Step) -> bool {
 
 fn stops(guard: Kind, step: &Step, around: &Circumstances, emptied: &BTreeMap<Guid, u64>) -> bool {
     // that somebody is not to be listed was read and not concluded, and protects a person: it is never held because others left
-    let hides = is_of(Kind::Hides, step) && guard != Kind::Hides;
+    let hides = is_of(Kind::Hides, step) && !matches!(guard, Kind::Hides | Kind::DayHides);
     is_of(guard, step)
         && !hides
         && (guard != Kind::Unit || units(step, around).any(|unit| emptied.contains_key(&unit)))
@@ -198,6 +222,9 @@ fn emptied(plan: &Plan, around: &Circumstances, guards: &Guards) -> BTreeMap<Gui
     });
     leaving
 }
+
+/// In a small practice a few may leave on one day.
+const DAY_LEAST: u64 = 5;
 
 /// The smaller of count and share, but never less than one: a member of five people may lose one.
 fn limit(guard: Guard, published: u64) -> u64 {
@@ -236,9 +263,18 @@ fn trips(
         let found = count(kind);
         check(kind, if found > 0 { found + more } else { 0 }, limit(guard, around.published), what);
     }
+    let before_the_day = around.published + around.recent.gone + around.recent.hidden;
+    let day = limit(guards.day, before_the_day).max(DAY_LEAST.min(guards.day.count));
+    for (kind, before, what) in [
+        (Kind::Day, around.recent.gone, "removals in 24 hours that nobody approved"),
+        (Kind::DayHides, around.recent.hidden, "people in 24 hours who are no longer to be listed"),
+    ] {
+        let found = count(kind);
+        check(kind, if found > 0 { before + found } else { 0 }, day, what);
+    }
     if let (Some(before), true) = (around.people_before, removing > 0) {
         let fewer = before.saturating_sub(around.people);
-        let what = "people fewer than at the last complete pass";
+        let what = "people fewer than at the last complete pass or approved plan";
         check(Kind::Shrink, fewer, limit(guards.shrink, before), what);
     }
     trips.extend(beyond(plan, around, emptied, guards));

@@ -163,6 +163,7 @@ pub async fn make_of(
         deferred: beside.others.deferred,
         units_of,
         units,
+        recent: removals::recent(shelf).await?,
         national: Some((today, most_today)),
         blind: blind.map(str::to_owned),
     };

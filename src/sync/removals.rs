@@ -1,6 +1,9 @@
 //! How many entries were removed today, of all members together: what goes wrong everywhere at once is seen by no member's own guard.
 
+use time::{Duration, OffsetDateTime};
+
 use crate::sync::error::SyncError;
+use crate::sync::guards::{Recent, Verdict};
 use crate::sync::shelf::Shelf;
 use crate::sync::step::Plan;
 
@@ -30,4 +33,41 @@ pub async fn reserve(shelf: &Shelf, plan: &Plan) -> Result<(), SyncError> {
     let before = shelf.store(move |store, ods| store.sync_value(ods, &asked)).await?;
     let sum = before.as_deref().map_or(0, number) + removals;
     shelf.set(vec![(name, Some(sum.to_string().into_bytes()))]).await
+}
+
+/// What was removed without an approval, JSON: when, and how many.
+const RECENT: &str = "recent_removals";
+/// How long it is remembered.
+const WINDOW: Duration = Duration::hours(24);
+
+async fn remembered(shelf: &Shelf) -> Result<Vec<(i64, Recent)>, SyncError> {
+    let oldest: OffsetDateTime = shelf.now() - WINDOW;
+    let mut all: Vec<(i64, Recent)> = shelf.json(RECENT).await?.unwrap_or_default();
+    all.retain(|(at, _)| *at > oldest.unix_timestamp());
+    Ok(all)
+}
+
+/// What was removed of this member in the last 24 hours without an approval.
+pub async fn recent(shelf: &Shelf) -> Result<Recent, SyncError> {
+    let all = remembered(shelf).await?;
+    let sum = |of: fn(&Recent) -> u64| all.iter().map(|(_, one)| of(one)).sum();
+    Ok(Recent { gone: sum(|one| one.gone), hidden: sum(|one| one.hidden) })
+}
+
+/// Remembers what is about to be removed; what an officer approved is no surprise and does not count.
+pub async fn note(shelf: &Shelf, verdict: &Verdict) -> Result<(), SyncError> {
+    let more = Recent::of(&verdict.go);
+    if verdict.approved || more == Recent::default() {
+        return Ok(());
+    }
+    let mut all = remembered(shelf).await?;
+    let hour = shelf.now().unix_timestamp() / 3_600 * 3_600;
+    match all.last_mut().filter(|(at, _)| *at == hour) {
+        Some((_, last)) => {
+            *last = Recent { gone: last.gone + more.gone, hidden: last.hidden + more.hidden };
+        }
+        None => all.push((hour, more)),
+    }
+    let value = serde_json::to_vec(&all).map_err(|error| SyncError::Internal(error.to_string()))?;
+    shelf.set(vec![(RECENT.to_owned(), Some(value))]).await
 }

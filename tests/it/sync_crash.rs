@@ -41,6 +41,7 @@ guards:
   renames: { count: 100000, share: 100% }
   changes: { count: 100000, share: 100% }
   shrink: { count: 100000, share: 50% }
+  day: { count: 100000, share: 100% }
 ";
 
 pub fn guid(number: u64) -> [u8; 16] {

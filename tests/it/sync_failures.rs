@@ -128,6 +128,40 @@ fn emptying_a_unit_stops_at_the_guard() {
     assert!(!late.status.success(), "{late:?}");
 }
 
+/// A source that loses people in many small runs is stopped like one that loses them at once, and so is one that hides them: the window of a
+/// day counts what nobody approved.
+#[test]
+fn a_slow_mass_removal_stops_at_the_guard_of_the_day() {
+    let scope: String = SCOPE
+        .lines()
+        .filter(|line| !line.contains("day:"))
+        .map(|line| format!("{line}\n"))
+        .collect::<String>()
+        .replace("unit: {", "day: { count: 20, share: 100% }\n  unit: {");
+    let test = "a_slow_mass_removal_stops_at_the_guard_of_the_day";
+    let Some(bench) = Bench::new(test, 120, &scope, "") else { return };
+    bench.run(&[]);
+    let mut gone = 0..;
+    let mut runs = Vec::new();
+    for _ in 0..4 {
+        gone.by_ref()
+            .take(8)
+            .for_each(|number| bench.dc().change(guid(number), |object| object.deleted = true));
+        runs.push(bench.stage.report(&["run", "RXS"]));
+    }
+    let outcomes: Vec<&Value> = runs.iter().map(|report| &report["outcome"]).collect();
+    assert_eq!(outcomes, ["done", "done", "held", "held"], "{:#}", runs[2]);
+    let trip = &runs[2]["trips"][0];
+    assert_eq!((&trip["guard"], &trip["found"], &trip["limit"]), (&json!("day"), &json!(24), &json!(20)));
+    assert_eq!(bench.names().len(), 120 - 16);
+    // what an officer approves is no surprise, and does not count
+    let held = runs[3]["held"].as_str().unwrap();
+    assert!(bench.stage.sync(&["approve", held, "--reason", "a site closes"]).status.success());
+    assert_eq!(bench.run(&[])["executed"]["done"], json!({"mark": 16}));
+    bench.dc().change(guid(100), |object| object.deleted = true);
+    assert_eq!(bench.run(&[])["executed"]["done"], json!({"mark": 1}));
+}
+
 /// One leaves and another, with the same mail and the same account name, comes: in one batch, in the right order, nobody is blocked.
 #[test]
 fn a_leaver_and_a_joiner_with_one_mail_in_one_batch() {

@@ -33,6 +33,7 @@ guards:
   renames: { count: 100000, share: 100% }
   changes: { count: 100000, share: 100% }
   shrink: { count: 100000, share: 50% }
+  day: { count: 100000, share: 100% }
 ";
 const ORGANISATIONS: &str = "ods,name,kind,wave,planned,mail_domains,status,successor
 A81001,First Surgery,practice,1,2020-01-31,one.nhs.test,,

@@ -38,6 +38,7 @@ guards:
   unit: {{ count: 100000, share: 100% }}
   mails: {{ count: {changes}, share: 100% }}
   shrink: {{ count: 100000, share: 100% }}
+  day: {{ count: 100000, share: 100% }}
 "
     )
 }

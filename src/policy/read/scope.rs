@@ -28,7 +28,7 @@ pub const SCOPE_KEYS: &[&str] = &[
 pub const PUBLISH_KEYS: &[&str] = &["bases", "filter", "pilot_group"];
 /// The keys of its `guards`.
 pub const GUARD_KEYS: &[&str] =
-    &["deletes", "disables", "hides", "unit", "renames", "joins", "mails", "changes", "shrink"];
+    &["deletes", "disables", "hides", "unit", "renames", "joins", "mails", "changes", "shrink", "day"];
 /// The keys of its `listing`.
 pub const LOCAL_LISTING_KEYS: &[&str] =
     &["attribute", "not_published", "not_findable", "without_contact", "contact"];
@@ -165,6 +165,7 @@ fn guards(reader: &mut Reader, node: &Node) -> Guards {
         renames: one("renames", usual.renames),
         changes: one("changes", usual.changes),
         shrink: one("shrink", usual.shrink),
+        day: one("day", usual.day),
     }
 }
 

@@ -125,6 +125,7 @@ fn guards(count: u64) -> Guards {
         mails: guard,
         changes: guard,
         shrink: guard,
+        day: Guard { count: u64::from(u32::MAX), share: 10_000 },
     }
 }
 

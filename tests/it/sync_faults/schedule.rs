@@ -128,6 +128,7 @@ fn scope() -> Scope {
             renames: wide,
             changes: wide,
             shrink: wide,
+            day: wide,
         },
     }
 }
