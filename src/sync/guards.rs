@@ -223,8 +223,8 @@ fn emptied(plan: &Plan, around: &Circumstances, guards: &Guards) -> BTreeMap<Gui
     leaving
 }
 
-/// In a small practice a few may leave on one day.
-const DAY_LEAST: u64 = 5;
+/// In a small practice a few may leave in a day: no guard that looks over time stops fewer.
+const FEW: u64 = 5;
 
 /// The smaller of count and share, but never less than one: a member of five people may lose one.
 fn limit(guard: Guard, published: u64) -> u64 {
@@ -263,8 +263,8 @@ fn trips(
         let found = count(kind);
         check(kind, if found > 0 { found + more } else { 0 }, limit(guard, around.published), what);
     }
-    let before_the_day = around.published + around.recent.gone + around.recent.hidden;
-    let day = limit(guards.day, before_the_day).max(DAY_LEAST.min(guards.day.count));
+    let over_time = |guard: Guard, of: u64| limit(guard, of).max(FEW.min(guard.count));
+    let day = over_time(guards.day, around.published + around.recent.gone + around.recent.hidden);
     for (kind, before, what) in [
         (Kind::Day, around.recent.gone, "removals in 24 hours that nobody approved"),
         (Kind::DayHides, around.recent.hidden, "people in 24 hours who are no longer to be listed"),
@@ -275,7 +275,7 @@ fn trips(
     if let (Some(before), true) = (around.people_before, removing > 0) {
         let fewer = before.saturating_sub(around.people);
         let what = "people fewer than at the last complete pass or approved plan";
-        check(Kind::Shrink, fewer, limit(guards.shrink, before), what);
+        check(Kind::Shrink, fewer, over_time(guards.shrink, before), what);
     }
     trips.extend(beyond(plan, around, emptied, guards));
     if let (Some(why), true) = (&around.blind, removing > 0) {
