@@ -2,7 +2,7 @@
 //! ends go, other kinds of space become a space, characters that show nothing go. Normalisation forms are not applied.
 
 /// Characters that show nothing (RFC 4518 section 2.2, "mapped to nothing").
-fn is_ignorable(c: char) -> bool {
+pub fn is_ignorable(c: char) -> bool {
     matches!(c,
         '\u{00ad}' | '\u{034f}' | '\u{06dd}' | '\u{070f}' | '\u{1806}' | '\u{180b}'..='\u{180e}' | '\u{200b}'..='\u{200f}'
         | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{206a}'..='\u{206f}'

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
+use crate::ldap::prepare::is_ignorable;
 use crate::policy::signature::hex;
 use crate::policy::terms::OdsCode;
 use crate::sync::guid::Guid;
@@ -163,6 +164,9 @@ fn mapped(
         values.retain(|value| !value.trim().is_empty());
         values.sort();
         values.dedup();
+        if matches!(origin, Origin::Local(_)) {
+            fit(name, &mut values, object, quarantine);
+        }
         if name == "mail" && !values.iter().all(|value| value.is_ascii()) {
             hold(
                 quarantine,
@@ -180,6 +184,52 @@ fn mapped(
     attributes
 }
 
+/// Bytes of a value, and values of an attribute, at most: more is no property of a person.
+const VALUE_BYTES_MAX: usize = 4_096;
+const VALUES_MAX: usize = 64;
+/// Attributes whose values may have several lines.
+const LINES: [&str; 7] = [
+    "street",
+    "streetaddress",
+    "postaladdress",
+    "homepostaladdress",
+    "registeredaddress",
+    "description",
+    "info",
+];
+
+/// Leaves out what nobody would publish by hand: whoever runs a member directory may write anything into it.
+fn fit(name: &str, values: &mut Vec<String>, object: &Object, quarantine: &mut BTreeSet<Quarantine>) {
+    let before = values.len();
+    if before > VALUES_MAX {
+        values.clear();
+    }
+    values.retain(|value| {
+        let steers = |c: char| {
+            let line = matches!(c, '\r' | '\n' | '\t') && LINES.contains(&name);
+            (c.is_control() && !line) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        let is_mail = || value.matches('@').count() == 1 && !value.contains(char::is_whitespace);
+        value.len() <= VALUE_BYTES_MAX && !value.chars().any(steers) && (name != "mail" || is_mail())
+    });
+    if values.len() < before {
+        let text = format!(
+            "a value is no plain text, has more than {VALUE_BYTES_MAX} bytes, or there are more than {VALUES_MAX}: correct it in the member directory"
+        );
+        hold(quarantine, object, Some(name), "unfit", &text);
+    }
+}
+
+/// Bytes of an account name at most (`rangeUpper` of sAMAccountName).
+const NAME_BYTES_MAX: usize = 256;
+
+/// Whether an account may be called so (MS-SAMR 3.1.1.6). Names with a colon are our own, for the time being.
+fn is_name(name: &str) -> bool {
+    let bad = |c: char| c.is_control() || is_ignorable(c) || "\"/\\[]:;|=,+*?<>".contains(c);
+    let shown = name.chars().any(|c| !c.is_whitespace() && c != '.');
+    shown && name.len() <= NAME_BYTES_MAX && !name.chars().any(bad)
+}
+
 fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BTreeSet<Quarantine>) -> Fate {
     let mut attributes = mapped(object, scope, quarantine);
     let name = attributes.remove(NAMING).and_then(|values| values.into_iter().next());
@@ -187,6 +237,11 @@ fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BT
         hold(quarantine, object, None, "no_name", "has no account name: correct it in the member directory");
         return Fate::Hold;
     };
+    if !is_name(&name) {
+        let text = "has an account name that no account may have: correct it in the member directory";
+        hold(quarantine, object, None, "no_name", text);
+        return Fate::Hold;
+    }
     let outside = attributes.get("mail").is_some_and(|mails| {
         !scope.mail_domains.is_empty() && !mails.iter().all(|mail| is_owned(mail, &scope.mail_domains))
     });
@@ -210,8 +265,14 @@ fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BT
         );
         return Fate::Hold;
     }
-    let local = object.first("displayname").or_else(|| object.first("name")).unwrap_or(&name).to_owned();
-    attributes.entry("cn".to_owned()).or_insert_with(|| vec![local]);
+    if !attributes.contains_key("cn") {
+        let mut local = [object.first("displayname"), object.first("name")]
+            .map(|one| one.map(str::to_owned).into_iter().collect::<Vec<_>>());
+        local.iter_mut().for_each(|values| fit("cn", values, object, quarantine));
+        let [display, own] = local;
+        let called = display.into_iter().chain(own).next().unwrap_or_else(|| name.clone());
+        attributes.insert("cn".to_owned(), vec![called]);
+    }
     let mut unnamed = false;
     if let Some(levels) = &scope.levels {
         if has_level(object, &levels.attribute, &levels.without_contact) {

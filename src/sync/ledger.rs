@@ -39,9 +39,8 @@ pub fn age(before: &[Aged], held: &[Quarantine], at: OffsetDateTime) -> Vec<Aged
 /// Whose it is to mend; none for a reason that this program does not know.
 pub fn mends(code: &str) -> Option<Party> {
     match code {
-        "no_name" | "no_surname" | "conflict" | "mail_domain" | "duplicate" | "not_text" | "partial" => {
-            Some(Party::Member)
-        }
+        "no_name" | "no_surname" | "conflict" | "mail_domain" | "duplicate" | "not_text" | "unfit"
+        | "partial" => Some(Party::Member),
         "ambiguous" | "name_taken" | "anchor_twice" | "closed" => Some(Party::National),
         _ => None,
     }

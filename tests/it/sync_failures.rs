@@ -128,6 +128,42 @@ fn emptying_a_unit_stops_at_the_guard() {
     assert!(!late.status.success(), "{late:?}");
 }
 
+/// A directory may say anything: what no account may be called and what is no value of a person is held back by name, and nobody else waits.
+#[test]
+fn what_a_directory_makes_up_stops_nobody_else() {
+    let Some(bench) = Bench::new("what_a_directory_makes_up_stops_nobody_else", 16, SCOPE, "") else {
+        return;
+    };
+    {
+        let mut dc = bench.dc();
+        let mut say = |number: u64, name: &str, values: Vec<String>| {
+            dc.change(guid(number), |object| drop(object.attributes.insert(name.into(), values)));
+        };
+        say(0, "mail", (0..20_000).map(|n| format!("m0{n}@rxs.nhs.test")).collect());
+        for (number, account) in
+            ["a,ou=rxs", "a\0b", ".", "moving:x", "\u{200b}", " ", &"x".repeat(300), "a+uid=b"]
+                .iter()
+                .enumerate()
+        {
+            say(number as u64 + 1, "samaccountname", vec![(*account).to_owned()]);
+        }
+        say(9, "title", vec!["\u{1b}[2JSister".into()]);
+        say(10, "title", vec!["x".repeat(3_000_000)]);
+        say(11, "mail", vec!["x@evil.test@rxs.nhs.test".into()]);
+        say(12, "displayname", vec!["Sister \u{202e}Ward".into()]);
+    }
+    let report = bench.run(&[]);
+    assert_eq!(report["executed"]["done"]["create"], 8, "{report:#}");
+    let held = report["quarantine"].as_array().unwrap();
+    let of = |code: &str| held.iter().filter(|one| one["code"] == code).count();
+    assert_eq!((of("no_name"), of("unfit")), (8, 5), "{report:#}");
+    let people = published(&bench.slapd);
+    let of = |number: u64| &people[&format!("RXS/{}", uuid::Uuid::from_bytes_le(guid(number)))];
+    assert_eq!((of(9).get("title"), of(11).get("mail")), (None, None));
+    assert!(of(10).get("title").is_none() && !of(12)["cn"].contains('\u{202e}'));
+    assert_eq!(bench.run(&[])["planned"], json!({}));
+}
+
 /// A source that loses people in many small runs is stopped like one that loses them at once, and so is one that hides them: the window of a
 /// day counts what nobody approved.
 #[test]
