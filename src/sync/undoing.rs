@@ -19,6 +19,7 @@ use crate::sync::observe;
 use crate::sync::pause::{self, Pause, Pauses};
 use crate::sync::propose;
 use crate::sync::shelf::Shelf;
+use crate::sync::standing::Standing;
 use crate::sync::step::{Action, Plan};
 use crate::sync::target::TargetView;
 use crate::sync::undo::{Inverse, Kept, inverse, written};
@@ -131,7 +132,8 @@ async fn under_lease(
     if written.is_empty() {
         return Err(SyncError::NotWritten(asked.plan.clone()));
     }
-    let Inverse { plan, kept, losses } = inverse(&job.member, &asked.plan, &written, &view);
+    let standing = Standing::read(job, shelf, &view, written.iter().map(|one| &one.step)).await?;
+    let Inverse { plan, kept, losses } = inverse(&job.member, &asked.plan, &written, &view, &standing);
     let (plan, verdict) = weigh(job, hands, shelf, plan, &view).await?;
     keep(shelf, asked, &plan, &verdict).await?;
     let anything = !plan.steps.is_empty();

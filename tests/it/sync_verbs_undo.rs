@@ -3,7 +3,7 @@
 use portcullis::store::port::Store;
 use serde_json::{Value, json};
 
-use crate::sync_verbs_stage::{Trust, dn, guid, person, scope};
+use crate::sync_verbs_stage::{OTHER, Trust, dn, guid, person, scope};
 
 fn hash(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
@@ -27,6 +27,12 @@ fn turmoil(trust: &Trust) {
     trust.world().put(guid(101), heir);
 }
 
+/// The account that was disabled is not any more, and that was read: only then does an undoing list the person again.
+fn mended(trust: &Trust) {
+    trust.set(8, "useraccountcontrol", Some("512"));
+    trust.json(0, &["plan", "RXS"]);
+}
+
 #[test]
 fn undoing_brings_back_what_was_pauses_the_member_and_can_be_undone() {
     let test = "undoing_brings_back_what_was_pauses_the_member_and_can_be_undone";
@@ -41,6 +47,7 @@ fn undoing_brings_back_what_was_pauses_the_member_and_can_be_undone() {
     let after = trust.entries();
     assert_ne!(before, after);
     let plan = hash(&report["written"]);
+    mended(&trust);
 
     let seen = trust.json(0, &["undo", &plan, "--reason", "look", "--dry-run"]);
     assert_eq!(
@@ -69,6 +76,7 @@ fn undoing_brings_back_what_was_pauses_the_member_and_can_be_undone() {
     let back = trust.json(0, &["undo", &hash(&done["goes"]), "--reason", "it was right"]);
     assert_eq!(back["outcome"], "undone", "{back:#}");
     assert_eq!(trust.entries(), after);
+    trust.set(8, "useraccountcontrol", Some("514"));
     trust.json(0, &["resume", "RXS", "--reason", "it was right"]);
     let quiet = trust.json(0, &["run", "RXS"]);
     assert_eq!(quiet["planned"], json!({}), "the directory is as the member says");
@@ -91,6 +99,8 @@ fn a_deleted_entry_comes_back_with_what_others_had_added() {
     let report = trust.json(0, &["run", "RXS"]);
     assert_eq!(report["planned"], json!({"delete": 1}), "{report:#}");
     assert_eq!(trust.entry("n0001"), None);
+    trust.set(1, "useraccountcontrol", Some("512"));
+    trust.json(0, &["plan", "RXS"]);
     let done = trust.json(0, &["undo", &hash(&report["written"]), "--reason", "she comes back"]);
     assert_eq!(trust.entries(), before);
     let losses = done["losses"].to_string();
@@ -103,6 +113,7 @@ fn a_deleted_entry_comes_back_with_what_others_had_added() {
             );
     assert!(!journal.contains("a secret of theirs"), "a secret is kept");
     // the person is the same one: nothing is there twice, and she leaves again when sync goes on
+    trust.set(1, "useraccountcontrol", Some("514"));
     trust.json(0, &["resume", "RXS", "--reason", "go on"]);
     let report = trust.json(0, &["run", "RXS"]);
     assert_eq!(report["planned"], json!({"delete": 1}));
@@ -122,6 +133,7 @@ fn what_somebody_changed_since_is_left_alone_and_told() {
     trust.modify(&dn("n0001"), "carLicense", &["AB12 CDE"]);
     trust.modify(&dn("n0008"), "carLicense", &["XY34 ZZZ"]);
     let changed = trust.entries();
+    mended(&trust);
     let done = trust.json(1, &["undo", &plan, "--reason", "mend"]);
     assert_eq!(done["outcome"], "partial", "{done:#}");
     let why = |number: u64| {
@@ -192,4 +204,69 @@ fn nothing_is_undone_while_the_gate_is_closed() {
     assert_eq!(trust.entries(), before);
     trust.json(0, &["undo", &hash(&report["written"]), "--reason", "x", "--dry-run"]);
     assert_eq!(trust.stage.sync(&["run", "RXS", "--dry-run"]).status.code(), Some(0));
+}
+
+const LISTING: &str = "listing: { attribute: employeeType, not_published: [secret], not_findable: [hidden], without_contact: [quiet], contact: [mail] }\n";
+
+/// What an undoing says of a person whose steps it leaves out.
+fn why(done: &Value, number: u64) -> String {
+    let guid = crate::sync_verbs_stage::text(number);
+    let kept = done["kept"].as_array().unwrap().iter();
+    kept.filter(|one| one["guid"] == json!(guid)).map(|one| hash(&one["text"])).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn undoing_lists_nobody_who_is_not_published_now() {
+    let test = "undoing_lists_nobody_who_is_not_published_now";
+    let hides = "guards:\n  hides: { count: 1000, share: 100% }\n";
+    let scope = scope("30d", 1000, 1000).replace("guards:\n", hides) + LISTING;
+    let Some(trust) = Trust::new(test, 12, &scope, "") else { return };
+    trust.json(0, &["run", "RXS"]);
+    let before = trust.entries();
+    trust.set(0, "useraccountcontrol", Some("514"));
+    trust.set(1, "employeetype", Some("secret"));
+    trust.set(2, "employeetype", Some("quiet"));
+    trust.world().change(guid(3), |object| object.deleted = true);
+    trust.world().change(guid(4), |object| object.parent = Some(OTHER));
+    trust.set(5, "employeetype", Some("test"));
+    for number in 6..=8 {
+        trust.set(number, "title", Some("Consultant"));
+    }
+    let report = trust.json(0, &["run", "RXS"]);
+    let plan = hash(&report["written"]);
+    assert_eq!(trust.entry("n0001"), None);
+    assert!(!trust.entry("n0002").unwrap().contains_key("mail"));
+    // asked since, and read, but not written yet
+    trust.set(7, "employeetype", Some("secret"));
+    trust.json(0, &["plan", "RXS"]);
+    let after = trust.entries();
+
+    let seen = trust.json(0, &["undo", &plan, "--reason", "look", "--dry-run"]);
+    let done = trust.json(1, &["undo", &plan, "--reason", "wrong titles"]);
+    assert_eq!((&done["outcome"], &done["kept"]), (&json!("partial"), &seen["kept"]), "{done:#}");
+    for (number, words) in [
+        (0, "account is disabled now"),
+        (1, "not to be listed now"),
+        (2, "without contact details now, and this would give back mail"),
+        (3, "account is deleted now"),
+        (4, "outside the bases of the scope now"),
+        (5, "filter of the scope does not select the account now"),
+        (7, "not to be listed now"),
+    ] {
+        let told = why(&done, number);
+        assert!(told.contains(words), "{number}: {told}");
+        let name = dn(&format!("n{number:04}"));
+        assert_eq!(trust.entries().get(&name), after.get(&name), "{number}");
+    }
+    assert!(why(&done, 0).contains("portcullis sync plan RXS"), "{}", why(&done, 0));
+    for name in ["n0006", "n0008", "n0009"] {
+        assert_eq!(trust.entry(name).as_ref(), before.get(&dn(name)), "{name}");
+    }
+
+    // what was mended and read is undone; nobody else comes with it
+    trust.set(0, "useraccountcontrol", Some("512"));
+    trust.json(0, &["plan", "RXS"]);
+    let done = trust.json(1, &["undo", &plan, "--reason", "mended"]);
+    assert_eq!(trust.entry("n0000").as_ref(), before.get(&dn("n0000")), "{done:#}");
+    assert_eq!(trust.entry("n0001"), None);
 }
