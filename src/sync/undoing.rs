@@ -18,6 +18,7 @@ use crate::sync::job::{Hands, Job, begin, end, member_base};
 use crate::sync::observe;
 use crate::sync::pause::{self, Pause, Pauses};
 use crate::sync::propose;
+use crate::sync::removals;
 use crate::sync::shelf::Shelf;
 use crate::sync::standing::Standing;
 use crate::sync::step::{Action, Plan};
@@ -97,9 +98,13 @@ pub struct Account {
     pub losses: Vec<String>,
     /// The pause that holds now.
     pub paused: Option<Pause>,
+    /// The pause for everybody that stopped it on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Pause>,
 }
 
-/// Undoes a plan. Refused while the gate is closed; the gate is asked again before every batch.
+/// Undoes a plan. Refused while the gate is closed or every member is paused; both are asked again before every batch. A pause of the
+/// member alone does not stop it: undoing pauses the member itself.
 ///
 /// # Errors
 /// [`SyncError::NotWritten`] when the journal holds nothing of the plan.
@@ -108,7 +113,15 @@ pub async fn undo(job: &Job, hands: &Hands, asked: &Asked, gate: &Gate) -> Resul
         return Err(SyncError::GateClosed(job.member.clone()));
     }
     let mut shelf = begin(&job.member, hands).await?;
-    let done = under_lease(job, hands, asked, gate, &mut shelf).await;
+    let (gate, stopped) = pause::also_everybody(gate, &hands.store);
+    // also asked for the first time under the lease: what begins after a pause is stopped by it
+    let paused = shelf.store(|store, _| Pauses::read(store)).await.map(|pauses| pauses.all.is_some());
+    let done = match paused {
+        Ok(true) if !asked.dry_run => Err(SyncError::Paused(job.member.clone())),
+        Ok(_) => under_lease(job, hands, asked, &gate, &mut shelf).await,
+        Err(error) => Err(error),
+    };
+    let done = done.map(|account| Account { stopped: stopped.get().cloned(), ..account });
     end(&shelf).await;
     done
 }
@@ -173,6 +186,7 @@ async fn under_lease(
         kept,
         losses,
         paused,
+        stopped: None,
     })
 }
 
@@ -184,8 +198,13 @@ async fn weigh(
     plan: Plan,
     view: &TargetView,
 ) -> Result<(Plan, Verdict), SyncError> {
-    let around =
-        Circumstances { published: view.published(), people: plan.people, ..Circumstances::default() };
+    let (today, most) = (removals::today(shelf).await?, hands.settings.national_removals_per_day);
+    let around = Circumstances {
+        published: view.published(),
+        people: plan.people,
+        national: Some((today, most)),
+        ..Circumstances::default()
+    };
     propose::weigh(job, hands, shelf, plan, around).await
 }
 
@@ -237,6 +256,7 @@ async fn write(
     for _ in 0..several {
         connections.push(job.target.connect(SyncError::Target).await?);
     }
+    removals::reserve(shelf, go).await?;
     execute(go, connections, shelf, &hands.settings, gate).await
 }
 

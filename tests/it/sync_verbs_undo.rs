@@ -270,3 +270,67 @@ fn undoing_lists_nobody_who_is_not_published_now() {
     assert_eq!(trust.entry("n0000").as_ref(), before.get(&dn("n0000")), "{done:#}");
     assert_eq!(trust.entry("n0001"), None);
 }
+
+#[test]
+fn undoing_counts_for_the_day_and_needs_two_officers_beyond_it() {
+    let test = "undoing_counts_for_the_day_and_needs_two_officers_beyond_it";
+    let extra = "sync: { national_removals_per_day: 3 }\n";
+    let Some(trust) = Trust::new(test, 2, &scope("30d", 1000, 1000), extra) else { return };
+    trust.json(0, &["run", "RXS"]);
+    let before = trust.entries();
+    let mut plans = Vec::new();
+    for numbers in [50..52, 52..54] {
+        numbers.for_each(|number| trust.world().put(guid(number), person(number)));
+        plans.push(hash(&trust.json(0, &["run", "RXS"])["written"]));
+    }
+    // what this takes away counts, and the next one sees it
+    trust.json(0, &["undo", &plans[1], "--reason", "wrong OU"]);
+    let held = trust.json(1, &["undo", &plans[0], "--reason", "wrong OU"]);
+    let trip = &held["trips"][0];
+    assert_eq!((&trip["guard"], &trip["found"]), (&json!("national"), &json!(4)), "{held:#}");
+    assert_eq!(trust.entries().len(), before.len() + 2, "nobody was deleted");
+}
+
+#[test]
+fn a_pause_for_everybody_stops_an_undoing() {
+    let test = "a_pause_for_everybody_stops_an_undoing";
+    let Some(trust) = Trust::new(test, 3, &scope("30d", 1000, 1000), "") else { return };
+    let plan = hash(&trust.json(0, &["run", "RXS"])["written"]);
+    let before = trust.entries();
+    trust.json(0, &["pause", "--all", "--reason", "national maintenance"]);
+    let told = trust.refused(1, &["undo", &plan, "--reason", "x"]);
+    assert!(told.contains("national maintenance") && told.contains("resume --all"), "{told}");
+    assert_eq!(trust.entries(), before);
+    trust.json(0, &["undo", &plan, "--reason", "x", "--dry-run"]);
+    // the member's own does not: undoing pauses the member itself
+    trust.json(0, &["resume", "--all", "--reason", "done"]);
+    trust.json(0, &["pause", "RXS", "--reason", "wrong people"]);
+    let done = trust.json(0, &["undo", &plan, "--reason", "x"]);
+    assert_eq!(done["outcome"], "undone", "{done:#}");
+    assert!(trust.entries().len() < before.len());
+}
+
+#[test]
+fn a_pause_for_everybody_stops_an_undoing_under_way() {
+    let test = "a_pause_for_everybody_stops_an_undoing_under_way";
+    let extra = "sync: { batch: 5, connections: 1 }\n";
+    let Some(trust) = Trust::new(test, 300, &scope("30d", 1000, 1000), extra) else { return };
+    let plan = hash(&trust.json(0, &["run", "RXS"])["written"]);
+    let journal = || trust.stage.store.journal(&trust.stage.ods, 0, 10_000).unwrap().len();
+    let before = journal();
+    let child = trust.stage.spawn(&["undo", &plan, "--reason", "wrong people"]);
+    let began = std::time::Instant::now();
+    while journal() == before {
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "the undoing writes nothing");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    trust.slapd.signal("STOP");
+    trust.json(0, &["pause", "--all", "--reason", "national maintenance"]);
+    trust.slapd.signal("CONT");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let account: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(account["outcome"], "gate_closed", "{account:#}");
+    assert_eq!(account["stopped"]["reason"], "national maintenance");
+    assert!(trust.entries().len() > 100, "it took everything back");
+}

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::hands::{failure, in_turn, runtime, syncer, trouble};
+use crate::cli::sync::pause::everybody_paused;
 use crate::cli::table::moment;
 use crate::policy::terms::OdsCode;
 use crate::store::port::Store;
@@ -25,6 +26,9 @@ pub fn go(context: &Context, hash: &str, reason: &str, dry_run: bool) -> Result<
         return Err(Failure::refused("a reason is missing: say why with --reason TEXT"));
     }
     let member = member(context.store()?.as_ref(), hash)?;
+    if !dry_run {
+        everybody_paused(context, &member)?;
+    }
     if let Some(trouble) = trouble(context, !dry_run)? {
         return Err(Failure::refused(trouble));
     }
@@ -104,6 +108,14 @@ fn told(account: &Account) -> String {
         text.push_str(&format!(
             "{} steps wait: approve plan {held} (portcullis sync approve), then undo again\n",
             account.held_steps
+        ));
+    }
+    if let Some(pause) = &account.stopped {
+        text.push_str(&format!(
+            "stopped: {} paused every member at {}: {}\n",
+            pause.by,
+            moment(pause.since),
+            pause.reason
         ));
     }
     if let Some(goes) = account.goes.as_ref().filter(|_| !account.executed.done.is_empty()) {
