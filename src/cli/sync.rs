@@ -17,6 +17,7 @@ mod hands;
 mod history;
 mod join;
 mod journal;
+mod officers;
 mod pause;
 mod plans;
 mod quarantine;
@@ -67,6 +68,12 @@ pub enum Command {
     /// Show how a member's last 50 runs ended, newest first, those that ended early too.
     History { member: OdsCode },
     /// Show a plan's steps, or approve the steps that wait, by the exact hash of their plan.
+    ///
+    /// Where two officers are needed the answer says so, and who has approved already does not count twice. What a guard holds because
+    /// it cannot see (`blind`) is refused: no approval helps there.
+    ///
+    /// An officer is who `--actor` names: nothing checks who that is, and one person can name two. What protects approvals is who may run
+    /// this command with this configuration.
     Approve {
         /// The hash that `run` or `status` shows.
         plan: String,

@@ -27,6 +27,17 @@ use crate::sync::undo::{Inverse, Kept, inverse, written};
 
 /// State of a plan of undoing that waits for an approval: no run supersedes it.
 pub const HELD: &str = "undo_held";
+/// Key in the member's sync state: what waits of the last undoing that a guard held, JSON.
+pub const WAITING: &str = "undo_waits";
+
+/// What waits, and why: whoever approves it learns how many officers must.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// Its hash.
+    pub plan: String,
+    pub trips: Vec<Trip>,
+}
+
 /// What is to be undone.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -236,6 +247,11 @@ async fn keep(shelf: &Shelf, asked: &Asked, plan: &Plan, verdict: &Verdict) -> R
         records.push(record(plan, running)?);
     }
     let waiting = verdict.held.hash.clone();
+    if !verdict.held.steps.is_empty() {
+        let waits = Waits { plan: waiting.clone(), trips: verdict.trips.clone() };
+        let value = serde_json::to_vec(&waits).map_err(|error| SyncError::Internal(error.to_string()))?;
+        shelf.set(vec![(WAITING.to_owned(), Some(value))]).await?;
+    }
     shelf
         .store(move |store, ods| {
             store.move_plans(ods, HELD, "superseded", Some(&waiting))?;

@@ -3,7 +3,7 @@
 use portcullis::store::port::Store;
 use serde_json::{Value, json};
 
-use crate::sync_verbs_stage::{OTHER, Trust, dn, guid, person, scope};
+use crate::sync_verbs_stage::{OTHER, STAFF, Trust, dn, guid, person, scope};
 
 fn hash(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
@@ -271,6 +271,14 @@ fn undoing_lists_nobody_who_is_not_published_now() {
     assert_eq!(trust.entry("n0001"), None);
 }
 
+/// `portcullis sync ...` as this officer.
+fn officer(trust: &Trust, name: &str, arguments: &[&str]) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command.arg("--config").arg(trust.stage.path("portcullis.yaml")).args(["--actor", name, "sync"]);
+    let output = command.args(arguments).env_remove("PORTCULLIS_CONFIG").output().unwrap();
+    crate::sync_verbs_stage::words(&output)
+}
+
 #[test]
 fn undoing_counts_for_the_day_and_needs_two_officers_beyond_it() {
     let test = "undoing_counts_for_the_day_and_needs_two_officers_beyond_it";
@@ -289,6 +297,45 @@ fn undoing_counts_for_the_day_and_needs_two_officers_beyond_it() {
     let trip = &held["trips"][0];
     assert_eq!((&trip["guard"], &trip["found"]), (&json!("national"), &json!(4)), "{held:#}");
     assert_eq!(trust.entries().len(), before.len() + 2, "nobody was deleted");
+
+    // both officers, and whoever waits learns that one is missing
+    assert_eq!(held["officers"], json!({"approved": 0, "needed": 2}), "{held:#}");
+    let waiting = hash(&held["held"]);
+    let approve = |name: &str| officer(&trust, name, &["approve", &waiting, "--reason", "seen"]);
+    let told = approve("first.officer");
+    assert!(told.contains("1 of 2 officers approved: another officer must"), "{told}");
+    let told = approve("First.Officer");
+    assert!(told.contains("counts once") && told.contains("1 of 2 officers approved: another"), "{told}");
+    let told = trust.text(1, &["undo", &plans[0], "--reason", "wrong OU"]);
+    assert!(told.contains(&format!("2 steps wait in plan {waiting}: 1 of 2 officers approved")), "{told}");
+    let told = approve("second");
+    assert!(told.contains("2 of 2 officers approved: that is enough"), "{told}");
+    trust.json(0, &["undo", &plans[0], "--reason", "wrong OU"]);
+    assert_eq!(trust.entries(), before);
+}
+
+#[test]
+fn a_run_tells_how_many_officers_are_missing_and_when_no_approval_helps() {
+    let test = "a_run_tells_how_many_officers_are_missing_and_when_no_approval_helps";
+    let extra = "sync: { national_removals_per_day: 1 }\n";
+    let Some(trust) = Trust::new(test, 4, &scope("30d", 1000, 1000), extra) else { return };
+    trust.json(0, &["run", "RXS"]);
+    (0..2).for_each(|number| trust.set(number, "useraccountcontrol", Some("514")));
+    let held = trust.json(1, &["run", "RXS"]);
+    assert_eq!(held["officers"], json!({"approved": 0, "needed": 2}), "{held:#}");
+    let waiting = hash(&held["held"]);
+    officer(&trust, "first", &["approve", &waiting, "--reason", "seen"]);
+    let line = format!("2 steps wait in plan {waiting}: 1 of 2 officers approved");
+    for told in [trust.text(1, &["run", "RXS"]), trust.text(0, &["status", "RXS"])] {
+        assert!(told.contains(&line), "{told}");
+    }
+    // the base is gone: nothing tells who has
+    trust.world().change(STAFF, |object| object.deleted = true);
+    let held = trust.json(1, &["run", "RXS"]);
+    assert_eq!(held["officers"]["needed"], Value::Null, "{held:#}");
+    let told = trust.refused(1, &["approve", &hash(&held["held"]), "--reason", "seen"]);
+    assert!(told.contains("no approval helps") && told.contains("base of the scope"), "{told}");
+    assert_eq!(trust.entries().values().filter(|entry| entry.contains_key("portcullisleftat")).count(), 0);
 }
 
 #[test]

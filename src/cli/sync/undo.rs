@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::hands::{failure, in_turn, runtime, syncer, trouble};
+use crate::cli::sync::officers::Officers;
 use crate::cli::sync::pause::everybody_paused;
 use crate::cli::table::moment;
 use crate::policy::terms::OdsCode;
@@ -42,7 +45,8 @@ pub fn go(context: &Context, hash: &str, reason: &str, dry_run: bool) -> Result<
         undo(&job, &syncer.hands, &asked, &gate).await
     };
     let account = runtime()?.block_on(in_turn(context, &member, work)).map_err(failure)?;
-    context.print(&account, told)?;
+    let officers = Officers::waiting(context, account.held.as_ref(), &account.trips)?;
+    context.print(&Shown { account: &account, officers }, told)?;
     Ok(match account.outcome {
         Ended::Undone | Ended::Planned => Answer::Yes,
         Ended::Partial | Ended::Held | Ended::GateClosed | Ended::Nothing => Answer::No,
@@ -74,7 +78,16 @@ fn counts(counts: &BTreeMap<Action, u64>) -> String {
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
-fn told(account: &Account) -> String {
+/// What was done, and how far the approval of what was not is.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    account: &'a Account,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    officers: Option<Officers>,
+}
+
+fn told(Shown { account, officers }: &Shown<'_>) -> String {
     let mut text = format!(
         "{} {}: plan {} had {} steps done\nto undo it: {}\ndone {}\n",
         account.member,
@@ -106,8 +119,9 @@ fn told(account: &Account) -> String {
     }
     if let Some(held) = &account.held {
         text.push_str(&format!(
-            "{} steps wait: approve plan {held} (portcullis sync approve), then undo again\n",
-            account.held_steps
+            "{} steps wait in plan {held}{}: approve it (portcullis sync approve), then undo again\n",
+            account.held_steps,
+            officers.as_ref().map(|officers| format!(": {}", officers.told())).unwrap_or_default()
         ));
     }
     if let Some(pause) = &account.stopped {
