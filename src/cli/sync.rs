@@ -17,6 +17,7 @@ mod hands;
 mod history;
 mod join;
 mod journal;
+mod officers;
 mod pause;
 mod plans;
 mod quarantine;
@@ -67,6 +68,12 @@ pub enum Command {
     /// Show how a member's last 50 runs ended, newest first, those that ended early too.
     History { member: OdsCode },
     /// Show a plan's steps, or approve the steps that wait, by the exact hash of their plan.
+    ///
+    /// Where two officers are needed the answer says so, and who has approved already does not count twice. What a guard holds because
+    /// it cannot see (`blind`) is refused: no approval helps there.
+    ///
+    /// An officer is who `--actor` names: nothing checks who that is, and one person can name two. What protects approvals is who may run
+    /// this command with this configuration.
     Approve {
         /// The hash that `run` or `status` shows.
         plan: String,
@@ -141,7 +148,7 @@ pub enum Command {
         reason: Option<String>,
     },
     /// Let nothing be written for a member, or for any: neither by the gateway, nor by `run`; a run under way stops before its next
-    /// batch. It holds until `resume`, also after a restart. Planning stays allowed.
+    /// batch. `--all` stops `undo` as well; the pause of one member does not, since undoing pauses the member itself. It holds until `resume`, also after a restart. Planning stays allowed.
     Pause {
         #[command(flatten)]
         whose: pause::Whose,
@@ -162,7 +169,11 @@ pub enum Command {
     /// The inverse plan is made from the journal, has a hash of its own and passes the guards: what they hold is approved by that hash
     /// (`approve`), then this is run again. Each write asserts that the entry still is as the plan left it. What cannot be undone is
     /// listed; --dry-run shows all of it before. The member is paused with it, because its next run would do the same again: mend the
-    /// member directory, then `resume`. An undoing can be undone by its own hash.
+    /// member directory, then `resume`. A pause of the member does not stop an undoing; one for every member (`pause --all`) does, also on
+    /// its way. An undoing can be undone by its own hash.
+    ///
+    /// Nobody is listed by it who is not published now by what was last read of the member directory, nor is a contact attribute given
+    /// back of who is published without: mend the member directory or the scope and have it read (`plan`) before.
     ///
     /// Exit code 0: all undone (or planned, with --dry-run); 1: something was not, or waits for an approval.
     Undo {

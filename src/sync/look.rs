@@ -96,7 +96,8 @@ pub fn look(
     })
 }
 
-fn object(document: &[u8]) -> Result<Object, StoreError> {
+/// A staged object as the store keeps it.
+pub fn object(document: &[u8]) -> Result<Object, StoreError> {
     serde_json::from_slice(document).map_err(|error| StoreError::Value(format!("a staged object: {error}")))
 }
 
@@ -120,7 +121,7 @@ fn moment(store: &dyn Store, ods: &OdsCode, key: &str) -> Result<Option<OffsetDa
 }
 
 /// The scope's bases as the last run found them, else by name. One that is nowhere is left out: nobody is below it.
-fn bases(
+pub fn bases(
     store: &dyn Store,
     ods: &OdsCode,
     scope: &Scope,

@@ -57,6 +57,7 @@ pub mod source;
 pub mod source_metrics;
 pub mod staged;
 pub mod staging;
+pub mod standing;
 pub mod state;
 pub mod step;
 pub mod succession;

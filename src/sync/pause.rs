@@ -83,18 +83,30 @@ pub type Stopped = Arc<OnceLock<Pause>>;
 
 /// `gate`, and no pause: asked before each batch. It closes when the store cannot tell.
 pub fn also(gate: &Gate, store: &Arc<dyn Store>, member: &OdsCode) -> (Gate, Stopped) {
-    let (gate, store, member) = (gate.clone(), store.clone(), member.clone());
+    let member = member.clone();
+    closing(gate, store, move |pauses| pauses.of(&member).cloned())
+}
+
+/// `gate`, and no pause for everybody: for what goes on although the member is paused by itself.
+pub fn also_everybody(gate: &Gate, store: &Arc<dyn Store>) -> (Gate, Stopped) {
+    closing(gate, store, |pauses| pauses.all.clone())
+}
+
+fn closing(
+    gate: &Gate,
+    store: &Arc<dyn Store>,
+    which: impl Fn(&Pauses) -> Option<Pause> + Send + Sync + 'static,
+) -> (Gate, Stopped) {
+    let (gate, store) = (gate.clone(), store.clone());
     let stopped = Stopped::default();
     let told = stopped.clone();
-    let both: Gate = Arc::new(move || match Pauses::read(store.as_ref()) {
-        Ok(pauses) => match pauses.of(&member) {
-            Some(pause) => {
-                // one pause is enough to say why
-                let _ = told.set(pause.clone());
-                false
-            }
-            None => gate(),
-        },
+    let both: Gate = Arc::new(move || match Pauses::read(store.as_ref()).map(|pauses| which(&pauses)) {
+        Ok(Some(pause)) => {
+            // one pause is enough to say why
+            let _ = told.set(pause);
+            false
+        }
+        Ok(None) => gate(),
         Err(_) => false,
     });
     (both, stopped)

@@ -13,6 +13,7 @@ use crate::sync::desired::NAMING;
 use crate::sync::guid::Guid;
 use crate::sync::naming;
 use crate::sync::record::Record;
+use crate::sync::standing::Standing;
 use crate::sync::step::{Action, Change, Plan, Step};
 use crate::sync::target::{ANCHOR, LEFT_AT, TargetEntry, TargetView};
 
@@ -96,8 +97,15 @@ pub fn written(lines: Vec<JournalEntry>) -> Vec<Written> {
     done.into_values().collect()
 }
 
-/// The plan that takes `written` back, as far as `view` is as it was left. `plan` is the hash of what is undone.
-pub fn inverse(member: &OdsCode, plan: &str, written: &[Written], view: &TargetView) -> Inverse {
+/// The plan that takes `written` back, as far as `view` is as it was left and nobody is listed by it who is not published now. `plan` is
+/// the hash of what is undone.
+pub fn inverse(
+    member: &OdsCode,
+    plan: &str,
+    written: &[Written],
+    view: &TargetView,
+    standing: &Standing,
+) -> Inverse {
     let now = Now::of(view);
     let mut chains: BTreeMap<Guid, Vec<&Written>> = BTreeMap::new();
     let mut kept = Vec::new();
@@ -114,9 +122,14 @@ pub fn inverse(member: &OdsCode, plan: &str, written: &[Written], view: &TargetV
     let mut back: BTreeMap<usize, Step> = BTreeMap::new();
     let mut losses = Vec::new();
     for (guid, chain) in &chains {
-        match now.as_left(chain) {
-            Ok(entry) => {
-                back.extend(reversed(chain, entry, plan));
+        let steps = now.as_left(chain).and_then(|entry| {
+            let steps = reversed(chain, entry, plan);
+            let against = steps.values().find_map(|step| standing.against(step));
+            against.map_or(Ok(steps), |text| Err(Why::stands(text)))
+        });
+        match steps {
+            Ok(steps) => {
+                back.extend(steps);
                 losses.extend(chain.iter().filter_map(|one| loss(one)));
             }
             Err(why) => {

@@ -18,13 +18,26 @@ use crate::sync::job::{Hands, Job, begin, end, member_base};
 use crate::sync::observe;
 use crate::sync::pause::{self, Pause, Pauses};
 use crate::sync::propose;
+use crate::sync::removals;
 use crate::sync::shelf::Shelf;
+use crate::sync::standing::Standing;
 use crate::sync::step::{Action, Plan};
 use crate::sync::target::TargetView;
 use crate::sync::undo::{Inverse, Kept, inverse, written};
 
 /// State of a plan of undoing that waits for an approval: no run supersedes it.
 pub const HELD: &str = "undo_held";
+/// Key in the member's sync state: what waits of the last undoing that a guard held, JSON.
+pub const WAITING: &str = "undo_waits";
+
+/// What waits, and why: whoever approves it learns how many officers must.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waits {
+    /// Its hash.
+    pub plan: String,
+    pub trips: Vec<Trip>,
+}
+
 /// What is to be undone.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -96,9 +109,13 @@ pub struct Account {
     pub losses: Vec<String>,
     /// The pause that holds now.
     pub paused: Option<Pause>,
+    /// The pause for everybody that stopped it on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Pause>,
 }
 
-/// Undoes a plan. Refused while the gate is closed; the gate is asked again before every batch.
+/// Undoes a plan. Refused while the gate is closed or every member is paused; both are asked again before every batch. A pause of the
+/// member alone does not stop it: undoing pauses the member itself.
 ///
 /// # Errors
 /// [`SyncError::NotWritten`] when the journal holds nothing of the plan.
@@ -107,7 +124,15 @@ pub async fn undo(job: &Job, hands: &Hands, asked: &Asked, gate: &Gate) -> Resul
         return Err(SyncError::GateClosed(job.member.clone()));
     }
     let mut shelf = begin(&job.member, hands).await?;
-    let done = under_lease(job, hands, asked, gate, &mut shelf).await;
+    let (gate, stopped) = pause::also_everybody(gate, &hands.store);
+    // also asked for the first time under the lease: what begins after a pause is stopped by it
+    let paused = shelf.store(|store, _| Pauses::read(store)).await.map(|pauses| pauses.all.is_some());
+    let done = match paused {
+        Ok(true) if !asked.dry_run => Err(SyncError::Paused(job.member.clone())),
+        Ok(_) => under_lease(job, hands, asked, &gate, &mut shelf).await,
+        Err(error) => Err(error),
+    };
+    let done = done.map(|account| Account { stopped: stopped.get().cloned(), ..account });
     end(&shelf).await;
     done
 }
@@ -131,7 +156,8 @@ async fn under_lease(
     if written.is_empty() {
         return Err(SyncError::NotWritten(asked.plan.clone()));
     }
-    let Inverse { plan, kept, losses } = inverse(&job.member, &asked.plan, &written, &view);
+    let standing = Standing::read(job, shelf, &view, written.iter().map(|one| &one.step)).await?;
+    let Inverse { plan, kept, losses } = inverse(&job.member, &asked.plan, &written, &view, &standing);
     let (plan, verdict) = weigh(job, hands, shelf, plan, &view).await?;
     keep(shelf, asked, &plan, &verdict).await?;
     let anything = !plan.steps.is_empty();
@@ -171,6 +197,7 @@ async fn under_lease(
         kept,
         losses,
         paused,
+        stopped: None,
     })
 }
 
@@ -182,8 +209,13 @@ async fn weigh(
     plan: Plan,
     view: &TargetView,
 ) -> Result<(Plan, Verdict), SyncError> {
-    let around =
-        Circumstances { published: view.published(), people: plan.people, ..Circumstances::default() };
+    let (today, most) = (removals::today(shelf).await?, hands.settings.national_removals_per_day);
+    let around = Circumstances {
+        published: view.published(),
+        people: plan.people,
+        national: Some((today, most)),
+        ..Circumstances::default()
+    };
     propose::weigh(job, hands, shelf, plan, around).await
 }
 
@@ -215,6 +247,11 @@ async fn keep(shelf: &Shelf, asked: &Asked, plan: &Plan, verdict: &Verdict) -> R
         records.push(record(plan, running)?);
     }
     let waiting = verdict.held.hash.clone();
+    if !verdict.held.steps.is_empty() {
+        let waits = Waits { plan: waiting.clone(), trips: verdict.trips.clone() };
+        let value = serde_json::to_vec(&waits).map_err(|error| SyncError::Internal(error.to_string()))?;
+        shelf.set(vec![(WAITING.to_owned(), Some(value))]).await?;
+    }
     shelf
         .store(move |store, ods| {
             store.move_plans(ods, HELD, "superseded", Some(&waiting))?;
@@ -235,6 +272,7 @@ async fn write(
     for _ in 0..several {
         connections.push(job.target.connect(SyncError::Target).await?);
     }
+    removals::reserve(shelf, go).await?;
     execute(go, connections, shelf, &hands.settings, gate).await
 }
 

@@ -1,12 +1,14 @@
 //! `portcullis sync approve`.
 
+use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::hands::read;
+use crate::cli::sync::officers::{Officers, trips};
 use crate::cli::table::{moment, table};
-use crate::store::record::Approval;
+use crate::store::record::{Approval, same_person};
 use crate::sync::step::Plan;
 use crate::sync::undoing;
 
@@ -27,6 +29,13 @@ pub fn approve(context: &Context, hash: &str, reason: Option<&str>) -> Result<An
             record.state
         )));
     }
+    let trips = trips(context, &record.member, hash)?;
+    if let Some(blind) = trips.iter().flatten().find(|trip| trip.officers.is_none()) {
+        return Err(Failure::refused(format!(
+            "no approval helps here, it waits until that is mended: {}",
+            blind.text
+        )));
+    }
     let at = context.clock.now();
     let lasts = time::Duration::seconds(i64::from(context.config()?.sync.approval_seconds));
     let approval = Approval {
@@ -39,11 +48,42 @@ pub fn approve(context: &Context, hash: &str, reason: Option<&str>) -> Result<An
     };
     let detail = json!({"plan": hash, "steps": plan.steps.len(), "reason": reason});
     let audit = context.audit("sync.approve", Some(&record.member), detail);
+    let before = store.approvals(hash).map_err(Failure::could_not)?;
+    let again = before
+        .iter()
+        .any(|one| same_person(&one.officer, &approval.officer) && one.at <= at && at < one.ends_at);
     store.put_approval(&approval, &audit).map_err(Failure::could_not)?;
-    context.print(&approval, |approval| {
-        format!("{} approved {} until {}", approval.officer, approval.plan, moment(approval.ends_at))
-    })?;
+    let officers = trips.map(|trips| Officers::of(context, hash, &trips)).transpose()?;
+    context.print(&Shown { approval, again, officers }, told)?;
     Ok(Answer::Yes)
+}
+
+/// What was approved, and whether that is enough.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    approval: Approval,
+    /// The same officer had approved it before.
+    again: bool,
+    /// None: what made it wait is not known any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    officers: Option<Officers>,
+}
+
+fn told(Shown { approval, again, officers }: &Shown) -> String {
+    let Approval { officer, plan, ends_at, .. } = approval;
+    let mut text = format!("{officer} approved {plan} until {}\n", moment(*ends_at));
+    if *again {
+        text.push_str("the same officer had approved it already: that counts once\n");
+    }
+    match officers {
+        Some(officers) if officers.missing() > 0 => {
+            text.push_str(&format!("{}: another officer must approve it as well\n", officers.told()));
+        }
+        Some(officers) => text.push_str(&format!("{}: that is enough\n", officers.told())),
+        None => {}
+    }
+    text
 }
 
 fn steps(plan: &Plan) -> String {

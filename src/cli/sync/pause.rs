@@ -35,8 +35,15 @@ struct Answered {
 
 /// Refuses to go on while a member is paused, saying who paused it, why, and how it ends.
 pub fn paused(context: &Context, member: &OdsCode) -> Result<(), Failure> {
-    let pauses = pauses(context)?;
-    let Some(pause) = pauses.of(member) else { return Ok(()) };
+    pauses(context)?.of(member).map_or(Ok(()), |pause| refused(pause, member))
+}
+
+/// As [`paused`], while every member is: what pauses the member by itself goes on while only that member is paused.
+pub fn everybody_paused(context: &Context, member: &OdsCode) -> Result<(), Failure> {
+    pauses(context)?.all.map_or(Ok(()), |pause| refused(&pause, member))
+}
+
+fn refused(pause: &Pause, member: &OdsCode) -> Result<(), Failure> {
     Err(Failure::refused(format!(
         "sync of {} is paused since {} by {}: {}; when it may go on: {}",
         if pause.everybody { "every member".to_owned() } else { member.to_string() },

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::hands::{failure, in_turn, read, runtime, syncer, trouble, with_directory};
+use crate::cli::sync::officers::Officers;
 use crate::cli::sync::pause::paused;
 use crate::cli::sync::plans::save;
 use crate::cli::table::moment;
@@ -30,14 +33,14 @@ pub fn plan(
         };
         save(&plan, path)?;
     }
-    context.print(&report, told)?;
+    show(context, &report)?;
     Ok(Answer::Yes)
 }
 
 /// Runs once, or only plans.
 pub fn go(context: &Context, member: &OdsCode, mode: Mode) -> Result<Answer, Failure> {
     let report = once(context, member, mode)?;
-    context.print(&report, told)?;
+    show(context, &report)?;
     Ok(match report.outcome {
         Outcome::Done | Outcome::Planned => Answer::Yes,
         Outcome::Held | Outcome::Partial | Outcome::GateClosed | Outcome::Paused => Answer::No,
@@ -58,8 +61,22 @@ fn once(context: &Context, member: &OdsCode, mode: Mode) -> Result<Report, Failu
     runtime()?.block_on(turn).map_err(failure)
 }
 
+fn show(context: &Context, report: &Report) -> Result<(), Failure> {
+    let officers = Officers::waiting(context, report.held.as_ref(), &report.trips)?;
+    context.print(&Shown { report, officers }, |shown| told(shown.report, shown.officers.as_ref()))
+}
+
+/// A report, and how far the approval of what waits is.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    officers: Option<Officers>,
+}
+
 /// A report as people read it.
-pub fn told(report: &Report) -> String {
+pub fn told(report: &Report, officers: Option<&Officers>) -> String {
     let counts = |counts: &std::collections::BTreeMap<crate::sync::step::Action, u64>| {
         let words: Vec<String> =
             counts.iter().map(|(action, count)| format!("{count} {}", action.as_str())).collect();
@@ -97,7 +114,8 @@ pub fn told(report: &Report) -> String {
         text.push_str(&format!("guard {}: {}\n", trip.guard.as_str(), trip.text));
     }
     if let Some(held) = &report.held {
-        text.push_str(&format!("{} steps wait in plan {held}\n", report.held_steps));
+        let officers = officers.map(|officers| format!(": {}", officers.told())).unwrap_or_default();
+        text.push_str(&format!("{} steps wait in plan {held}{officers}\n", report.held_steps));
     }
     for undone in report.executed.undone.iter().take(20) {
         text.push_str(&format!(

@@ -10,6 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::live::Live;
 use crate::cli::sync::hands::{known, read};
+use crate::cli::sync::officers::Officers;
 use crate::cli::sync::run::told;
 use crate::cli::table::{moment, table};
 use crate::policy::terms::{Grant, Membership, OdsCode};
@@ -31,6 +32,9 @@ struct Status {
     /// How far the run under way is; none when there is none that takes its time.
     under_way: Option<Progress>,
     last: Option<Report>,
+    /// How far the approval of what waits is; none when nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    officers: Option<Officers>,
     plans: Vec<Summary>,
 }
 
@@ -50,6 +54,10 @@ pub fn status(context: &Context, member: &OdsCode) -> Result<Answer, Failure> {
     let store = context.store()?;
     let last = store.sync_value(member, LAST_REPORT).map_err(Failure::could_not)?;
     let last: Option<Report> = last.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let officers = match &last {
+        Some(last) => Officers::waiting(context, last.held.as_ref(), &last.trips)?,
+        None => None,
+    };
     let mut plans = Vec::new();
     for record in store.plans(member, 20).map_err(Failure::could_not)? {
         let steps = read(&record)?.steps.len();
@@ -57,13 +65,14 @@ pub fn status(context: &Context, member: &OdsCode) -> Result<Answer, Failure> {
     }
     let paused = Pauses::read(store.as_ref()).map_err(Failure::could_not)?.of(member).cloned();
     let under_way = json(store.as_ref(), member, PROGRESS).map_err(Failure::could_not)?;
-    context.print(&Status { paused, under_way, last, plans }, |status| {
+    context.print(&Status { paused, under_way, last, officers, plans }, |status| {
         let rows: Vec<[String; 4]> = status
             .plans
             .iter()
             .map(|plan| [moment(plan.made_at), plan.state.clone(), plan.steps.to_string(), plan.plan.clone()])
             .collect();
-        let last = status.last.as_ref().map_or_else(|| "never ran\n".to_owned(), told);
+        let last = status.last.as_ref();
+        let last = last.map_or_else(|| "never ran\n".to_owned(), |last| told(last, status.officers.as_ref()));
         let paused = status.paused.as_ref().map(|pause| pause_line(pause, member)).unwrap_or_default();
         let under_way = status.under_way.as_ref().map(progress_line).unwrap_or_default();
         format!("{paused}{under_way}{last}\n{}", table(["made", "state", "steps", "plan"], &rows))

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::hands::{failure, in_turn, runtime, syncer, trouble};
+use crate::cli::sync::officers::Officers;
+use crate::cli::sync::pause::everybody_paused;
 use crate::cli::table::moment;
 use crate::policy::terms::OdsCode;
 use crate::store::port::Store;
@@ -25,6 +29,9 @@ pub fn go(context: &Context, hash: &str, reason: &str, dry_run: bool) -> Result<
         return Err(Failure::refused("a reason is missing: say why with --reason TEXT"));
     }
     let member = member(context.store()?.as_ref(), hash)?;
+    if !dry_run {
+        everybody_paused(context, &member)?;
+    }
     if let Some(trouble) = trouble(context, !dry_run)? {
         return Err(Failure::refused(trouble));
     }
@@ -38,7 +45,8 @@ pub fn go(context: &Context, hash: &str, reason: &str, dry_run: bool) -> Result<
         undo(&job, &syncer.hands, &asked, &gate).await
     };
     let account = runtime()?.block_on(in_turn(context, &member, work)).map_err(failure)?;
-    context.print(&account, told)?;
+    let officers = Officers::waiting(context, account.held.as_ref(), &account.trips)?;
+    context.print(&Shown { account: &account, officers }, told)?;
     Ok(match account.outcome {
         Ended::Undone | Ended::Planned => Answer::Yes,
         Ended::Partial | Ended::Held | Ended::GateClosed | Ended::Nothing => Answer::No,
@@ -70,7 +78,16 @@ fn counts(counts: &BTreeMap<Action, u64>) -> String {
     if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }
 }
 
-fn told(account: &Account) -> String {
+/// What was done, and how far the approval of what was not is.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    account: &'a Account,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    officers: Option<Officers>,
+}
+
+fn told(Shown { account, officers }: &Shown<'_>) -> String {
     let mut text = format!(
         "{} {}: plan {} had {} steps done\nto undo it: {}\ndone {}\n",
         account.member,
@@ -102,8 +119,17 @@ fn told(account: &Account) -> String {
     }
     if let Some(held) = &account.held {
         text.push_str(&format!(
-            "{} steps wait: approve plan {held} (portcullis sync approve), then undo again\n",
-            account.held_steps
+            "{} steps wait in plan {held}{}: approve it (portcullis sync approve), then undo again\n",
+            account.held_steps,
+            officers.as_ref().map(|officers| format!(": {}", officers.told())).unwrap_or_default()
+        ));
+    }
+    if let Some(pause) = &account.stopped {
+        text.push_str(&format!(
+            "stopped: {} paused every member at {}: {}\n",
+            pause.by,
+            moment(pause.since),
+            pause.reason
         ));
     }
     if let Some(goes) = account.goes.as_ref().filter(|_| !account.executed.done.is_empty()) {

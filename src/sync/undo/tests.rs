@@ -218,7 +218,7 @@ impl Bench {
     }
 
     fn inverse(&self, plan: &Plan, journal: Vec<JournalEntry>) -> Inverse {
-        inverse(&self.member, &plan.hash, &written(journal), &self.view)
+        inverse(&self.member, &plan.hash, &written(journal), &self.view, &Standing::default())
     }
 }
 
