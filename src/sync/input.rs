@@ -24,6 +24,8 @@ pub struct Beside {
     pub succeeds: BTreeSet<OdsCode>,
     /// The member is closed and another succeeds it: nobody gets a new entry here.
     pub closed: bool,
+    /// Members for whom nothing is to be written: what is theirs stays where it is.
+    pub paused: BTreeSet<OdsCode>,
     /// Attributes that somebody else gave another value again and again: left alone.
     pub rewritten: BTreeSet<(Guid, String)>,
     /// Decided by hand: the name of the entry that is an account's, while that entry is nobody's.

@@ -41,7 +41,7 @@ pub fn mends(code: &str) -> Option<Party> {
     match code {
         "no_name" | "no_surname" | "conflict" | "mail_domain" | "duplicate" | "not_text" | "unfit"
         | "partial" => Some(Party::Member),
-        "ambiguous" | "name_taken" | "anchor_twice" | "closed" => Some(Party::National),
+        "ambiguous" | "name_taken" | "anchor_twice" | "closed" | "owner_paused" => Some(Party::National),
         _ => None,
     }
 }

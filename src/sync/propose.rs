@@ -10,6 +10,7 @@ use crate::sync::guid::Guid;
 use crate::sync::input::{Beside, Input};
 use crate::sync::job::{Hands, Job, member_base};
 use crate::sync::pass::Pass;
+use crate::sync::pause::Pauses;
 use crate::sync::plan::plan;
 use crate::sync::removals;
 use crate::sync::rewritten;
@@ -137,6 +138,7 @@ pub async fn make_of(
         elsewhere,
         succeeds,
         closed: shelf.store(closed).await?,
+        paused: shelf.store(|store, _| Ok(Pauses::read(store)?.members.into_keys().collect())).await?,
         rewritten: rewritten::known(shelf).await?.left_alone(),
         decided: names(&decided),
     };

@@ -165,14 +165,20 @@ fn claims<'a>(input: &Input<'a>, known: &mut Known<'a>) {
         return;
     }
     let mut chosen: BTreeMap<&str, Vec<(Guid, &TargetEntry)>> = BTreeMap::new();
-    let mut unclear = BTreeSet::new();
+    let (mut unclear, mut paused) = (BTreeSet::new(), BTreeSet::new());
     for (guid, wish) in known.wishes().filter(|(guid, _)| !known.entries.contains_key(guid)) {
         let persons = wish.attributes.get(key).into_iter().flatten();
         let mut found: Vec<&TargetEntry> =
             persons.filter_map(|person| by_person.get(person.as_str())).flatten().copied().collect();
         found.dedup_by_key(|entry| entry.dn.as_str());
+        let of_paused = |entry: &&TargetEntry| {
+            entry.anchor().is_some_and(|anchor| input.beside.paused.contains(&anchor.member))
+        };
         match found.as_slice() {
             [] => {}
+            several if several.iter().any(of_paused) => {
+                paused.insert(guid);
+            }
             [one] => chosen.entry(&one.dn).or_default().push((guid, one)),
             _ => {
                 unclear.insert(guid);
@@ -193,6 +199,10 @@ fn claims<'a>(input: &Input<'a>, known: &mut Known<'a>) {
             "ambiguous",
             "more than one entry or person fits: decide by hand which it is",
         );
+    }
+    for guid in paused {
+        let text = "the entry is of an organisation that is paused: it is taken over when that is resumed";
+        known.hold_person(guid, "owner_paused", text);
     }
 }
 

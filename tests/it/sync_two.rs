@@ -174,6 +174,16 @@ fn a_mover_keeps_the_entry_and_its_identity() {
 
     // the new organisation has no unit yet: it is made first
     two.b().put(guid(0xb, 1), account("newcomer", "555001"));
+    // what belongs to an organisation that is paused stays where it is
+    assert!(two.stage.sync(&["pause", "RXA", "--reason", "a look"]).status.success());
+    let report = two.run("RXB");
+    assert_eq!(
+        (&report["executed"]["done"], &report["quarantine"][0]["code"]),
+        (&json!({}), &json!("owner_paused")),
+        "{report:#}"
+    );
+    assert_eq!(two.entry("mover", "RXA").as_ref(), Some(&left));
+    assert!(two.stage.sync(&["resume", "RXA", "--reason", "looked"]).status.success());
     let report = two.run("RXB");
     assert_eq!(report["executed"]["done"], json!({"prepare": 1, "claim": 1, "rename": 1}), "{report:#}");
     let after = two.entry("newcomer", "RXB").unwrap();
