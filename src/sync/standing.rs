@@ -205,3 +205,6 @@ fn leaving(member: &OdsCode, why: &str) -> String {
         "{why}, and an undoing does not list it again: if that is wrong, mend the member directory or the scope, have it read (portcullis sync plan {member}), then undo again"
     )
 }
+
+#[cfg(test)]
+mod tests;
