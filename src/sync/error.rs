@@ -24,7 +24,7 @@ pub enum SyncError {
     Controller(String),
     #[error("the sync scope cannot be used: {0}")]
     Scope(String),
-    #[error("the sync gate of {0} is closed")]
+    #[error("the sync gate of {0} is closed: `portcullis gate show {0}` says why")]
     GateClosed(OdsCode),
     #[error("sync of {0} is paused by hand: `portcullis sync status {0}` says by whom and why")]
     Paused(OdsCode),

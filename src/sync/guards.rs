@@ -277,7 +277,7 @@ fn trips(
         let what = "people fewer than at the last complete pass or approved plan";
         check(Kind::Shrink, fewer, over_time(guards.shrink, before), what);
     }
-    trips.extend(beyond(plan, around, emptied, guards));
+    trips.extend(beyond(plan, around, emptied, guards, second_officer_at));
     if let (Some(why), true) = (&around.blind, removing > 0) {
         trips.push(Trip { guard: Kind::Blind, found: removing, limit: 0, officers: None, text: why.clone() });
     }
@@ -285,7 +285,13 @@ fn trips(
 }
 
 /// The guards that look beyond a count of this plan's steps.
-fn beyond(plan: &Plan, around: &Circumstances, emptied: &BTreeMap<Guid, u64>, guards: &Guards) -> Vec<Trip> {
+fn beyond(
+    plan: &Plan,
+    around: &Circumstances,
+    emptied: &BTreeMap<Guid, u64>,
+    guards: &Guards,
+    second_officer_at: u64,
+) -> Vec<Trip> {
     let count = |guard: Kind| plan.steps.iter().filter(|step| is_of(guard, step)).count() as u64;
     let mut trips = Vec::new();
     if !emptied.is_empty() {
@@ -298,7 +304,8 @@ fn beyond(plan: &Plan, around: &Circumstances, emptied: &BTreeMap<Guid, u64>, gu
             .collect();
         let text = format!("{}: look at the plan, then approve it or mend the source", units.join(", "));
         let (found, limit) = (emptied.values().copied().max().unwrap_or(0), guards.unit.count);
-        trips.push(Trip { guard: Kind::Unit, found, limit, officers: Some(1), text });
+        let officers = if found > limit.saturating_mul(second_officer_at.max(1)) { 2 } else { 1 };
+        trips.push(Trip { guard: Kind::Unit, found, limit, officers: Some(officers), text });
     }
     let taken = count(Kind::Succession);
     if taken > 0 {

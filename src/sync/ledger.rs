@@ -36,14 +36,28 @@ pub fn age(before: &[Aged], held: &[Quarantine], at: OffsetDateTime) -> Vec<Aged
         .collect()
 }
 
+/// Every reason for which somebody is held back, and whose it is to mend; none: that depends.
+pub const REASONS: [(&str, Option<Party>); 15] = [
+    ("no_name", Some(Party::Member)),
+    ("no_surname", Some(Party::Member)),
+    ("conflict", Some(Party::Member)),
+    ("mail_domain", Some(Party::Member)),
+    ("duplicate", Some(Party::Member)),
+    ("not_text", Some(Party::Member)),
+    ("unfit", Some(Party::Member)),
+    ("partial", Some(Party::Member)),
+    ("ambiguous", Some(Party::National)),
+    ("name_taken", Some(Party::National)),
+    ("anchor_twice", Some(Party::National)),
+    ("closed", Some(Party::National)),
+    ("owner_paused", Some(Party::National)),
+    ("mail_elsewhere", None),
+    ("rewritten", None),
+];
+
 /// Whose it is to mend; none for a reason that this program does not know.
 pub fn mends(code: &str) -> Option<Party> {
-    match code {
-        "no_name" | "no_surname" | "conflict" | "mail_domain" | "duplicate" | "not_text" | "unfit"
-        | "partial" => Some(Party::Member),
-        "ambiguous" | "name_taken" | "anchor_twice" | "closed" | "owner_paused" => Some(Party::National),
-        _ => None,
-    }
+    REASONS.iter().find(|(known, _)| *known == code).and_then(|(_, party)| *party)
 }
 
 /// One past run, in numbers.

@@ -76,7 +76,11 @@ fn units(plan: &Plan, staged: &Staged, others: &Others) -> (BTreeMap<Guid, Vec<G
     for step in plan.steps.iter().filter(|step| step.action == Action::Mark) {
         let guid = step.anchor.as_ref().map(|anchor| anchor.guid);
         let Some(object) = guid.and_then(|guid| staged.get(&guid)) else { continue };
-        let of: Vec<Guid> = object.parent.into_iter().chain(object.moved_from).collect();
+        let of: Vec<Guid> = match object.moved_from {
+            // where somebody was moved to, out of the scope, nobody is missed
+            Some(from) if step.rule == "outside_scope" => vec![from],
+            from => object.parent.into_iter().chain(from).collect(),
+        };
         for unit in &of {
             units.entry(*unit).or_insert_with(|| Unit {
                 name: staged.get(unit).map_or_else(|| unit.to_string(), |unit| unit.rdn.clone()),

@@ -113,7 +113,8 @@ fn emptying_a_unit_stops_at_the_guard() {
     assert_eq!((&report["outcome"], &report["held_steps"]), (&json!("held"), &json!(30)), "{report:#}");
     let trips = report["trips"].as_array().unwrap();
     assert_eq!((trips.len(), &trips[0]["guard"]), (1, &json!("unit")), "one guard, one message: {report:#}");
-    assert!(trips[0]["text"].as_str().unwrap().contains("OU=Ward"), "{report:#}");
+    let text = trips[0]["text"].as_str().unwrap();
+    assert!(text.contains("30 of 30 leave OU=Ward") && !text.contains("OU=Other"), "{report:#}");
     assert_eq!(report["executed"]["done"], json!({"mark": 1, "modify": 1}), "{report:#}");
     assert_eq!(bench.names().len(), before.len() - 1);
     assert_eq!(report["pending"], json!({"mark": 30}), "{report:#}");

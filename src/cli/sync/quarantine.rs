@@ -12,7 +12,7 @@ use crate::cli::member::answer::standing;
 use crate::cli::table::{day, moment, table};
 use crate::policy::terms::{OdsCode, Party};
 use crate::sync::guid::Guid;
-use crate::sync::ledger::{Aged, QUARANTINE, mends};
+use crate::sync::ledger::{Aged, QUARANTINE, REASONS, mends};
 use crate::sync::look::{json, stored_dn};
 use crate::sync::report::Report;
 use crate::sync::run::LAST_REPORT;
@@ -55,6 +55,13 @@ pub fn go(
 ) -> Result<Answer, Failure> {
     if csv && context.json {
         return Err(Failure::could_not("--csv and --json cannot be used together: choose one"));
+    }
+    if let Some(reason) = reason.filter(|reason| !REASONS.iter().any(|(known, _)| known == reason)) {
+        let known: Vec<&str> = REASONS.iter().map(|(known, _)| *known).collect();
+        return Err(Failure::could_not(format!(
+            "nobody is held back for `{reason}`: use one of {}",
+            known.join(", ")
+        )));
     }
     let store = context.store()?;
     let members = match member {
