@@ -78,7 +78,7 @@ fn units(plan: &Plan, staged: &Staged, others: &Others) -> (BTreeMap<Guid, Vec<G
         let Some(object) = guid.and_then(|guid| staged.get(&guid)) else { continue };
         let of: Vec<Guid> = match object.moved_from {
             // where somebody was moved to, out of the scope, nobody is missed
-            Some(from) if step.rule == "outside_scope" => vec![from],
+            Some(from) if step.reason == "outside_scope" => vec![from],
             from => object.parent.into_iter().chain(from).collect(),
         };
         for unit in &of {
