@@ -42,7 +42,12 @@ const WINDOW: Duration = Duration::hours(24);
 
 async fn remembered(shelf: &Shelf) -> Result<Vec<(i64, Recent)>, SyncError> {
     let oldest: OffsetDateTime = shelf.now() - WINDOW;
-    let mut all: Vec<(i64, Recent)> = shelf.json(RECENT).await?.unwrap_or_default();
+    // one that cannot be read is no leave to begin the count anew
+    let mut all: Vec<(i64, Recent)> = match shelf.value(RECENT).await? {
+        Some(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|error| SyncError::Internal(format!("`{RECENT}` cannot be read: {error}")))?,
+        None => Vec::new(),
+    };
     all.retain(|(at, _)| *at > oldest.unix_timestamp());
     Ok(all)
 }
@@ -56,8 +61,16 @@ pub async fn recent(shelf: &Shelf) -> Result<Recent, SyncError> {
 
 /// Remembers what is about to be removed; what an officer approved is no surprise and does not count.
 pub async fn note(shelf: &Shelf, verdict: &Verdict) -> Result<(), SyncError> {
-    let more = Recent::of(&verdict.go);
-    if verdict.approved || more == Recent::default() {
+    let mut more = Recent::of(&verdict.go);
+    if verdict.approved {
+        // what waited is part of what goes by now
+        let approved = Recent::of(&verdict.held);
+        more = Recent {
+            gone: more.gone.saturating_sub(approved.gone),
+            hidden: more.hidden.saturating_sub(approved.hidden),
+        };
+    }
+    if more == Recent::default() {
         return Ok(());
     }
     let mut all = remembered(shelf).await?;
