@@ -146,6 +146,9 @@ pub enum Command {
         /// Why; without it nothing is forgotten.
         #[arg(long)]
         reason: Option<String>,
+        /// Look the bases of the scope up by name anew as well; they follow their units otherwise, whatever those are called.
+        #[arg(long, requires = "reason")]
+        bases: bool,
     },
     /// Let nothing be written for a member, or for any: neither by the gateway, nor by `run`; a run under way stops before its next
     /// batch. `--all` stops `undo` as well; the pause of one member does not, since undoing pauses the member itself. It holds until `resume`, also after a restart. Planning stays allowed.
@@ -213,7 +216,7 @@ pub fn run(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Join { member, guid, dn, forget: _, reason } => {
             join::go(context, &member, guid, dn.as_deref(), &reason)
         }
-        Command::Resync { member, reason } => resync::go(context, &member, reason.as_deref()),
+        Command::Resync { member, reason, bases } => resync::go(context, &member, reason.as_deref(), bases),
         Command::Pause { whose, reason } => pause::pause(context, &whose, &reason),
         Command::Resume { whose, reason } => pause::resume(context, &whose, &reason),
         Command::Undo { plan, reason, dry_run } => undo::go(context, &plan, &reason, dry_run),

@@ -15,6 +15,10 @@ use crate::sync::target::{ANCHOR, Anchor, MEMBER};
 
 /// The attribute that names entries.
 pub const NAMING: &str = "uid";
+/// The attribute without which there is no entry of a person (RFC 4519 section 3.12), beside `cn`, which is made of something else if need be.
+pub const SURNAME: &str = "sn";
+/// Why somebody without one gets no entry.
+pub const NO_SURNAME: &str = "no_surname";
 
 /// An entry as it should be. Names are lower case; objectClass, stamp and time of leaving are added by the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +87,10 @@ pub fn fate(
     if object.deleted {
         return Fate::Leave("deleted");
     }
+    // before everything else: nobody's wish waits for what is wrong with the account, or is forgotten where it was moved to
+    if is_not_published(object, scope) {
+        return Fate::Leave(NOT_PUBLISHED);
+    }
     if object.partial {
         hold(
             quarantine,
@@ -106,11 +114,14 @@ pub fn fate(
     if !inside {
         return Fate::Leave("outside_scope");
     }
-    if is_not_published(object, scope) {
-        return Fate::Leave(NOT_PUBLISHED);
-    }
-    if object.is_disabled() {
-        return Fate::Leave("disabled");
+    match object.is_enabled() {
+        Some(true) => {}
+        Some(false) => return Fate::Leave("disabled"),
+        None => {
+            let text = "whether the account is enabled (`userAccountControl`) could not be read: check the account's rights on it";
+            hold(quarantine, object, None, "partial", text);
+            return Fate::Hold;
+        }
     }
     if !object.matches(&scope.filter) {
         return Fate::Leave("outside_filter");
@@ -242,28 +253,10 @@ fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BT
         hold(quarantine, object, None, "no_name", text);
         return Fate::Hold;
     }
-    let outside = attributes.get("mail").is_some_and(|mails| {
-        !scope.mail_domains.is_empty() && !mails.iter().all(|mail| is_owned(mail, &scope.mail_domains))
-    });
-    if outside {
-        hold(
-            quarantine,
-            object,
-            None,
-            "mail_domain",
-            "the mail lies outside the member's domains: correct it, or register the domain for the member",
-        );
-        return Fate::Hold;
-    }
-    if !attributes.contains_key("sn") {
-        hold(
-            quarantine,
-            object,
-            None,
-            "no_surname",
-            "has no surname (`sn`): fill it in in the member directory",
-        );
-        return Fate::Hold;
+    own_mails(&mut attributes, object, scope, quarantine);
+    if !attributes.contains_key(SURNAME) {
+        let text = "has no surname (`sn`): fill it in in the member directory; an entry keeps the one it has";
+        hold(quarantine, object, Some(SURNAME), NO_SURNAME, text);
     }
     if !attributes.contains_key("cn") {
         let mut local = [object.first("displayname"), object.first("name")]
@@ -284,6 +277,26 @@ fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BT
     attributes.insert(ANCHOR.to_owned(), vec![anchor.to_string()]);
     attributes.insert(MEMBER.to_owned(), vec![member.to_string()]);
     Fate::Publish(Desired { name: name.to_lowercase(), attributes, unnamed })
+}
+
+/// Leaves out mails outside of the member's domains.
+fn own_mails(
+    attributes: &mut BTreeMap<String, Vec<String>>,
+    object: &Object,
+    scope: &Scope,
+    quarantine: &mut BTreeSet<Quarantine>,
+) {
+    let Some(mails) = attributes.get_mut("mail").filter(|_| !scope.mail_domains.is_empty()) else { return };
+    let before = mails.len();
+    mails.retain(|mail| is_owned(mail, &scope.mail_domains));
+    if mails.len() == before {
+        return;
+    }
+    if mails.is_empty() {
+        attributes.remove("mail");
+    }
+    let text = "a mail lies outside the member's domains: correct it, or register the domain for the member";
+    hold(quarantine, object, Some("mail"), "mail_domain", text);
 }
 
 /// Whether a mail lies in one of the domains.

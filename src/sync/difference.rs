@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::policy::scope;
-use crate::sync::desired::{Desired, NAMING, stamp};
+use crate::sync::desired::{Desired, NAMING, SURNAME, stamp};
 use crate::sync::guid::Guid;
 use crate::sync::naming;
 use crate::sync::settings::{Origin, Scope};
@@ -74,6 +74,8 @@ impl Ownership<'_> {
         names
             .extend(wish.attributes.keys().map(String::as_str).filter(|name| !self.national.contains(*name)));
         names.retain(|name| match self.scope.shared.get(*name) {
+            // no entry can be without one
+            _ if *name == SURNAME && !wish.attributes.contains_key(SURNAME) => false,
             None | Some(scope::Ownership::Member) => true,
             Some(scope::Ownership::MemberWhenThere) => wish.attributes.contains_key(*name),
             Some(scope::Ownership::National) => entry.values(name).is_empty(),

@@ -238,7 +238,11 @@ pub fn explain(
             bases: look.bases.as_ref(),
             target: view,
             national,
-            beside: &Beside { decided: look.decided.clone(), ..Beside::default() },
+            beside: &Beside {
+                decided: look.decided.clone(),
+                refused: look.refused.clone().still(now),
+                ..Beside::default()
+            },
             now,
         })
     });
@@ -355,12 +359,21 @@ impl Ground<'_> {
             }
         };
         let below = || {
-            let names = scope.bases.join(" | ");
+            let names = look.base_names.join(" | ");
             let is = look.bases.as_ref().is_none_or(|bases| look.staged.is_below(&object.guid, bases));
             (is, names)
         };
         let gone = "was deleted in the member directory, or a complete pass did not bring it any more";
         let _ = check("there", !object.deleted, "is in the member directory", gone.to_owned())
+            && {
+                let level = scope.levels.as_ref().map(|levels| levels.attribute.as_str()).unwrap_or_default();
+                check(
+                    "listing",
+                    !desired::is_not_published(object, scope),
+                    "nothing says that the person is not to be published",
+                    format!("is not to be published, as `{level}` says"),
+                )
+            }
             && check(
                 "readable",
                 !object.partial,
@@ -376,20 +389,16 @@ impl Ground<'_> {
                 };
                 check("base", is, &yes, format!("lies below none of the scope's bases: {names}"))
             }
-            && {
-                let level = scope.levels.as_ref().map(|levels| levels.attribute.as_str()).unwrap_or_default();
-                check(
-                    "listing",
-                    !desired::is_not_published(object, scope),
-                    "nothing says that the person is not to be published",
-                    format!("is not to be published, as `{level}` says"),
-                )
-            }
             && check(
                 "enabled",
-                !object.is_disabled(),
+                object.is_enabled() == Some(true),
                 "the account is enabled",
-                "the account is disabled (userAccountControl)".to_owned(),
+                match object.is_disabled() {
+                    true => "the account is disabled (userAccountControl)".to_owned(),
+                    false => {
+                        "whether the account is enabled (userAccountControl) could not be read".to_owned()
+                    }
+                },
             )
             && {
                 let parts = failing(&scope.filter, object);

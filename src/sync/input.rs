@@ -8,6 +8,7 @@ use crate::ldap::dn::Dn;
 use crate::policy::terms::OdsCode;
 use crate::sync::difference::Ownership;
 use crate::sync::guid::Guid;
+use crate::sync::refused::Refused;
 use crate::sync::settings::Scope;
 use crate::sync::staged::Staged;
 use crate::sync::survey::Others;
@@ -28,6 +29,8 @@ pub struct Beside {
     pub paused: BTreeSet<OdsCode>,
     /// Attributes that somebody else gave another value again and again: left alone.
     pub rewritten: BTreeSet<(Guid, String)>,
+    /// Values that the national directory did not take: not written once more.
+    pub refused: Refused,
     /// Decided by hand: the name of the entry that is an account's, while that entry is nobody's.
     pub decided: BTreeMap<Guid, String>,
 }

@@ -37,7 +37,7 @@ pub fn age(before: &[Aged], held: &[Quarantine], at: OffsetDateTime) -> Vec<Aged
 }
 
 /// Every reason for which somebody is held back, and whose it is to mend; none: that depends.
-pub const REASONS: [(&str, Option<Party>); 15] = [
+pub const REASONS: [(&str, Option<Party>); 16] = [
     ("no_name", Some(Party::Member)),
     ("no_surname", Some(Party::Member)),
     ("conflict", Some(Party::Member)),
@@ -45,6 +45,7 @@ pub const REASONS: [(&str, Option<Party>); 15] = [
     ("duplicate", Some(Party::Member)),
     ("not_text", Some(Party::Member)),
     ("unfit", Some(Party::Member)),
+    ("refused", Some(Party::Member)),
     ("partial", Some(Party::Member)),
     ("ambiguous", Some(Party::National)),
     ("name_taken", Some(Party::National)),

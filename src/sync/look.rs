@@ -14,12 +14,15 @@ use crate::policy::terms::OdsCode;
 use crate::store::error::StoreError;
 use crate::store::member::Member;
 use crate::store::port::Store;
+use crate::sync::bases::{self, Base};
 use crate::sync::decision::{decisions, names};
 use crate::sync::error::SyncError;
 use crate::sync::guid::Guid;
 use crate::sync::ledger::{Aged, QUARANTINE};
 use crate::sync::member::{National, scope_of};
+use crate::sync::naming;
 use crate::sync::observe;
+use crate::sync::refused::{self, Refused};
 use crate::sync::report::Report;
 use crate::sync::run::LAST_REPORT;
 use crate::sync::settings::Scope;
@@ -45,12 +48,16 @@ pub struct Look {
     pub whole: bool,
     /// The scope's bases by GUID; none: the whole tree.
     pub bases: Option<BTreeSet<Guid>>,
+    /// The same, as people know them.
+    pub base_names: Vec<String>,
     pub read_at: Option<OffsetDateTime>,
     pub complete_at: Option<OffsetDateTime>,
     pub last: Option<Report>,
     pub quarantine: Vec<Aged>,
     /// Decided by hand: the name of the entry that is an account's.
     pub decided: BTreeMap<Guid, String>,
+    /// Values that the national directory did not take.
+    pub refused: Refused,
 }
 
 /// Looks a member up in the store.
@@ -80,19 +87,23 @@ pub fn look(
         Ok((_, scope)) => bases(store, ods, scope, &staged)?,
         Err(_) => None,
     };
+    let mut find = |guid: &Guid| staged.get(guid).cloned();
+    let base_names = bases.iter().flatten().map(|base| called(base, &mut find, &member.connection.base_dn));
     Ok(Look {
+        base_names: base_names.collect(),
         member: ods.clone(),
         source_base: member.connection.base_dn.clone(),
         base,
         scope,
         whole: complete_at.is_some(),
-        bases,
+        bases: bases::guids(&bases),
         staged,
         read_at: moment(store, ods, shelf::READ_AT)?,
         complete_at,
         last: json(store, ods, LAST_REPORT)?,
         quarantine: json(store, ods, QUARANTINE)?.unwrap_or_default(),
         decided: names(&decisions(store, ods)?),
+        refused: json(store, ods, refused::KEY)?.unwrap_or_default(),
     })
 }
 
@@ -120,24 +131,28 @@ fn moment(store: &dyn Store, ods: &OdsCode, key: &str) -> Result<Option<OffsetDa
     Ok(store.sync_value(ods, key)?.and_then(|value| seconds(&value)))
 }
 
-/// The scope's bases as the last run found them, else by name. One that is nowhere is left out: nobody is below it.
+/// The scope's bases as the last run found them, else by name.
 pub fn bases(
     store: &dyn Store,
     ods: &OdsCode,
     scope: &Scope,
     staged: &Staged,
-) -> Result<Option<BTreeSet<Guid>>, StoreError> {
+) -> Result<Option<Vec<Base>>, StoreError> {
     if scope.bases.is_empty() {
         return Ok(None);
     }
     let kept = store.sync_values(ods, shelf::PIN)?;
-    let found = scope.bases.iter().filter_map(|base| {
-        let key = format!("{}{}", shelf::PIN, base.to_lowercase());
-        let pinned = kept.iter().find(|(name, _)| *name == key).and_then(|(_, value)| Guid::from_wire(value));
-        let living = pinned.filter(|guid| staged.get(guid).is_some_and(|object| !object.deleted));
-        living.or_else(|| staged.find(&Dn::parse(base).ok()?))
-    });
-    Ok(Some(found.collect()))
+    Ok(bases::locate(scope, staged, &kept))
+}
+
+/// A base as the scope has it, and where it is when that is elsewhere.
+fn called(base: &Base, find: &mut dyn FnMut(&Guid) -> Option<Object>, source_base: &str) -> String {
+    let now = base.guid.and_then(|guid| local_dn(find, &guid, source_base));
+    let named = naming::key(&format!("{},{source_base}", base.name));
+    match now.filter(|now| naming::key(now) != named) {
+        Some(now) => format!("{} (the unit that is {now} now)", base.name),
+        None => base.name.clone(),
+    }
 }
 
 /// Reads the member's national entries as they are now.

@@ -7,6 +7,7 @@
 //! Must never: apply a write that no plan holds; write to a member; take "not seen" for "deleted".
 
 pub mod arrival;
+pub mod bases;
 pub mod books;
 pub mod compare;
 pub mod content;
@@ -43,6 +44,7 @@ pub mod propose;
 pub mod read;
 pub mod reason;
 pub mod record;
+pub mod refused;
 pub mod register;
 pub mod removals;
 pub mod report;

@@ -13,6 +13,12 @@ pub fn dn(name: &str, base: &Dn) -> String {
     base.child(NAMING, name).map(|dn| dn.to_string()).unwrap_or_default()
 }
 
+/// The name that a person's entry has here; none when it lies elsewhere, or has one that we gave it for the time being.
+pub fn own(dn: &str, base: &Dn) -> Option<String> {
+    let own = Dn::parse(dn).ok()?.rdn()?.text()?.to_owned();
+    (!own.contains(':') && key(&self::dn(&own, base)) == key(dn)).then_some(own)
+}
+
 /// The form that two names are compared by.
 pub fn key(dn: &str) -> String {
     Dn::parse(dn).map(|dn| dn.normal()).unwrap_or_else(|_| dn.to_lowercase())

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::directory::client::Directory;
+use crate::policy::terms::OdsCode;
+use crate::sync::bases::{self, Base};
 use crate::sync::decision::{decisions, names};
 use crate::sync::error::SyncError;
 use crate::sync::guards::{Circumstances, Unit, Verdict, judge};
@@ -12,6 +14,7 @@ use crate::sync::job::{Hands, Job, member_base};
 use crate::sync::pass::Pass;
 use crate::sync::pause::Pauses;
 use crate::sync::plan::plan;
+use crate::sync::refused;
 use crate::sync::removals;
 use crate::sync::rewritten;
 use crate::sync::shelf::{self, Shelf};
@@ -20,6 +23,7 @@ use crate::sync::staged::{Object, Staged};
 use crate::sync::step::{Action, Plan};
 use crate::sync::succession::{closed, succeeds};
 use crate::sync::survey::{Frame, Others, Sight};
+use crate::sync::target::TargetEntry;
 
 /// What planning came to.
 #[derive(Debug)]
@@ -30,6 +34,21 @@ pub struct Planned {
     pub published: u64,
     /// People who need something, and whom the plan leaves for the next one.
     pub deferred: u64,
+    /// What somebody should know of it, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Of bases that follow another unit than who reads the scope would think.
+fn notes(member: &OdsCode, bases: &Option<Vec<Base>>) -> Vec<String> {
+    let other = bases.iter().flatten().filter(|base| base.other);
+    other
+        .map(|base| {
+            format!(
+                "the scope follows the unit that was called {} when it was first read, and another one is called so now: if that is meant, portcullis sync resync {member} --bases --reason TEXT",
+                base.name
+            )
+        })
+        .collect()
 }
 
 /// Why what was read does not tell who has gone.
@@ -111,6 +130,20 @@ pub async fn make(
     }
 }
 
+/// What the store knows beside what is staged.
+async fn beside(shelf: &Shelf, others: Others, elsewhere: Vec<TargetEntry>) -> Result<Beside, SyncError> {
+    Ok(Beside {
+        others,
+        elsewhere,
+        succeeds: shelf.store(succeeds).await?,
+        closed: shelf.store(closed).await?,
+        paused: shelf.store(|store, _| Ok(Pauses::read(store)?.members.into_keys().collect())).await?,
+        rewritten: rewritten::known(shelf).await?.left_alone(),
+        refused: refused::known(shelf).await?,
+        decided: names(&shelf.store(decisions).await?),
+    })
+}
+
 /// Plans for at most so many people, as if these objects were staged as well.
 pub async fn make_of(
     job: &Job,
@@ -133,31 +166,22 @@ pub async fn make_of(
         now,
         most,
     };
-    let Look { sight: Sight { staged, view, others }, bases, lost, elsewhere } =
+    let Look { sight: Sight { staged, view, others }, bases, elsewhere } =
         look(frame, &Stock { shelf, instead }, target).await?;
-    let decided = shelf.store(decisions).await?;
-    let succeeds = shelf.store(succeeds).await?;
-    let beside = Beside {
-        others,
-        elsewhere,
-        succeeds,
-        closed: shelf.store(closed).await?,
-        paused: shelf.store(|store, _| Ok(Pauses::read(store)?.members.into_keys().collect())).await?,
-        rewritten: rewritten::known(shelf).await?.left_alone(),
-        decided: names(&decided),
-    };
+    let beside = beside(shelf, others, elsewhere).await?;
     let plan = plan(&Input {
         member: &job.member,
         base: &base,
         staged: &staged,
         whole,
         scope: &job.scope,
-        bases: bases.as_ref(),
+        bases: bases::guids(&bases).as_ref(),
         target: &view,
         national: &hands.settings.national_attributes,
         beside: &beside,
         now,
     });
+    let lost = bases.iter().flatten().any(|base| base.guid.is_none());
     let blind = if by_file { None } else { blind(pass, whole, lost) };
     let published = view.published() + beside.others.published;
     let (units_of, units) = units(&plan, &staged, &beside.others);
@@ -174,5 +198,11 @@ pub async fn make_of(
         blind: blind.map(str::to_owned),
     };
     let (plan, verdict) = weigh(job, hands, shelf, plan, around).await?;
-    Ok(Planned { plan, verdict, published, deferred: beside.others.deferred })
+    Ok(Planned {
+        plan,
+        verdict,
+        published,
+        deferred: beside.others.deferred,
+        notes: notes(&job.member, &bases),
+    })
 }

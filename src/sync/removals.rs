@@ -12,15 +12,17 @@ fn key(shelf: &Shelf) -> String {
     format!("removed/{}", shelf.now().to_offset(time::UtcOffset::UTC).date())
 }
 
-fn number(value: &[u8]) -> u64 {
-    std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+/// One that cannot be read is no leave to begin the count anew.
+fn number(value: &[u8]) -> Result<u64, SyncError> {
+    let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    number.ok_or_else(|| SyncError::Internal("the count of today's removals cannot be read".to_owned()))
 }
 
 /// Removals of today so far.
 pub async fn today(shelf: &Shelf) -> Result<u64, SyncError> {
     let key = key(shelf);
     let all = shelf.store(move |store, _| store.sync_everywhere(&key)).await?;
-    Ok(all.iter().map(|(_, value)| number(value)).sum())
+    all.iter().map(|(_, value)| number(value)).sum()
 }
 
 /// Counts what a plan is about to remove. Before it does: of two members at the same time each sees the other's.
@@ -31,7 +33,7 @@ pub async fn reserve(shelf: &Shelf, plan: &Plan) -> Result<(), SyncError> {
     }
     let (name, asked) = (key(shelf), key(shelf));
     let before = shelf.store(move |store, ods| store.sync_value(ods, &asked)).await?;
-    let sum = before.as_deref().map_or(0, number) + removals;
+    let sum = before.as_deref().map_or(Ok(0), number)?.saturating_add(removals);
     shelf.set(vec![(name, Some(sum.to_string().into_bytes()))]).await
 }
 
@@ -42,7 +44,6 @@ const WINDOW: Duration = Duration::hours(24);
 
 async fn remembered(shelf: &Shelf) -> Result<Vec<(i64, Recent)>, SyncError> {
     let oldest: OffsetDateTime = shelf.now() - WINDOW;
-    // one that cannot be read is no leave to begin the count anew
     let mut all: Vec<(i64, Recent)> = match shelf.value(RECENT).await? {
         Some(bytes) => serde_json::from_slice(&bytes)
             .map_err(|error| SyncError::Internal(format!("`{RECENT}` cannot be read: {error}")))?,

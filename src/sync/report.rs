@@ -78,6 +78,9 @@ pub struct Report {
     #[serde(default)]
     pub pending: BTreeMap<Action, u64>,
     pub trips: Vec<Trip>,
+    /// What somebody should know, one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The held steps were approved and done.
     pub approved: bool,
     pub executed: Executed,

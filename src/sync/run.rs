@@ -16,6 +16,7 @@ use crate::sync::observe;
 use crate::sync::pass::Pass;
 use crate::sync::pause::{self, Pause, Pauses};
 use crate::sync::propose::{Planned, make};
+use crate::sync::refused;
 use crate::sync::removals;
 use crate::sync::report::{Outcome, Report};
 use crate::sync::rewritten;
@@ -187,7 +188,7 @@ impl Made {
             false => (None, 0),
         };
         let (published, quarantine) = (after.published, quarantine(&planned.plan, &after.plan));
-        let Planned { plan, verdict, .. } = planned;
+        let Planned { plan, verdict, notes, .. } = planned;
         let mut counts = plan.counts();
         more.into_iter().for_each(|(action, more)| *counts.entry(action).or_insert(0) += more);
         Report {
@@ -204,6 +205,7 @@ impl Made {
             held,
             pending,
             trips: verdict.trips,
+            notes,
             approved: verdict.approved,
             executed,
             quarantine,
@@ -311,6 +313,9 @@ async fn keep_outcome(shelf: &Shelf, report: &Report, people: u64) -> Result<(),
 /// Key of the last run's report in the member's sync state, JSON.
 pub const LAST_REPORT: &str = "report";
 
+/// A server tells of one value of a change at a time. So many plans in a row go round it; the next run goes on.
+const REFUSALS_IN_A_ROW: u32 = 8;
+
 /// Writes, and reads back: what is left to do is left by the directory, not by the plan. Where a plan left people for the next one, that
 /// is made and done as well, as long as there is progress.
 #[expect(clippy::too_many_arguments, reason = "everything of a run comes together here, once")]
@@ -327,6 +332,7 @@ async fn write(
     let begun = Instant::now();
     let mut written = Written::default();
     let mut left: Option<Planned> = None;
+    let mut retries = 0;
     loop {
         let now = left.as_ref().unwrap_or(first);
         let (go, deferred) = (&now.verdict.go, now.deferred);
@@ -340,7 +346,10 @@ async fn write(
         }
         removals::reserve(shelf, go).await?;
         removals::note(shelf, &now.verdict).await?;
-        let executed = execute(go, connections, shelf, &hands.settings, gate).await?;
+        let mut executed = execute(go, connections, shelf, &hands.settings, gate).await?;
+        // what is held back from now on lets the rest of its people go on at once
+        let refused = refused::note(shelf, go, &mut executed).await? && retries < REFUSALS_IN_A_ROW;
+        retries = if refused { retries + 1 } else { 0 };
         rewritten::note(shelf, &now.plan).await?;
         let progress = !executed.done.is_empty();
         let closed = executed.gate_closed;
@@ -353,12 +362,12 @@ async fn write(
         let begun_planning = Instant::now();
         let next = make(job, hands, pass, shelf, target).await?;
         written.planning += begun_planning.elapsed();
-        let again = deferred > 0 && progress && !closed && !next.verdict.go.steps.is_empty();
+        let again = (refused || (deferred > 0 && progress)) && !closed && !next.verdict.go.steps.is_empty();
         if again {
             names.keep(shelf, fate).await?;
-            next.plan.counts().into_iter().for_each(|(action, more)| {
-                *written.planned.entry(action).or_insert(0) += more;
-            });
+            // what was refused is planned once more, and counted once
+            let new = if deferred > 0 { next.plan.counts() } else { BTreeMap::new() };
+            new.into_iter().for_each(|(action, more)| *written.planned.entry(action).or_insert(0) += more);
         } else {
             written.last = Some(names);
         }

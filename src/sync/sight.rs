@@ -9,6 +9,7 @@ use crate::ldap::dn::Dn;
 use crate::ldap::entry::Entry;
 use crate::ldap::filter::Filter;
 use crate::policy::terms::OdsCode;
+use crate::sync::bases::{self, Base};
 use crate::sync::desired::{self, Fate};
 use crate::sync::error::{Broken, SyncError};
 use crate::sync::guid::Guid;
@@ -16,7 +17,7 @@ use crate::sync::naming;
 use crate::sync::national::National;
 use crate::sync::observe::{attributes, entry_at, target};
 use crate::sync::settings::Scope;
-use crate::sync::shelf::{self, Shelf};
+use crate::sync::shelf::Shelf;
 use crate::sync::staged::{Object, Staged};
 use crate::sync::survey::{Frame, Recall, Sight, Survey};
 use crate::sync::target::TargetEntry;
@@ -29,10 +30,8 @@ const CHUNK: usize = 500;
 #[derive(Debug)]
 pub struct Look {
     pub sight: Sight,
-    /// The scope's bases by GUID; none: the whole tree.
-    pub bases: Option<BTreeSet<Guid>>,
-    /// A base of the scope is nowhere.
-    pub lost: bool,
+    /// The scope's bases; none: the whole tree.
+    pub bases: Option<Vec<Base>>,
     /// Entries outside the member's unit that have a mail, or are of a person, that somebody who needs something is to have.
     pub elsewhere: Vec<TargetEntry>,
 }
@@ -62,12 +61,12 @@ pub async fn look(frame: Frame, stock: &Stock<'_>, directory: &mut Directory) ->
     let aside: BTreeSet<Guid> = stock.instead.keys().copied().collect();
     let mut survey = shelf.survey(Survey::new(frame), aside).await?;
     stock.instead.values().for_each(|object| survey.staged(object.clone()));
-    let (bases, lost) = pins(&survey.tree(), &scope, shelf).await?;
-    survey.place(bases.as_ref());
+    let bases = pins(&survey.tree(), &scope, shelf).await?;
+    survey.place(bases::guids(&bases).as_ref());
     let survey = compare(survey, &base, &scope, stock, directory).await?;
     let sight = recall(survey, &scope, stock, directory).await?;
     let elsewhere = elsewhere(&sight, &member, &base, &scope, directory).await?;
-    Ok(Look { sight, bases, lost, elsewhere })
+    Ok(Look { sight, bases, elsewhere })
 }
 
 /// What to ask the whole national directory for: mails that an entry here is to have and has not, and the persons of those who have no
@@ -231,35 +230,17 @@ async fn recall(
     }
 }
 
-/// The scope's bases by GUID. A base is looked up by name once, and then followed; only when it is deleted is its name
-/// looked up again. The second value tells that one is nowhere.
-async fn pins(
-    staged: &Staged,
-    scope: &Scope,
-    shelf: &Shelf,
-) -> Result<(Option<BTreeSet<Guid>>, bool), SyncError> {
+/// The scope's bases, and keeps where those are that were looked up by name.
+async fn pins(staged: &Staged, scope: &Scope, shelf: &Shelf) -> Result<Option<Vec<Base>>, SyncError> {
     if scope.bases.is_empty() {
-        return Ok((None, false));
+        return Ok(None);
     }
-    let kept = shelf.pins().await?;
-    let (mut bases, mut lost, mut new) = (BTreeSet::new(), false, Vec::new());
-    for base in &scope.bases {
-        let key = format!("{}{}", shelf::PIN, base.to_lowercase());
-        let pinned = kept.iter().find(|(name, _)| *name == key).and_then(|(_, value)| Guid::from_wire(value));
-        let living = pinned.filter(|guid| staged.get(guid).is_some_and(|object| !object.deleted));
-        let found = living.or_else(|| staged.find(&Dn::parse(base).ok()?));
-        match found {
-            Some(guid) => {
-                bases.insert(guid);
-                if living.is_none() {
-                    new.push((key, Some(guid.0.to_vec())));
-                }
-            }
-            None => lost = true,
-        }
-    }
+    let found = bases::locate(scope, staged, &shelf.pins().await?);
+    let new = found.iter().flatten().filter(|base| !base.followed);
+    let new: Vec<_> =
+        new.filter_map(|base| Some((bases::key(&base.name), Some(base.guid?.0.to_vec())))).collect();
     if !new.is_empty() {
         shelf.set(new).await?;
     }
-    Ok((Some(bases), lost))
+    Ok(found)
 }

@@ -207,6 +207,7 @@ mod tests {
             held_steps: 0,
             pending: pending.iter().copied().collect(),
             trips: Vec::new(),
+            notes: Vec::new(),
             approved: false,
             executed: Executed::default(),
             quarantine: codes.iter().map(held).collect(),

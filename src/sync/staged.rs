@@ -101,11 +101,15 @@ impl Object {
         self.attributes.get(name)?.first().map(String::as_str)
     }
 
-    /// Whether the account is disabled.
+    /// Whether the account is enabled; none when its state could not be read.
+    pub fn is_enabled(&self) -> Option<bool> {
+        let flags = self.first("useraccountcontrol")?.parse::<i64>().ok()?;
+        Some(flags & i64::from(ACCOUNT_DISABLED) == 0)
+    }
+
+    /// Whether the account is known to be disabled.
     pub fn is_disabled(&self) -> bool {
-        self.first("useraccountcontrol")
-            .and_then(|value| value.parse::<i64>().ok())
-            .is_some_and(|flags| flags & i64::from(ACCOUNT_DISABLED) != 0)
+        self.is_enabled() == Some(false)
     }
 
     /// Whether the object is of this class (lower case).

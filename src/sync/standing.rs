@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::policy::terms::OdsCode;
 use crate::store::error::StoreError;
 use crate::store::port::Store;
+use crate::sync::bases;
 use crate::sync::desired::{self, Fate, NOT_PUBLISHED};
 use crate::sync::error::SyncError;
 use crate::sync::guid::Guid;
@@ -152,7 +153,7 @@ fn accounts(
         }
     }
     let staged = Staged::of(kept.into_values());
-    let bases = look::bases(store, ods, scope, &staged)?;
+    let bases = bases::guids(&look::bases(store, ods, scope, &staged)?);
     let account = |guid: Guid| {
         let inside = bases.as_ref().is_none_or(|bases| staged.is_below(&guid, bases));
         (guid, account(ods, scope, staged.get(&guid), inside))

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::sync::desired::{Desired, Fate, NOT_PUBLISHED, Wanted, is_owned};
+use crate::sync::desired::{Desired, Fate, NAMING, NO_SURNAME, NOT_PUBLISHED, SURNAME, Wanted, is_owned};
 use crate::sync::guid::Guid;
 use crate::sync::input::Input;
 use crate::sync::naming;
+use crate::sync::refused;
 use crate::sync::step::Quarantine;
 use crate::sync::target::{ANCHOR, TargetEntry};
 
@@ -68,6 +69,8 @@ pub fn settle<'a>(input: &Input<'a>, wanted: Wanted) -> Known<'a> {
     anchors(input, &mut known);
     joins(input, &mut known);
     claims(input, &mut known);
+    surnames(&mut known);
+    withhold(input, &mut known);
     // holding one person back keeps a name in use, which may hold the next
     while names(input, &mut known) {}
     mails(input, &mut known);
@@ -88,7 +91,7 @@ fn anchors<'a>(input: &Input<'a>, known: &mut Known<'a>) {
         known.hold_person(
             guid,
             "anchor_twice",
-            "two national entries carry this anchor: delete the wrong one",
+            "two national entries carry this anchor: see which is the person's (sync explain), and have the other's anchor taken away or it deleted in the national directory",
         );
     }
 }
@@ -218,6 +221,50 @@ fn decided<'a>(input: &Input<'a>, known: &mut Known<'a>, free: &mut Vec<&'a Targ
     }
 }
 
+/// Holds whoever would get an entry that no directory takes.
+fn surnames(known: &mut Known<'_>) {
+    let lacks = |guid: &Guid, wish: &Desired| {
+        !known.entries.contains_key(guid) && !wish.attributes.contains_key(SURNAME)
+    };
+    let new: Vec<Guid> =
+        known.wishes().filter(|(guid, wish)| lacks(guid, wish)).map(|(guid, _)| guid).collect();
+    for guid in new {
+        known.quarantine.retain(|one| one.guid != guid || one.code != NO_SURNAME);
+        let text = "has no surname (`sn`) and gets no entry without: fill it in in the member directory";
+        known.hold_person(guid, NO_SURNAME, text);
+    }
+}
+
+/// Holds back what the national directory would refuse once more; before mails are settled, so that nobody is given one that is kept.
+fn withhold(input: &Input<'_>, known: &mut Known<'_>) {
+    let mut held = Vec::new();
+    for (guid, fate) in &mut known.fates {
+        let Fate::Publish(wish) = fate else { continue };
+        let all = input.beside.refused.withhold(guid, wish, known.entries.get(guid).copied());
+        if all.iter().any(|one| one.attribute.is_none()) {
+            *fate = Fate::Hold;
+        }
+        held.extend(all.into_iter().map(|one| (*guid, one)));
+    }
+    for (guid, one) in held {
+        known.hold(guid, one.attribute.as_deref(), refused::CODE, &one.text);
+    }
+}
+
+/// Holds the name back: an entry that is there keeps its own, and only whoever has none waits for it.
+fn hold_name(input: &Input<'_>, known: &mut Known<'_>, guid: Guid, code: &str, text: &str) {
+    let own = known.entries.get(&guid).and_then(|entry| naming::own(&entry.dn, input.base));
+    let key = |name: &str| naming::key(&naming::dn(name, input.base));
+    match (own, known.fates.get_mut(&guid)) {
+        // one that would keep the very name that it cannot have waits as a whole
+        (Some(own), Some(Fate::Publish(wish))) if key(&wish.name) != key(&own) => {
+            wish.name = own;
+            known.hold(guid, Some(NAMING), code, text);
+        }
+        _ => known.hold_person(guid, code, text),
+    }
+}
+
 /// Looks for names that cannot be had; returns whether somebody was held for it.
 fn names(input: &Input<'_>, known: &mut Known<'_>) -> bool {
     let owner: BTreeMap<String, Guid> =
@@ -235,11 +282,8 @@ fn names(input: &Input<'_>, known: &mut Known<'_>) -> bool {
         if guids.len() > 1 {
             winner = holder.filter(|holder| guids.contains(holder));
             for guid in guids.into_iter().filter(|guid| Some(*guid) != winner) {
-                known.hold_person(
-                    guid,
-                    "duplicate",
-                    "several people have this account name: give each its own",
-                );
+                let text = "several people have this account name: give each its own";
+                hold_name(input, known, guid, "duplicate", text);
                 held = true;
             }
         }
@@ -252,11 +296,8 @@ fn names(input: &Input<'_>, known: &mut Known<'_>) -> bool {
                 known.names_wanted.insert(holder);
             }
             Some((_, Fate::Hold)) | None => {
-                known.hold_person(
-                    winner,
-                    "name_taken",
-                    "the name belongs to an entry that stays: free it first",
-                );
+                let text = "the name belongs to an entry that stays: free it first";
+                hold_name(input, known, winner, "name_taken", text);
                 held = true;
             }
         }

@@ -124,7 +124,7 @@ pub struct Quarantine {
     /// The attribute; none when the whole person is held back.
     pub attribute: Option<String>,
     /// A fixed word: `no_name`, `no_surname`, `mail_domain`, `duplicate`, `mail_elsewhere`, `ambiguous`, `name_taken`, `anchor_twice`,
-    /// `owner_paused`, `not_text`, `unfit`, `partial`, `rewritten`.
+    /// `owner_paused`, `closed`, `conflict`, `not_text`, `unfit`, `refused`, `partial`, `rewritten`.
     pub code: String,
     /// One sentence, says what to do.
     pub text: String,

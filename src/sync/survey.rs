@@ -237,7 +237,8 @@ impl Survey {
             };
             let outside: Vec<bool> = self.people.iter().map(|person| outside(person, &mut known)).collect();
             for (person, outside) in self.people.iter_mut().zip(outside) {
-                if outside {
+                // a wish not to be listed holds wherever somebody is
+                if outside && person.kind != Kind::Erase {
                     person.kind = Kind::Leave;
                 }
             }

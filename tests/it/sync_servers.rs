@@ -250,3 +250,75 @@ async fn a_write_hits_only_what_was_planned() {
         assert!(look(&away.dn).await.is_none(), "{name}");
     }
 }
+
+/// Values that a server does not take hold back themselves alone, at once and in every later run, and the rest of their people goes on.
+#[test]
+fn a_value_that_the_directory_refuses_is_held_back_alone() {
+    let pki = Pki::new();
+    for (name, slapd) in servers("a_value_that_the_directory_refuses_is_held_back_alone", &pki) {
+        let world = Arc::new(Mutex::new(trust(6)));
+        let mapped = SCOPE.replace("title: title }", "title: title, telephoneNumber: telephonenumber }");
+        let stage = stage(&world, &slapd, &pki, &mapped, "");
+        let set = |number, attribute: &str, values: &[&str]| {
+            let values = values.iter().map(|value| (*value).to_owned()).collect();
+            world.lock().unwrap().change(guid(number), |object| {
+                object.attributes.insert(attribute.into(), values);
+            });
+        };
+        // of another syntax, and twice the same for the matching rule
+        set(1, "telephonenumber", &["020 7946 0001 \u{2013} ward"]);
+        set(2, "title", &["Nurse", "NURSE"]);
+        set(3, "telephonenumber", &["020 7946 0003"]);
+        let report = run(&stage, name);
+        assert_eq!(report["executed"]["done"]["create"], 6, "{name}: {report:#}");
+        assert_eq!(report["executed"]["undone"], serde_json::json!([]), "{name}: {report:#}");
+        let held = |report: &Value| {
+            let mut held: Vec<(String, String)> = report["quarantine"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| {
+                    (one["attribute"].as_str().unwrap().to_owned(), one["code"].as_str().unwrap().to_owned())
+                })
+                .collect();
+            held.sort();
+            held
+        };
+        let refused = |names: &[&str]| -> Vec<(String, String)> {
+            names.iter().map(|name| ((*name).to_owned(), "refused".to_owned())).collect()
+        };
+        assert_eq!(held(&report), refused(&["telephonenumber", "title"]), "{name}: {report:#}");
+        // what the entry has stays, and everything else is written
+        set(3, "telephonenumber", &["\u{260e} 0003"]);
+        set(3, "title", &["Ward sister"]);
+        let report = run(&stage, name);
+        assert_eq!(report["executed"]["done"]["modify"], 1, "{name}: {report:#}");
+        let found = |number, attribute: &str| read(&slapd, number, attribute);
+        assert_eq!(found(3, "title"), ["Ward sister"]);
+        assert_eq!(found(3, "telephoneNumber"), ["020 7946 0003"], "{name}");
+        let report = run(&stage, name);
+        assert_eq!(report["planned"], serde_json::json!({}), "{name}: {report:#}");
+        assert_eq!(held(&report).len(), 3, "{name}: {report:#}");
+        // mended where it came from
+        set(1, "telephonenumber", &["020 7946 0001"]);
+        set(2, "title", &["Nurse"]);
+        set(3, "telephonenumber", &["020 7946 0033"]);
+        let report = run(&stage, name);
+        assert_eq!(held(&report), [], "{name}: {report:#}");
+        assert_eq!(found(1, "telephoneNumber"), ["020 7946 0001"], "{name}");
+        assert_eq!(found(2, "title"), ["Nurse"], "{name}");
+        assert_eq!(found(3, "telephoneNumber"), ["020 7946 0033"], "{name}");
+    }
+}
+
+fn read(slapd: &Slapd, number: u64, attribute: &str) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut directory = connect(slapd).await;
+        let anchor = format!("RXS/{}", uuid::Uuid::from_bytes_le(guid(number)));
+        let filter = Filter::equal("portcullisAnchor", anchor.into_bytes());
+        let search = Search::new(UNIT, Scope::Subtree, filter, &[attribute]);
+        let (entries, _) = directory.read(&search).await.unwrap();
+        entries[0].texts(attribute).map(str::to_owned).collect()
+    })
+}

@@ -3,7 +3,8 @@
 use portcullis::store::port::Store;
 use serde_json::{Value, json};
 
-use crate::sync_verbs_stage::{OTHER, Trust, dn, guid, scope, text};
+use crate::sync_source::Object;
+use crate::sync_verbs_stage::{HEAD, OTHER, STAFF, Trust, dn, guid, person, scope, text, unit};
 
 fn one(trust: &Trust, who: &str) -> Value {
     let answer = trust.json(0, &["explain", who]);
@@ -107,11 +108,16 @@ fn who_is_missing_is_told_why() {
     let person = one(&trust, "n0004");
     assert_eq!(
         (&person["verdict"], &person["quarantine"][0]["code"]),
-        (&json!("held"), &json!("no_surname")),
+        (&json!("published"), &json!("no_surname")),
         "{person:#}"
     );
-    assert!(person["entry"].is_object(), "a held person stays published");
-    assert_eq!(one(&trust, "n0005")["quarantine"][0]["code"], "mail_domain");
+    assert!(person["entry"]["attributes"]["sn"].is_array(), "an entry keeps the surname that it has");
+    let person = one(&trust, "n0005");
+    assert_eq!(person["quarantine"][0]["code"], "mail_domain");
+    assert!(
+        person["entry"]["attributes"]["mail"].is_null(),
+        "a mail of somebody else's domain is not published: {person:#}"
+    );
     let person = one(&trust, "n0006");
     assert_eq!(person["quarantine"][0]["attribute"], "mail");
     let holders: Vec<&Value> =
@@ -141,4 +147,35 @@ fn who_is_missing_is_told_why() {
     assert_eq!(answer["people"][0]["verdict"], "unknown");
     assert_eq!(failed(&answer["people"][0]), ["enabled"]);
     assert!(String::from_utf8_lossy(&stage.plain(&["explain", "n0000"]).stdout).contains("NOT SEEN"));
+}
+
+/// The unit of the scope gets another name, and another unit gets its: nobody is removed, nobody new is published, and it is said.
+#[test]
+fn a_base_whose_name_another_unit_has_now_is_told() {
+    let test = "a_base_whose_name_another_unit_has_now_is_told";
+    let Some(trust) = Trust::new(test, 4, &scope("30d", 1000, 1000), "") else { return };
+    trust.json(0, &["run", "RXS"]);
+    let new = [7; 16];
+    {
+        let mut world = trust.world();
+        world.change(STAFF, |unit| "OU=Staff of old".clone_into(&mut unit.rdn));
+        world.put(new, unit(Some(HEAD), "OU=Staff", "organizationalUnit"));
+        world.put(guid(8), Object { parent: Some(new), ..person(8) });
+    }
+    let report = trust.json(0, &["run", "RXS"]);
+    assert_eq!((&report["planned"], &report["published"]), (&json!({}), &json!(4)), "{report:#}");
+    let note = report["notes"][0].as_str().unwrap();
+    assert!(note.contains("OU=Staff") && note.contains("--bases"), "{note}");
+    assert!(trust.text(0, &["run", "RXS"]).contains("note: the scope follows"), "people read it too");
+    let person = one(&trust, "n0008");
+    assert_eq!(failed(&person), ["base"]);
+    let told = person["path"].as_array().unwrap().last().unwrap()["text"].as_str().unwrap().to_owned();
+    assert!(told.contains("OU=Staff (the unit that is OU=Staff of old,DC=rxs,DC=test now)"), "{told}");
+    // the new one is what was meant: said once, and then it is as any other change
+    let refused = trust.stage.sync(&["resync", "RXS", "--bases"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    trust.json(0, &["resync", "RXS", "--bases", "--reason", "the new unit is meant"]);
+    let report = trust.json(0, &["run", "RXS"]);
+    assert_eq!(report["executed"]["done"], json!({"mark": 4, "create": 1}), "{report:#}");
+    assert_eq!(report["notes"], Value::Null);
 }

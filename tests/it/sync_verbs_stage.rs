@@ -54,7 +54,7 @@ pub fn text(number: u64) -> String {
     uuid::Uuid::from_bytes_le(guid(number)).to_string()
 }
 
-fn unit(parent: Option<[u8; 16]>, rdn: &str, class: &str) -> Object {
+pub fn unit(parent: Option<[u8; 16]>, rdn: &str, class: &str) -> Object {
     let attributes = BTreeMap::from([("objectclass".to_owned(), vec!["top".to_owned(), class.to_owned()])]);
     Object { parent, rdn: rdn.to_owned(), deleted: false, attributes, version: 0 }
 }

@@ -20,7 +20,7 @@ struct Forgotten {
 }
 
 /// Shows what a complete pass would change, or has the next run make one.
-pub fn go(context: &Context, member: &OdsCode, reason: Option<&str>) -> Result<Answer, Failure> {
+pub fn go(context: &Context, member: &OdsCode, reason: Option<&str>, bases: bool) -> Result<Answer, Failure> {
     let Some(reason) = reason else {
         let seen = run::go(context, member, Mode { dry_run: true, complete: true })?;
         context.note(format!(
@@ -34,8 +34,8 @@ pub fn go(context: &Context, member: &OdsCode, reason: Option<&str>) -> Result<A
     }
     with_directory(context, member)?;
     let syncer = syncer(context)?;
-    let audit = context.audit("sync.resync", Some(member), json!({"reason": reason}));
-    let work = async || forget(member, &syncer.hands, audit.clone()).await;
+    let audit = context.audit("sync.resync", Some(member), json!({"reason": reason, "bases": bases}));
+    let work = async || forget(member, &syncer.hands, bases, audit.clone()).await;
     runtime()?.block_on(in_turn(context, member, work)).map_err(failure)?;
     let pauses = Pauses::read(context.store()?.as_ref()).map_err(Failure::could_not)?;
     let forgotten = Forgotten { member: member.clone(), paused: pauses.of(member).cloned() };

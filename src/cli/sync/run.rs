@@ -113,6 +113,9 @@ pub fn told(report: &Report, officers: Option<&Officers>) -> String {
     for trip in &report.trips {
         text.push_str(&format!("guard {}: {}\n", trip.guard.as_str(), trip.text));
     }
+    for note in &report.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
     if let Some(held) = &report.held {
         let officers = officers.map(|officers| format!(": {}", officers.told())).unwrap_or_default();
         text.push_str(&format!("{} steps wait in plan {held}{officers}\n", report.held_steps));

@@ -587,5 +587,7 @@ fn an_entry_that_was_there_before_is_joined_not_doubled() {
     bench.scope.mail_domains = BTreeSet::from(["other.test".to_owned()]);
     bench.view.entries.clear();
     let plan = bench.plan(objects(&people), true, start());
-    assert_eq!((plan.steps.len(), plan.quarantine[0].code.as_str()), (0, "mail_domain"));
+    assert_eq!(plan.steps.iter().map(|s| s.action).collect::<Vec<_>>(), [Action::Create]);
+    assert!(plan.steps[0].changes.iter().all(|change| change.attribute != "mail"));
+    assert_eq!((plan.quarantine.len(), plan.quarantine[0].code.as_str()), (1, "mail_domain"));
 }

@@ -280,3 +280,119 @@ fn a_value_that_somebody_else_insists_on_is_left_alone_after_three_times() {
     known.after(&plan);
     assert!(known.left_alone().is_empty());
 }
+
+#[test]
+fn whose_name_is_taken_keeps_the_one_there_is_and_everything_else_goes_on() {
+    let mut bench = Bench::new();
+    let before = objects(&[somebody(0), somebody(1)]);
+    run(&mut bench, &before);
+    // both are called alike now: who has the name keeps it, and the other one too keeps a name
+    let mut people = [somebody(0), somebody(1)];
+    people[1].name = 0;
+    people[1].title = 5;
+    let plan = bench.plan(objects(&people), true, start());
+    assert_eq!(actions(&plan), [(Action::Modify, "change")]);
+    let held: Vec<_> =
+        plan.quarantine.iter().map(|one| (one.attribute.as_deref(), one.code.as_str())).collect();
+    assert_eq!(held, [(Some("uid"), "duplicate")]);
+    run(&mut bench, &objects(&people));
+    assert!(bench.find("uid=n1,ou=RXA,ou=people,dc=national,dc=test").is_some());
+    // somebody new with a name that is had waits as a whole
+    people[1] = somebody(1);
+    let mut third = somebody(2);
+    third.name = 0;
+    let plan = bench.plan(objects(&[people[0].clone(), people[1].clone(), third]), true, start());
+    let held: Vec<_> =
+        plan.quarantine.iter().map(|one| (one.attribute.as_deref(), one.code.as_str())).collect();
+    assert_eq!(held, [(None, "duplicate")]);
+}
+
+#[test]
+fn nobody_without_a_surname_gets_an_entry_or_loses_one() {
+    let mut bench = Bench::new();
+    let all = objects(&[somebody(0)]);
+    run(&mut bench, &all);
+    let strip = |mut all: Vec<Object>| {
+        all.iter_mut().for_each(|object| drop(object.attributes.remove("sn")));
+        all
+    };
+    let plan = bench.plan(with(strip(all), "title", &[(0, "Matron")]), true, start());
+    assert_eq!(actions(&plan), [(Action::Modify, "change")]);
+    assert!(plan.steps[0].changes.iter().all(|change| change.attribute != "sn"));
+    let plan = bench.plan(strip(objects(&[somebody(0), somebody(1)])), true, start());
+    let held: Vec<_> =
+        plan.quarantine.iter().map(|one| (one.attribute.as_deref(), one.code.as_str())).collect();
+    assert_eq!(held, [(Some("sn"), "no_surname"), (None, "no_surname")]);
+    assert!(plan.steps.iter().all(|step| step.action != Action::Create));
+}
+
+#[test]
+fn a_wish_not_to_be_listed_waits_for_nothing() {
+    let mut bench = Bench::new();
+    bench.scope.levels = Some(Levels {
+        attribute: "employeetype".into(),
+        not_published: BTreeSet::from(["secret".to_owned()]),
+        ..Levels::default()
+    });
+    run(&mut bench, &objects(&[somebody(0), somebody(1), somebody(2)]));
+    let mut all = with(
+        objects(&[somebody(0), somebody(1), somebody(2)]),
+        "employeetype",
+        &[(0, "secret"), (1, "secret")],
+    );
+    for object in &mut all {
+        if object.guid == guid(0) {
+            object.parent = Some(OTHER);
+        }
+        object.partial |= object.guid == guid(1);
+        if object.guid == guid(2) {
+            object.attributes.remove("useraccountcontrol");
+        }
+    }
+    let (plan, _) = bench.surveyed(all.clone(), true, start(), 1000);
+    assert_eq!(plan.hash, bench.plan(all, true, start()).hash);
+    assert_eq!(actions(&plan), [(Action::Delete, "not_published"), (Action::Delete, "not_published")]);
+    let held: Vec<_> = plan.quarantine.iter().map(|one| (one.guid, one.code.as_str())).collect();
+    assert_eq!(held, [(guid(2), "partial")], "whether an account is enabled must be known");
+}
+
+#[test]
+fn what_the_national_directory_refused_is_held_back_until_it_changes() {
+    let mut bench = Bench::new();
+    let all = objects(&[somebody(0)]);
+    run(&mut bench, &all);
+    let changed = with(with(all, "title", &[(0, "\u{1f600}")]), "displayname", &[(0, "New")]);
+    let plan = bench.plan(changed.clone(), true, start());
+    let undone = |text: &str| crate::sync::execute::Undone {
+        step: 0,
+        action: Action::Modify,
+        guid: None,
+        code: Some(21),
+        text: text.to_owned(),
+    };
+    let refused = |text: &str| {
+        let mut executed =
+            crate::sync::execute::Executed { undone: vec![undone(text)], ..Default::default() };
+        let mut refused = crate::sync::refused::Refused::default();
+        let new = refused.take_in(&plan, &mut executed, start());
+        (refused, new, executed.undone.len())
+    };
+    assert!(!refused("no attribute is named").1, "which of two it was is not guessed");
+    assert!(!refused("title: and displayname: are").1);
+    let (refused, new, undone) =
+        refused("the national directory refused: title: value #0 invalid per syntax");
+    assert_eq!((new, undone), (true, 0));
+    bench.beside.refused = refused.clone();
+    let plan = bench.plan(changed.clone(), true, start());
+    let attributes: Vec<&str> =
+        plan.steps[0].changes.iter().map(|change| change.attribute.as_str()).collect();
+    assert!(attributes.contains(&"displayname") && !attributes.contains(&"title"), "{attributes:?}");
+    assert_eq!(plan.quarantine[0].code, "refused");
+    bench.execute(&plan, start());
+    assert_eq!(bench.plan(changed.clone(), true, start()).steps, [], "nothing is tried again in every run");
+    // another value, or the next day
+    let other = with(changed.clone(), "title", &[(0, "Matron")]);
+    assert_eq!(actions(&bench.plan(other, true, start())), [(Action::Modify, "change")]);
+    bench.beside.refused = refused.still(start() + DAY);
+    assert_eq!(actions(&bench.plan(changed, true, start())), [(Action::Modify, "change")]);
+}
