@@ -13,7 +13,7 @@ use crate::sync::job::Mode;
 
 mod approve;
 mod explain;
-mod hands;
+pub mod hands;
 mod history;
 mod join;
 mod journal;
@@ -53,6 +53,9 @@ pub enum Command {
         second: String,
     },
     /// Run once. Exit code 0 when all is as it should be, 1 when something waits for an approval or was not done.
+    ///
+    /// Ctrl-C or SIGTERM lets the writes under way end, tells what was done, and the same command goes on from there (exit code 130 or 143);
+    /// a second one ends it at once, and the next run may have to wait a minute for its lease.
     Run {
         member: OdsCode,
         /// Do everything but write: the same as `plan`.
@@ -175,7 +178,8 @@ pub enum Command {
     /// Nobody is listed by it who is not published now by what was last read of the member directory, nor is a contact attribute given
     /// back of who is published without: mend the member directory or the scope and have it read (`plan`) before.
     ///
-    /// Exit code 0: all undone (or planned, with --dry-run); 1: something was not, or waits for an approval.
+    /// Exit code 0: all undone (or planned, with --dry-run); 1: something was not, or waits for an approval; 130 or 143: interrupted, as
+    /// with `run`.
     Undo {
         /// The hash of the plan that was written: `run`, `status` and `journal` show it.
         plan: String,

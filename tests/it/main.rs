@@ -68,6 +68,7 @@ mod sync_crash;
 mod sync_dc;
 mod sync_failures;
 mod sync_faults;
+mod sync_interrupt;
 mod sync_lab;
 mod sync_listening;
 mod sync_national;

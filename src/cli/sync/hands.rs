@@ -16,6 +16,7 @@ use crate::policy::terms::{Grant, OdsCode};
 use crate::store::port::Store;
 use crate::store::record::{GateRecord, PlanRecord};
 use crate::sync::error::SyncError;
+use crate::sync::interruption::Interruption;
 use crate::sync::job::Hands;
 use crate::sync::member::Syncer;
 use crate::sync::step::Plan;
@@ -106,6 +107,7 @@ pub fn syncer(context: &Context) -> Result<Syncer, Failure> {
             clock: context.clock.clone(),
             settings: config.sync.clone(),
             holder: format!("{}/{}/{}", context.actor, std::process::id(), hex(&mark)),
+            interruption: Interruption::default(),
         },
         policies: Arc::new(move || Some(Arc::clone(&set))),
         // the gates as recorded, which the gateway decides; they count while it can record

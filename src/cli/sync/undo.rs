@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::sync::hands::{failure, in_turn, runtime, syncer, trouble};
+use crate::cli::interrupt::Interrupt;
+use crate::cli::sync::hands::{in_turn, runtime, syncer, trouble};
 use crate::cli::sync::officers::Officers;
 use crate::cli::sync::pause::everybody_paused;
 use crate::cli::table::moment;
@@ -40,14 +41,17 @@ pub fn go(context: &Context, hash: &str, reason: &str, dry_run: bool) -> Result<
         Asked { plan: hash.to_owned(), by: context.actor.clone(), reason: reason.to_owned(), dry_run };
     let (gates, ods) = (syncer.gates.clone(), member.clone());
     let gate: Gate = Arc::new(move || gates(&ods));
+    let interrupt = Interrupt::heed(&syncer.hands.interruption)?;
     let work = async || {
         let job = syncer.job(&member).await?;
         undo(&job, &syncer.hands, &asked, &gate).await
     };
-    let account = runtime()?.block_on(in_turn(context, &member, work)).map_err(failure)?;
+    let done = runtime()?.block_on(in_turn(context, &member, work));
+    let account = done.map_err(|error| interrupt.failure(error))?;
     let officers = Officers::waiting(context, account.held.as_ref(), &account.trips)?;
     context.print(&Shown { account: &account, officers }, told)?;
     Ok(match account.outcome {
+        Ended::Interrupted => interrupt.answer(),
         Ended::Undone | Ended::Planned => Answer::Yes,
         Ended::Partial | Ended::Held | Ended::GateClosed | Ended::Nothing => Answer::No,
     })
@@ -123,6 +127,9 @@ fn told(Shown { account, officers }: &Shown<'_>) -> String {
             account.held_steps,
             officers.as_ref().map(|officers| format!(": {}", officers.told())).unwrap_or_default()
         ));
+    }
+    if account.outcome == Ended::Interrupted {
+        text.push_str("interrupted: the same command goes on from there\n");
     }
     if let Some(pause) = &account.stopped {
         text.push_str(&format!(

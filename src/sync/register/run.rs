@@ -57,7 +57,7 @@ pub struct Registered {
 pub struct Summary {
     pub organisation: OdsCode,
     pub rows: u64,
-    /// `planned`, `done`, `held`, `partial`, `gate_closed`; `failed` when it ended early.
+    /// `planned`, `done`, `held`, `partial`, `gate_closed`, `paused`, `interrupted`; `failed` when it ended early.
     pub outcome: &'static str,
     pub planned: BTreeMap<Action, u64>,
     pub done: BTreeMap<Action, u64>,
@@ -80,6 +80,8 @@ pub struct Answers {
     pub organisations: Vec<Summary>,
     /// Something ended early that is not an organisation's own matter.
     pub broken: Option<String>,
+    /// It was interrupted.
+    pub interrupted: bool,
 }
 
 /// Registers people. Cheap to clone.
@@ -114,10 +116,13 @@ impl Registrar {
     /// Holds the table's mails against the national directory: rows whose mail somebody else has become faulty.
     pub async fn check_mails(&self, checked: &mut Checked<'_>) -> Result<(), SyncError> {
         let (reach, people) = (self.reach().await?, self.people()?);
-        let mut directory = reach.connect(SyncError::Target).await?;
-        let held = mails::held(&mut directory, &people, checked.mails()).await?;
-        directory.unbind().await;
-        for one in held {
+        let asking = async {
+            let mut directory = reach.connect(SyncError::Target).await?;
+            let held = mails::held(&mut directory, &people, checked.mails()).await?;
+            directory.unbind().await;
+            Ok(held)
+        };
+        for one in self.hands.interruption.unless(asking).await? {
             let line = checked.line(one.row);
             checked.fault(one.row, vec![Fault::cell(line, "mail", taken(&one))]);
         }
@@ -136,7 +141,8 @@ impl Registrar {
         let mut answers = Answers { rows: vec![None; rows], ..Answers::default() };
         let (mut waiting, mut tasks) = (organisations.into_iter(), JoinSet::new());
         loop {
-            while answers.broken.is_none() && tasks.len() < self.hands.settings.parallel.max(1) {
+            let goes_on = answers.broken.is_none() && !self.hands.interruption.is_asked();
+            while goes_on && tasks.len() < self.hands.settings.parallel.max(1) {
                 let Some(ods) = waiting.next() else { break };
                 let (this, rows) = (self.clone(), people(&ods));
                 tasks.spawn(async move {
@@ -148,7 +154,11 @@ impl Registrar {
             match done {
                 Ok((_, _, Ok(part))) => answers.take(part, told),
                 Ok((ods, rows, Err(error))) => {
-                    tracing::error!(member = %ods, party = %error.party(), %error, "people not registered");
+                    if matches!(error, SyncError::Interrupted) {
+                        answers.interrupted = true;
+                    } else {
+                        tracing::error!(member = %ods, party = %error.party(), %error, "people not registered");
+                    }
                     if is_everybodys(&error) {
                         answers.broken = Some(error.to_string());
                     }
@@ -156,6 +166,10 @@ impl Registrar {
                 }
                 Err(error) => answers.broken = Some(format!("an internal task failed: {error}")),
             }
+        }
+        answers.interrupted |= self.hands.interruption.is_asked() && waiting.len() > 0;
+        if answers.interrupted {
+            answers.broken = Some("interrupted".to_owned());
         }
         answers.organisations.sort_by(|a, b| a.organisation.cmp(&b.organisation));
         answers
@@ -180,7 +194,7 @@ impl Registrar {
         let result = if apply {
             self.apply(&job, rows, &mut shelf).await
         } else {
-            self.preview(&job, rows, &shelf).await
+            self.hands.interruption.unless(self.preview(&job, rows, &shelf)).await
         };
         end(&shelf).await;
         result
@@ -234,9 +248,15 @@ impl Registrar {
         let started_at = self.hands.clock.now();
         let begun = Instant::now();
         let ods = job.member.clone();
-        let refused = self.taken_meanwhile(job, rows, shelf).await?;
-        let good: Rows = rows.iter().filter(|(number, _)| !refused.contains_key(number)).cloned().collect();
-        let selected = self.stage(job, &good, shelf).await?;
+        // a page that is under way is staged as a whole or not at all
+        let staging = async {
+            let refused = self.taken_meanwhile(job, rows, shelf).await?;
+            let is_good = |(number, _): &&(Number, Person)| !refused.contains_key(number);
+            let good: Rows = rows.iter().filter(is_good).cloned().collect();
+            let selected = self.stage(job, &good, shelf).await?;
+            Ok((refused, good, selected))
+        };
+        let (refused, good, selected) = self.hands.interruption.unless(staging).await?;
         let (store, alive) = (Arc::clone(&self.hands.store), Arc::clone(&self.alive));
         let gate: Gate = Arc::new(move || alive() && may_write(store.as_ref(), &ods));
         let brought = Brought { pass: pass(rows.len()), started_at, read_ms: milliseconds(begun.elapsed()) };
@@ -248,6 +268,8 @@ impl Registrar {
         let mut findings = Findings::of(&plan, held.as_ref(), &report.quarantine, &report.executed.undone);
         if report.executed.gate_closed {
             findings.stop("the gateway or the organisation let nothing more through: run this again");
+        } else if report.outcome == Outcome::Interrupted {
+            findings.stop("it was interrupted: run this again");
         } else if report.remaining > 0 && report.executed.undone.is_empty() {
             findings.stop("the national directory is not yet as planned: run this again");
         }
@@ -392,6 +414,7 @@ impl Answers {
                 *row = Some(answer);
             }
         }
+        self.interrupted |= part.summary.outcome == Outcome::Interrupted.as_str();
         told(&part.summary);
         self.organisations.push(part.summary);
     }
@@ -445,7 +468,7 @@ fn failed(ods: OdsCode, rows: &Rows, error: &SyncError) -> Part {
         summary: Summary {
             organisation: ods,
             rows: rows.len() as u64,
-            outcome: "failed",
+            outcome: if matches!(error, SyncError::Interrupted) { error.code() } else { "failed" },
             planned: BTreeMap::new(),
             done: BTreeMap::new(),
             held: None,
