@@ -10,7 +10,7 @@ use crate::assess::judge::baseline_id;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::live::Live;
-use crate::cli::member::answer::standing;
+use crate::cli::sync::publisher::Publisher;
 use crate::policy::signature::hex;
 use crate::policy::terms::{Grant, OdsCode};
 use crate::store::port::Store;
@@ -35,24 +35,17 @@ pub fn failure(error: SyncError) -> Failure {
     }
 }
 
-/// Whether people of it come from a table: it is no member, and has no directory.
-fn registers(context: &Context, ods: &OdsCode) -> Result<bool, Failure> {
-    let store = context.store()?;
-    let member = store.member(ods).map_err(Failure::could_not)?;
-    Ok(member.is_none() && store.organisation(ods).map_err(Failure::could_not)?.is_some())
-}
-
 /// Refuses a code that is neither a member's nor that of an organisation whose people come from a table.
 pub fn known(context: &Context, ods: &OdsCode) -> Result<(), Failure> {
-    if registers(context, ods)? { Ok(()) } else { standing(context, ods).map(|_| ()) }
+    Publisher::of(context, ods).map(|_| ())
 }
 
 /// Refuses a code that is no member's. For an organisation without a directory it says what there is instead.
 pub fn with_directory(context: &Context, ods: &OdsCode) -> Result<(), Failure> {
-    if registers(context, ods)? {
+    if Publisher::of(context, ods)?.registers() {
         return Err(Failure::refused(SyncError::NoDirectory(ods.clone())));
     }
-    standing(context, ods).map(|_| ())
+    Ok(())
 }
 
 /// Where futures run.

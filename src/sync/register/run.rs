@@ -21,6 +21,7 @@ use crate::sync::guards::Trip;
 use crate::sync::job::{Hands, Job, Mode, Reach, begin, end};
 use crate::sync::member::National;
 use crate::sync::pass::Pass;
+use crate::sync::pause::{Pause, Pauses};
 use crate::sync::propose::make_of;
 use crate::sync::register::answer::{Answer, Findings, Word};
 use crate::sync::register::check::{Checked, Claim, Number};
@@ -162,7 +163,9 @@ impl Registrar {
                     if is_everybodys(&error) {
                         answers.broken = Some(error.to_string());
                     }
-                    answers.take(failed(ods, &rows, &error), told);
+                    let outcome =
+                        if matches!(error, SyncError::Interrupted) { error.code() } else { "failed" };
+                    answers.take(early(ods, &rows, outcome, error.to_string()), told);
                 }
                 Err(error) => answers.broken = Some(format!("an internal task failed: {error}")),
             }
@@ -180,16 +183,10 @@ impl Registrar {
         if let Some(why) = self.organisations.refusal(ods, leavers_only) {
             return Err(SyncError::NotRegistered(ods.clone(), why));
         }
-        let scope = self.organisations.scope(ods)?;
-        let job = Job {
-            member: ods.clone(),
-            source: None,
-            source_base: String::new(),
-            canary: None,
-            target: self.reach().await?,
-            people_base: self.national.people_base.clone(),
-            scope,
-        };
+        let job = self.organisations.job(ods, &self.national, self.reach().await?)?;
+        if apply && let Some(pause) = self.paused(ods).await? {
+            return Ok(early(ods.clone(), rows, Outcome::Paused.as_str(), stopped_by(&pause, ods)));
+        }
         let mut shelf = self.turn(ods).await?;
         let result = if apply {
             self.apply(&job, rows, &mut shelf).await
@@ -198,6 +195,12 @@ impl Registrar {
         };
         end(&shelf).await;
         result
+    }
+
+    async fn paused(&self, ods: &OdsCode) -> Result<Option<Pause>, SyncError> {
+        let (store, ods) = (Arc::clone(&self.hands.store), ods.clone());
+        let pauses = tokio::task::spawn_blocking(move || Pauses::read(store.as_ref())).await??;
+        Ok(pauses.of(&ods).cloned())
     }
 
     /// The lease, as soon as nobody else has it.
@@ -266,7 +269,10 @@ impl Registrar {
         let held = kept_plan(shelf, report.held.clone()).await?;
         let plan = plan.unwrap_or_else(|| Plan::new(job.member.clone(), Vec::new(), Vec::new(), 0));
         let mut findings = Findings::of(&plan, held.as_ref(), &report.quarantine, &report.executed.undone);
-        if report.executed.gate_closed {
+        let paused = report.paused.as_ref().map(|pause| stopped_by(pause, &job.member));
+        if let Some(why) = &paused {
+            findings.stop(why.clone());
+        } else if report.executed.gate_closed {
             findings.stop("the gateway or the organisation let nothing more through: run this again");
         } else if report.outcome == Outcome::Interrupted {
             findings.stop("it was interrupted: run this again");
@@ -288,7 +294,7 @@ impl Registrar {
             held_steps: report.held_steps,
             trips: report.trips,
             published: report.published,
-            error: None,
+            error: paused,
         };
         if !summary.planned.is_empty() {
             self.record(shelf, "register.done", json!({
@@ -424,6 +430,12 @@ fn is_selected(object: &Object, scope: &Scope) -> bool {
     !object.is_disabled() && object.matches(&scope.filter)
 }
 
+/// Why a pause lets nothing be registered, and how it ends.
+fn stopped_by(pause: &Pause, ods: &OdsCode) -> String {
+    let whose = if pause.everybody { "every member" } else { "it" };
+    format!("{} paused {whose}: {}; when it may go on: {}", pause.by, pause.reason, pause.ended_by(ods))
+}
+
 /// A table is all that there is to be read.
 fn pass(rows: usize) -> Pass {
     Pass {
@@ -460,15 +472,15 @@ fn answered(rows: &Rows, selected: &[bool], findings: &Findings) -> Vec<(Number,
     both.map(|((number, person), selected)| (*number, findings.answer(person, *selected))).collect()
 }
 
-fn failed(ods: OdsCode, rows: &Rows, error: &SyncError) -> Part {
-    let text = error.to_string();
+/// A part that ended before anything of it was planned.
+fn early(ods: OdsCode, rows: &Rows, outcome: &'static str, text: String) -> Part {
     let answers = rows.iter().map(|(number, _)| (*number, Answer::of(Word::NotDone, text.clone())));
     Part {
         answers: answers.collect(),
         summary: Summary {
             organisation: ods,
             rows: rows.len() as u64,
-            outcome: if matches!(error, SyncError::Interrupted) { error.code() } else { "failed" },
+            outcome,
             planned: BTreeMap::new(),
             done: BTreeMap::new(),
             held: None,
