@@ -21,6 +21,7 @@ use crate::enrol::run::{self, By};
 use crate::policy::terms::Grant;
 use crate::store::member::Member;
 use crate::sync;
+use crate::sync::interruption::Interruption;
 use crate::sync::job::Hands;
 use crate::sync::listening::Listening;
 use crate::sync::member::Syncer;
@@ -125,6 +126,7 @@ fn syncer(core: &Arc<Core>) -> Result<Syncer, AppError> {
             clock: core.clock.clone(),
             settings: core.config.sync.clone(),
             holder: format!("{ACTOR}/{}/{:x}", std::process::id(), u64::from_le_bytes(mark)),
+            interruption: Interruption::default(),
         },
         policies: Arc::new(move || policies.policy.load().as_ref().map(|policy| Arc::clone(&policy.set))),
         gates: Arc::new(move |member| gates.gates.snapshot().is_open(member, Grant::Sync, gates.clock.now())),

@@ -1,11 +1,13 @@
 //! `portcullis sync drift`: what others did to entries of ours in the national directory.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::member::answer::standing;
+use crate::cli::sync::publisher::{Publisher, job};
 use crate::cli::table::table;
 use crate::policy::terms::OdsCode;
 use crate::sync::drifting::{Compared, Found, compare};
@@ -15,7 +17,7 @@ use crate::sync::member::Syncer;
 /// What is looked at, and how much of it is shown.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// Only this member; otherwise every federated one.
+    /// Only this member, or organisation whose people are registered by table; otherwise every federated member and all of those.
     pub member: Option<OdsCode>,
     /// Show what was published and what is there instead. These are people's data.
     #[arg(long)]
@@ -24,29 +26,31 @@ pub struct Arguments {
 
 /// Looks with `syncer`; writes nothing.
 pub fn run(arguments: &Arguments, context: &Context, syncer: &Syncer) -> Result<Answer, Failure> {
-    let members = match &arguments.member {
-        Some(member) => {
-            standing(context, member)?;
-            vec![member.clone()]
-        }
-        None => {
-            let all = context.store()?.members().map_err(Failure::could_not)?;
-            all.into_iter().filter(|member| member.state.may_federate()).map(|member| member.ods).collect()
-        }
+    let mut publishers = match &arguments.member {
+        Some(ods) => vec![Publisher::of(context, ods)?],
+        None => Publisher::all(context)?,
     };
+    if arguments.member.is_none() {
+        publishers.retain(|one| match one {
+            Publisher::Member(member) => member.state.may_federate(),
+            Publisher::Organisation(_) => true,
+        });
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Failure::could_not)?;
-    let all = runtime.block_on(look(syncer, members)).map_err(Failure::could_not)?;
+    let all = runtime.block_on(look(syncer, &publishers)).map_err(Failure::could_not)?;
     let none = all.iter().all(|one| one.drift.is_empty());
     let shown: Vec<Value> = all.iter().map(|one| shown(one, arguments.values)).collect();
-    context.print(&shown, |_| told(&all, arguments.values))?;
+    let by_table: BTreeSet<&OdsCode> =
+        publishers.iter().filter(|one| one.registers()).map(Publisher::ods).collect();
+    context.print(&shown, |_| told(&all, &by_table, arguments.values))?;
     Ok(if none { Answer::Yes } else { Answer::No })
 }
 
-async fn look(syncer: &Syncer, members: Vec<OdsCode>) -> Result<Vec<Compared>, SyncError> {
-    let mut all = Vec::with_capacity(members.len());
-    for member in members {
-        let job = syncer.job(&member).await?;
+async fn look(syncer: &Syncer, publishers: &[Publisher]) -> Result<Vec<Compared>, SyncError> {
+    let mut all = Vec::with_capacity(publishers.len());
+    for publisher in publishers {
+        let job = job(syncer, publisher.ods()).await?;
         all.push(compare(&job, &syncer.hands.store, &syncer.hands.settings).await?);
     }
     Ok(all)
@@ -65,7 +69,7 @@ fn shown(compared: &Compared, values: bool) -> Value {
     value
 }
 
-fn told(all: &[Compared], values: bool) -> String {
+fn told(all: &[Compared], by_table: &BTreeSet<&OdsCode>, values: bool) -> String {
     let mut text = String::new();
     for compared in all {
         let (member, count) = (&compared.member, compared.drift.len());
@@ -76,7 +80,15 @@ fn told(all: &[Compared], values: bool) -> String {
         text.push_str(&format!("{member}: {} entries, {count} not as published\n", compared.entries));
         let rows: Vec<[String; 5]> = compared.drift.iter().map(|one| row(one, values)).collect();
         text.push_str(&table(["what", "entry", "attributes", "by", "at"], &rows));
-        if compared.drift.iter().any(|one| one.drift.kind.is_mended()) {
+        if !compared.drift.iter().any(|one| one.drift.kind.is_mended()) {
+            continue;
+        }
+        if by_table.contains(member) {
+            text.push_str(&format!(
+                "`portcullis register --organisation {member}` shows how this is mended, with `--apply` it mends it. Many at once wait for \
+                 an approval.\n"
+            ));
+        } else {
             text.push_str(&format!(
                 "`portcullis sync plan {member}` shows how this is mended, `portcullis sync run {member}` mends it; a gateway does so \
                  by itself with its next run. Many at once wait for an approval.\n"

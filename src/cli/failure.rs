@@ -14,6 +14,8 @@ pub enum Answer {
     Unknown,
     /// Exit code 3: done, but it does not have the effect that was probably wanted; the reasons were printed.
     DoneInVain,
+    /// This exit code: a signal ended it early, between two writes.
+    Interrupted(u8),
 }
 
 impl From<Answer> for ExitCode {
@@ -23,6 +25,7 @@ impl From<Answer> for ExitCode {
             Answer::No => 1,
             Answer::Unknown => 2,
             Answer::DoneInVain => 3,
+            Answer::Interrupted(code) => code,
         })
     }
 }

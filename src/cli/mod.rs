@@ -17,6 +17,7 @@ pub mod exception;
 pub mod failure;
 pub mod gate;
 pub mod input;
+pub mod interrupt;
 pub mod lists;
 pub mod live;
 pub mod member;

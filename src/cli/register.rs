@@ -13,11 +13,14 @@ use crate::ambient::chance;
 use crate::ambient::sheet::Fault;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
+use crate::cli::interrupt::Interrupt;
 use crate::cli::live::Live;
 use crate::cli::table::table;
 use crate::cli::{input, output};
 use crate::policy::signature::hex;
 use crate::policy::terms::OdsCode;
+use crate::sync::error::SyncError;
+use crate::sync::interruption::Interruption;
 use crate::sync::job::Hands;
 use crate::sync::register::answer::{self, Word};
 use crate::sync::register::check::Checked;
@@ -72,7 +75,9 @@ approved or interrupted, and deletes leavers whose time is over. Run `register -
 The file of results has the rows as they were and two more columns: `result` (create, change, join, leave, delete, nothing,
 not_published, waits, held_back, not_done, not_applied, refused) and `detail`. It holds what the table holds: only its owner can read it.
 
-Exit code 0: every row is, or would be, as it says; 1: some are not; 2: it could not be told or done.";
+Ctrl-C or SIGTERM lets the writes under way end; a second one ends it at once, and the next command may have to wait a minute.
+
+Exit code 0: every row is, or would be, as it says; 1: some are not; 2: it could not be told or done; 130 or 143: interrupted.";
 
 /// The options.
 #[derive(Debug, Args)]
@@ -149,6 +154,7 @@ fn registrar(context: &Context, table: String) -> Result<Registrar, Failure> {
             clock: context.clock.clone(),
             settings: Settings { plan_people: usize::MAX, ..config.sync.clone() },
             holder: format!("{}/{}/{}", context.actor, std::process::id(), hex(&mark)),
+            interruption: Interruption::default(),
         },
         national: config.national.for_sync(),
         organisations: Arc::new(organisations),
@@ -202,8 +208,12 @@ fn of_table(command: &Register, file: &Path, context: &Context) -> Result<Answer
         Err(faults) => return heading_is_wrong(context, faults),
     };
     let runtime = runtime()?;
+    let interrupt = Interrupt::heed(&registrar.hands.interruption)?;
     let mails = runtime.block_on(Box::pin(registrar.check_mails(&mut checked)));
     let answers = match mails {
+        Err(SyncError::Interrupted) => {
+            Answers { broken: Some("interrupted".to_owned()), interrupted: true, ..Answers::default() }
+        }
         Err(error) => Answers { broken: Some(error.to_string()), ..Answers::default() },
         Ok(()) if command.apply && !command.skip_faulty && !checked.faults().is_empty() => {
             not_applied(checked.len())
@@ -238,7 +248,7 @@ fn of_table(command: &Register, file: &Path, context: &Context) -> Result<Answer
         results_file: results,
         error: answers.broken,
     };
-    finish(context, &page)
+    finish(context, &page, answers.interrupted.then(|| interrupt.answer()))
 }
 
 fn of_registered(command: &Register, context: &Context) -> Result<Answer, Failure> {
@@ -251,6 +261,7 @@ fn of_registered(command: &Register, context: &Context) -> Result<Answer, Failur
         }
     }
     let mut told = Told::on(context);
+    let interrupt = Interrupt::heed(&registrar.hands.interruption)?;
     let answers =
         runtime()?.block_on(Box::pin(registrar.run(work, 0, command.apply, |_| Vec::new(), &mut |one| {
             told.note(|| format!("... {} is done", one.organisation));
@@ -265,7 +276,7 @@ fn of_registered(command: &Register, context: &Context) -> Result<Answer, Failur
         results_file: None,
         error: answers.broken,
     };
-    finish(context, &page)
+    finish(context, &page, answers.interrupted.then(|| interrupt.answer()))
 }
 
 fn results_file(command: &Register, file: &Path) -> Result<Option<PathBuf>, Failure> {
@@ -302,11 +313,15 @@ fn heading_is_wrong(context: &Context, faults: Vec<Fault>) -> Result<Answer, Fai
         results_file: None,
         error: None,
     };
-    finish(context, &page)
+    finish(context, &page, None)
 }
 
-fn finish(context: &Context, page: &Page) -> Result<Answer, Failure> {
+/// Prints the page. `interrupted` is the answer when a signal ended it early.
+fn finish(context: &Context, page: &Page, interrupted: Option<Answer>) -> Result<Answer, Failure> {
     context.print(page, text)?;
+    if let Some(answer) = interrupted {
+        return Ok(answer);
+    }
     let well = page.results.keys().all(|word| word.is_well())
         && page
             .organisations

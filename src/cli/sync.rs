@@ -13,13 +13,14 @@ use crate::sync::job::Mode;
 
 mod approve;
 mod explain;
-mod hands;
+pub mod hands;
 mod history;
 mod join;
 mod journal;
 mod officers;
 mod pause;
 mod plans;
+pub mod publisher;
 mod quarantine;
 mod resync;
 mod run;
@@ -53,6 +54,9 @@ pub enum Command {
         second: String,
     },
     /// Run once. Exit code 0 when all is as it should be, 1 when something waits for an approval or was not done.
+    ///
+    /// Ctrl-C or SIGTERM lets the writes under way end, tells what was done, and the same command goes on from there (exit code 130 or 143);
+    /// a second one ends it at once, and the next run may have to wait a minute for its lease.
     Run {
         member: OdsCode,
         /// Do everything but write: the same as `plan`.
@@ -107,14 +111,14 @@ pub enum Command {
     Explain {
         /// A mail, account name, anchor, GUID or DN.
         who: String,
-        /// Look in this member only.
+        /// Look in this member only, or in this organisation whose people are registered by table: there a local id is a name as well.
         #[arg(long)]
         member: Option<OdsCode>,
     },
     /// List everything that is held back: why, whose it is to mend, what to do, since when. What is mended goes by itself with the next
     /// run. Exit code 0: nothing is held back, 1: something is.
     Quarantine {
-        /// One member; all when left out.
+        /// One member, or organisation whose people are registered by table; all when left out.
         member: Option<OdsCode>,
         /// Only this reason: `no_surname`, `duplicate`, `ambiguous` and so on.
         #[arg(long, value_name = "CODE")]
@@ -151,7 +155,7 @@ pub enum Command {
         bases: bool,
     },
     /// Let nothing be written for a member, or for any: neither by the gateway, nor by `run`; a run under way stops before its next
-    /// batch. `--all` stops `undo` as well; the pause of one member does not, since undoing pauses the member itself. It holds until `resume`, also after a restart. Planning stays allowed.
+    /// batch. Of an organisation whose people are registered by table it stops `register --apply`. `--all` stops `undo` as well; the pause of one member does not, since undoing pauses the member itself. It holds until `resume`, also after a restart. Planning stays allowed.
     Pause {
         #[command(flatten)]
         whose: pause::Whose,
@@ -173,12 +177,14 @@ pub enum Command {
     /// (`approve`), then this is run again. Each write asserts that the entry still is as the plan left it. What cannot be undone is
     /// listed; --dry-run shows all of it before. The member is paused with it, because its next run would do the same again: mend the
     /// member directory, then `resume`. A pause of the member does not stop an undoing; one for every member (`pause --all`) does, also on
-    /// its way. An undoing can be undone by its own hash.
+    /// its way. An undoing can be undone by its own hash. Of people registered by table what is registered stays as it is: apply a mended table
+    /// after `resume`.
     ///
     /// Nobody is listed by it who is not published now by what was last read of the member directory, nor is a contact attribute given
     /// back of who is published without: mend the member directory or the scope and have it read (`plan`) before.
     ///
-    /// Exit code 0: all undone (or planned, with --dry-run); 1: something was not, or waits for an approval.
+    /// Exit code 0: all undone (or planned, with --dry-run); 1: something was not, or waits for an approval; 130 or 143: interrupted, as
+    /// with `run`.
     Undo {
         /// The hash of the plan that was written: `run`, `status` and `journal` show it.
         plan: String,

@@ -44,6 +44,9 @@ pub enum SyncError {
     NotRegistered(OdsCode, String),
     #[error("the gateway is stopping")]
     Stopping,
+    /// Somebody asked for an end before anything more was written.
+    #[error("interrupted: nothing more was written; the same command goes on from there")]
+    Interrupted,
     /// A task of ours ended in a way it must not.
     #[error("an internal task failed: {0}")]
     Internal(String),
@@ -71,7 +74,7 @@ impl SyncError {
             | SyncError::NotWritten(_)
             | SyncError::NoDirectory(_)
             | SyncError::NotRegistered(..) => Party::Requester,
-            SyncError::Stopping | SyncError::Internal(_) => Party::Us,
+            SyncError::Stopping | SyncError::Interrupted | SyncError::Internal(_) => Party::Us,
         }
     }
 
@@ -80,7 +83,9 @@ impl SyncError {
         match self {
             SyncError::Store(error) => error.may_retry(),
             SyncError::Source(error) | SyncError::Target(error) => error.may_retry(),
-            SyncError::Busy(_) | SyncError::Stopping | SyncError::Controller(_) => true,
+            SyncError::Busy(_) | SyncError::Stopping | SyncError::Interrupted | SyncError::Controller(_) => {
+                true
+            }
             _ => false,
         }
     }
@@ -102,6 +107,7 @@ impl SyncError {
             SyncError::NoDirectory(_) => "no_directory",
             SyncError::NotRegistered(..) => "not_registered",
             SyncError::Stopping => "stopping",
+            SyncError::Interrupted => "interrupted",
             SyncError::Internal(_) => "internal",
         }
     }

@@ -180,7 +180,7 @@ impl Running<'_> {
     }
 
     fn never_begun(&mut self, intended: &[(usize, Step)], shelf: &Shelf) {
-        let said = json!({"text": "it was not begun: the gate closed"});
+        let said = json!({"text": "it was not begun: the run was stopped before"});
         for (number, _) in intended {
             let document = serde_json::to_vec(&said);
             self.lines.push(line(shelf, self.plan, *number, "failed", document));

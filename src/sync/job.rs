@@ -12,6 +12,7 @@ use crate::policy::terms::OdsCode;
 use crate::store::error::StoreError;
 use crate::store::port::Store;
 use crate::sync::error::SyncError;
+use crate::sync::interruption::Interruption;
 use crate::sync::progress::{Meter, PROGRESS};
 use crate::sync::settings::{Scope, Settings};
 use crate::sync::shelf::Shelf;
@@ -67,6 +68,8 @@ pub struct Hands {
     pub settings: Settings,
     /// Who runs, unlike any other process: holder of the lease.
     pub holder: String,
+    /// Whether all of it is to end.
+    pub interruption: Interruption,
 }
 
 /// How far a run goes.
@@ -85,6 +88,9 @@ pub fn lease_name(member: &OdsCode) -> String {
 
 /// Takes the member's lease, or is [`SyncError::Busy`].
 pub async fn begin(member: &OdsCode, hands: &Hands) -> Result<Shelf, SyncError> {
+    if hands.interruption.is_asked() {
+        return Err(SyncError::Interrupted);
+    }
     let (store, name, holder) = (hands.store.clone(), lease_name(member), hands.holder.clone());
     let (now, lasts, ods) = (hands.clock.now(), hands.settings.lease(), member.clone());
     let taken = tokio::task::spawn_blocking(move || {

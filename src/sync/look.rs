@@ -13,6 +13,7 @@ use crate::policy::set::PolicySet;
 use crate::policy::terms::OdsCode;
 use crate::store::error::StoreError;
 use crate::store::member::Member;
+use crate::store::organisation::Organisation;
 use crate::store::port::Store;
 use crate::sync::bases::{self, Base};
 use crate::sync::decision::{decisions, names};
@@ -33,11 +34,33 @@ use crate::sync::target::TargetView;
 /// No real tree is deeper; more means a circle.
 const DEPTH_MAX: usize = 64;
 
-/// A member as the store knows it.
+/// Who is looked up: a member, or an organisation whose people are registered by file.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    pub ods: &'a OdsCode,
+    pub mail_domains: &'a BTreeSet<String>,
+    /// The naming context that is published; none: it has no directory.
+    pub source_base: Option<&'a str>,
+}
+
+impl<'a> From<&'a Member> for Subject<'a> {
+    fn from(member: &'a Member) -> Subject<'a> {
+        let source_base = Some(member.connection.base_dn.as_str());
+        Subject { ods: &member.ods, mail_domains: &member.mail_domains, source_base }
+    }
+}
+
+impl<'a> From<&'a Organisation> for Subject<'a> {
+    fn from(organisation: &'a Organisation) -> Subject<'a> {
+        Subject { ods: &organisation.ods, mail_domains: &organisation.mail_domains, source_base: None }
+    }
+}
+
+/// A member, or an organisation without a directory, as the store knows it.
 #[derive(Debug, Clone)]
 pub struct Look {
     pub member: OdsCode,
-    /// The naming context that is published.
+    /// The naming context that is published; empty where there is no directory.
     pub source_base: String,
     /// The member's organisational unit in the national directory.
     pub base: Dn,
@@ -60,17 +83,21 @@ pub struct Look {
     pub refused: Refused,
 }
 
-/// Looks a member up in the store.
+/// Looks it up in the store.
 pub fn look(
     store: &dyn Store,
-    member: &Member,
+    subject: Subject<'_>,
     set: &PolicySet,
     national: &National,
 ) -> Result<Look, SyncError> {
-    let ods = &member.ods;
-    let scope = scope_of(set, ods)
-        .and_then(|document| Ok((document.id.clone(), Scope::of(document, &member.mail_domains)?)))
+    let ods = subject.ods;
+    let mut scope = scope_of(set, ods)
+        .and_then(|document| Ok((document.id.clone(), Scope::of(document, subject.mail_domains)?)))
         .map_err(|error| error.to_string());
+    if let (Ok((_, scope)), None) = (&mut scope, subject.source_base) {
+        // a table has no units
+        scope.bases.clear();
+    }
     let mut objects: Vec<Object> = Vec::new();
     store.visit_staged(ods, &mut |kept| {
         objects.push(object(&kept.document)?);
@@ -88,11 +115,12 @@ pub fn look(
         Err(_) => None,
     };
     let mut find = |guid: &Guid| staged.get(guid).cloned();
-    let base_names = bases.iter().flatten().map(|base| called(base, &mut find, &member.connection.base_dn));
+    let base_names =
+        bases.iter().flatten().map(|base| called(base, &mut find, subject.source_base.unwrap_or_default()));
     Ok(Look {
         base_names: base_names.collect(),
         member: ods.clone(),
-        source_base: member.connection.base_dn.clone(),
+        source_base: subject.source_base.unwrap_or_default().to_owned(),
         base,
         scope,
         whole: complete_at.is_some(),

@@ -131,8 +131,8 @@ impl Syncer {
                     held = report.held_steps, "member synchronised"
                 );
             }
-            Err(SyncError::Stopping) => {
-                tracing::info!(member = %ods, "a sync run was given up: the gateway stops")
+            Err(SyncError::Stopping | SyncError::Interrupted) => {
+                tracing::info!(member = %ods, "a sync run was ended early, as asked")
             }
             Err(SyncError::Paused(_)) => tracing::info!(member = %ods, "sync is paused by hand"),
             Err(error) => {

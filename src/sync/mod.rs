@@ -23,6 +23,7 @@ pub mod explain;
 pub mod guards;
 pub mod guid;
 pub mod input;
+pub mod interruption;
 pub mod job;
 pub mod ledger;
 pub mod listener;

@@ -11,6 +11,7 @@ use crate::policy::terms::OdsCode;
 use crate::store::error::StoreError;
 use crate::store::port::Store;
 use crate::sync::execute::Gate;
+use crate::sync::interruption::Interruption;
 
 /// Key in the sync state of the member, or of what holds for every member.
 pub const PAUSED: &str = "paused";
@@ -78,36 +79,67 @@ pub fn kept(pause: &Pause) -> Result<(String, Option<Vec<u8>>), StoreError> {
     Ok((PAUSED.to_owned(), Some(value)))
 }
 
-/// What stopped a run on its way, once it was stopped.
-pub type Stopped = Arc<OnceLock<Pause>>;
-
-/// `gate`, and no pause: asked before each batch. It closes when the store cannot tell.
-pub fn also(gate: &Gate, store: &Arc<dyn Store>, member: &OdsCode) -> (Gate, Stopped) {
-    let member = member.clone();
-    closing(gate, store, move |pauses| pauses.of(&member).cloned())
+/// What stopped a run between two batches, though its gate was open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    Paused(Pause),
+    Interrupted,
 }
 
-/// `gate`, and no pause for everybody: for what goes on although the member is paused by itself.
-pub fn also_everybody(gate: &Gate, store: &Arc<dyn Store>) -> (Gate, Stopped) {
-    closing(gate, store, |pauses| pauses.all.clone())
+/// What stopped a run on its way, once it was stopped.
+#[derive(Debug, Clone, Default)]
+pub struct Stopped(Arc<OnceLock<Stop>>);
+
+impl Stopped {
+    /// The pause that stopped it.
+    pub fn pause(&self) -> Option<&Pause> {
+        match self.0.get()? {
+            Stop::Paused(pause) => Some(pause),
+            Stop::Interrupted => None,
+        }
+    }
+
+    /// Whether it was interrupted.
+    pub fn is_interrupted(&self) -> bool {
+        self.0.get() == Some(&Stop::Interrupted)
+    }
+}
+
+/// `gate`, and neither a pause nor an interruption: asked before each batch. It closes when the store cannot tell.
+pub fn also(
+    gate: &Gate,
+    store: &Arc<dyn Store>,
+    interruption: &Interruption,
+    member: &OdsCode,
+) -> (Gate, Stopped) {
+    let member = member.clone();
+    closing(gate, store, interruption, move |pauses| pauses.of(&member).cloned())
+}
+
+/// As [`also`] with a pause for everybody alone: for what goes on although the member is paused by itself.
+pub fn also_everybody(gate: &Gate, store: &Arc<dyn Store>, interruption: &Interruption) -> (Gate, Stopped) {
+    closing(gate, store, interruption, |pauses| pauses.all.clone())
 }
 
 fn closing(
     gate: &Gate,
     store: &Arc<dyn Store>,
+    interruption: &Interruption,
     which: impl Fn(&Pauses) -> Option<Pause> + Send + Sync + 'static,
 ) -> (Gate, Stopped) {
-    let (gate, store) = (gate.clone(), store.clone());
+    let (gate, store, interruption) = (gate.clone(), store.clone(), interruption.clone());
     let stopped = Stopped::default();
     let told = stopped.clone();
-    let both: Gate = Arc::new(move || match Pauses::read(store.as_ref()).map(|pauses| which(&pauses)) {
-        Ok(Some(pause)) => {
-            // one pause is enough to say why
-            let _ = told.set(pause);
-            false
-        }
+    // what stopped it first is enough to say why
+    let stop = move |why: Stop| {
+        let _ = told.0.set(why);
+        false
+    };
+    let all: Gate = Arc::new(move || match Pauses::read(store.as_ref()).map(|pauses| which(&pauses)) {
+        _ if interruption.is_asked() => stop(Stop::Interrupted),
+        Ok(Some(pause)) => stop(Stop::Paused(pause)),
         Ok(None) => gate(),
         Err(_) => false,
     });
-    (both, stopped)
+    (all, stopped)
 }

@@ -26,6 +26,8 @@ pub enum Outcome {
     GateClosed,
     /// Somebody paused sync on the way.
     Paused,
+    /// Somebody asked for an end on the way; the next run goes on.
+    Interrupted,
     /// Nothing was written, as asked.
     Planned,
 }
@@ -39,6 +41,7 @@ impl Outcome {
             Outcome::Partial => "partial",
             Outcome::GateClosed => "gate_closed",
             Outcome::Paused => "paused",
+            Outcome::Interrupted => "interrupted",
             Outcome::Planned => "planned",
         }
     }

@@ -67,6 +67,8 @@ struct Written {
     later: Vec<String>,
     /// The plan that was written last, whose fate is the run's.
     last: Option<Names>,
+    /// It was interrupted: what was left of the plan that was written last.
+    cut: Option<BTreeMap<Action, u64>>,
     writing: Duration,
     /// Making the plans after the first one.
     planning: Duration,
@@ -113,7 +115,8 @@ async fn under_lease(
 ) -> Result<Report, SyncError> {
     let started_at = hands.clock.now();
     let begun = Instant::now();
-    let pass = read_source(job, hands, mode, shelf).await?;
+    // a page that is under way is kept as a whole or not at all
+    let pass = hands.interruption.unless(read_source(job, hands, mode, shelf)).await?;
     let brought = Brought { pass, started_at, read_ms: milliseconds(begun.elapsed()) };
     after_reading(job, hands, mode, gate, shelf, brought).await
 }
@@ -131,12 +134,16 @@ pub async fn after_reading(
     let begun = Instant::now();
     // staging may have taken long
     shelf.renew_when_due().await?;
-    let mut target = job.target.connect(SyncError::Target).await?;
-    let found_out = observe::settle_journal(shelf, &mut target, &job.scope).await?;
-    let planned = make(job, hands, &brought.pass, shelf, &mut target).await?;
+    let planning = async {
+        let mut target = job.target.connect(SyncError::Target).await?;
+        let found_out = observe::settle_journal(shelf, &mut target, &job.scope).await?;
+        let planned = make(job, hands, &brought.pass, shelf, &mut target).await?;
+        Ok((target, found_out, planned))
+    };
+    let (mut target, found_out, planned) = hands.interruption.unless(planning).await?;
     let first_planned = begun.elapsed();
     keep_plans(shelf, Some(&planned.plan), &planned.verdict, started_at, mode).await?;
-    let (gate, stopped) = pause::also(gate, &hands.store, &job.member);
+    let (gate, stopped) = pause::also(gate, &hands.store, &hands.interruption, &job.member);
     let (mut written, left) = match mode.dry_run {
         true => (Written::default(), None),
         false => write(job, hands, &gate, shelf, &brought.pass, &planned, started_at, &mut target).await?,
@@ -145,7 +152,7 @@ pub async fn after_reading(
     written.planning += first_planned;
     let last = written.last.take().unwrap_or_else(|| Names::of(&planned.plan, &planned.verdict));
     let people = planned.plan.people;
-    let made = Made { planned, written, left, found_out, paused: stopped.get().cloned() };
+    let made = Made { planned, written, left, found_out, paused: stopped.pause().cloned() };
     let report = made.report(job, hands, mode, brought);
     if report.outcome != Outcome::Planned && !report.planned.is_empty() {
         last.keep(shelf, report.outcome).await?;
@@ -168,21 +175,25 @@ struct Made {
 impl Made {
     fn report(self, job: &Job, hands: &Hands, mode: Mode, brought: Brought) -> Report {
         let Made { planned, written, left, found_out, paused } = self;
-        let Written { mut executed, planned: more, later, last: _, writing, planning } = written;
+        let Written { mut executed, planned: more, later, last: _, cut, writing, planning } = written;
         let after = left.as_ref().unwrap_or(&planned);
         let waits = !after.verdict.held.steps.is_empty() && !after.verdict.approved;
-        let remaining = match left.is_some() || mode.dry_run {
-            true => after.verdict.go.steps.len() as u64 + after.deferred,
-            false => 0,
+        let to_do = match &cut {
+            Some(rest) => rest.clone(),
+            None if left.is_some() || mode.dry_run => after.verdict.go.counts(),
+            None => BTreeMap::new(),
         };
+        let deferred = if cut.is_some() || left.is_some() || mode.dry_run { after.deferred } else { 0 };
+        let remaining = to_do.values().sum::<u64>() + deferred;
         let paused = paused.filter(|_| executed.gate_closed);
-        executed.gate_closed &= paused.is_none();
+        executed.gate_closed &= paused.is_none() && cut.is_none();
         let outcome = match &paused {
             _ if mode.dry_run => Outcome::Planned,
             Some(_) => Outcome::Paused,
+            None if cut.is_some() => Outcome::Interrupted,
             None => ended(&executed, remaining, waits),
         };
-        let pending = pending(after, waits, remaining > 0);
+        let pending = pending(after, waits, to_do);
         let (held, held_steps) = match waits {
             true => (Some(after.verdict.held.hash.clone()), after.verdict.held.steps.len() as u64),
             false => (None, 0),
@@ -229,14 +240,20 @@ fn quarantine(first: &Plan, last: &Plan) -> Vec<Quarantine> {
 }
 
 /// What is left to do, by kind.
-fn pending(after: &Planned, waits: bool, remains: bool) -> BTreeMap<Action, u64> {
-    let held = waits.then(|| after.verdict.held.counts());
-    let rest = remains.then(|| after.verdict.go.counts());
-    let mut pending = BTreeMap::new();
-    for (action, count) in held.into_iter().chain(rest).flatten() {
+fn pending(after: &Planned, waits: bool, to_do: BTreeMap<Action, u64>) -> BTreeMap<Action, u64> {
+    let mut pending = to_do;
+    for (action, count) in waits.then(|| after.verdict.held.counts()).into_iter().flatten() {
         *pending.entry(action).or_insert(0) += count;
     }
     pending
+}
+
+/// What is left of a plan after so much of it was done.
+fn rest(plan: &Plan, done: &BTreeMap<Action, u64>) -> BTreeMap<Action, u64> {
+    let mut rest = plan.counts();
+    rest.iter_mut().for_each(|(action, count)| *count -= done.get(action).copied().unwrap_or(0).min(*count));
+    rest.retain(|_, count| *count > 0);
+    rest
 }
 
 /// How a run ended that nobody paused.
@@ -355,12 +372,20 @@ async fn write(
         let closed = executed.gate_closed;
         let names = Names::of(&now.plan, &now.verdict);
         let fate = ended(&executed, 0, names.held.is_some());
+        let rest = rest(go, &executed.done);
         if left.is_some() {
             written.later.push(names.go.clone());
         }
         written.executed.add(executed);
         let begun_planning = Instant::now();
-        let next = make(job, hands, pass, shelf, target).await?;
+        let next = match hands.interruption.unless(make(job, hands, pass, shelf, target)).await {
+            Err(SyncError::Interrupted) => {
+                // what was written is told all the same
+                (written.cut, written.last) = (Some(rest), Some(names));
+                break;
+            }
+            next => next?,
+        };
         written.planning += begun_planning.elapsed();
         let again = (refused || (deferred > 0 && progress)) && !closed && !next.verdict.go.steps.is_empty();
         if again {

@@ -75,7 +75,8 @@ impl Schedule {
         (schedule, Handle(sender))
     }
 
-    /// Runs until `stop` is true or its sender is gone. Runs that are under way then are dropped: the next one resumes.
+    /// Runs until `stop` is true or its sender is gone, and until the runs that are under way then have ended with their batch. Whoever does
+    /// not wait for that drops them: the next ones resume, when the lease is over.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let room = Arc::new(Semaphore::new(self.syncer.hands.settings.parallel.max(1)));
         let mut runs = JoinSet::new();
@@ -85,7 +86,7 @@ impl Schedule {
             tokio::select! {
                 changed = stop.changed() => {
                     if changed.is_err() || *stop.borrow() {
-                        return;
+                        break;
                     }
                 }
                 Some((member, asked)) = self.demands.recv() => self.demanded(&member, asked),
@@ -111,6 +112,8 @@ impl Schedule {
                 });
             }
         }
+        self.syncer.hands.interruption.ask();
+        while runs.join_next().await.is_some() {}
     }
 
     fn demanded(&mut self, member: &OdsCode, asked: Asked) {
@@ -194,7 +197,7 @@ impl Schedule {
 /// Whether it ended because it was not its time, and not because something is wrong.
 fn is_nobodys(error: &SyncError) -> bool {
     let waits = matches!(error, SyncError::Busy(_) | SyncError::Paused(_) | SyncError::GateClosed(_));
-    waits || matches!(error, SyncError::Stopping)
+    waits || matches!(error, SyncError::Stopping | SyncError::Interrupted)
 }
 
 #[cfg(test)]
@@ -229,6 +232,7 @@ mod tests {
                 clock: Clock::system(),
                 settings: Settings::default(),
                 holder: "test".into(),
+                interruption: Default::default(),
             },
             policies: Arc::new(|| None),
             gates: Arc::new(|_| true),

@@ -23,7 +23,7 @@ use crate::sync::target::{LEFT_AT, STAMP, TargetView};
 /// How accounts stand, as they were last read.
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
-    /// None: the member has no directory, and nothing is staged of it.
+    /// None: nothing is asked of them.
     accounts: Option<BTreeMap<Guid, Account>>,
     /// Attributes that tell how somebody is reached.
     contact: BTreeSet<String>,
@@ -53,9 +53,6 @@ impl Standing {
         view: &TargetView,
         steps: impl Iterator<Item = &Step>,
     ) -> Result<Standing, SyncError> {
-        if job.source.is_none() {
-            return Ok(Standing::default());
-        }
         let mut asked = BTreeSet::new();
         let mut values = BTreeSet::new();
         for step in steps {
@@ -72,7 +69,8 @@ impl Standing {
         asked.extend(named.values());
         let scope = job.scope.clone();
         let contact = scope.levels.as_ref().map(|levels| levels.contact.clone()).unwrap_or_default();
-        let accounts = shelf.store(move |store, ods| accounts(store, ods, &scope, asked)).await?;
+        let by_table = job.source.is_none();
+        let accounts = shelf.store(move |store, ods| accounts(store, ods, &scope, asked, by_table)).await?;
         Ok(Standing { accounts: Some(accounts), contact, named })
     }
 
@@ -106,6 +104,9 @@ impl Standing {
     }
 }
 
+/// Why somebody is not listed again whom a table does not publish now, and what to do.
+const BY_TABLE: &str = "by what was registered last the person is not published, and an undoing does not list them again: if that is wrong, register the row as it should be";
+
 fn ends_leaving(step: &Step) -> bool {
     step.changes
         .iter()
@@ -131,6 +132,7 @@ fn accounts(
     ods: &OdsCode,
     scope: &Scope,
     asked: BTreeSet<Guid>,
+    by_table: bool,
 ) -> Result<BTreeMap<Guid, Account>, StoreError> {
     // units, which bases are looked up among, and of people only who is asked for
     let mut kept: BTreeMap<Guid, Object> = BTreeMap::new();
@@ -156,7 +158,11 @@ fn accounts(
     let bases = bases::guids(&look::bases(store, ods, scope, &staged)?);
     let account = |guid: Guid| {
         let inside = bases.as_ref().is_none_or(|bases| staged.is_below(&guid, bases));
-        (guid, account(ods, scope, staged.get(&guid), inside))
+        let mut account = account(ods, scope, staged.get(&guid), inside);
+        if by_table && account.leaves {
+            account.unpublished = Some(BY_TABLE.to_owned());
+        }
+        (guid, account)
     };
     Ok(asked.into_iter().map(account).collect())
 }

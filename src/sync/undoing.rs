@@ -16,7 +16,7 @@ use crate::sync::execute::{Executed, Gate, execute};
 use crate::sync::guards::{Circumstances, Trip, Verdict};
 use crate::sync::job::{Hands, Job, begin, end, member_base};
 use crate::sync::observe;
-use crate::sync::pause::{self, Pause, Pauses};
+use crate::sync::pause::{self, Pause, Pauses, Stopped};
 use crate::sync::propose;
 use crate::sync::removals;
 use crate::sync::shelf::Shelf;
@@ -61,6 +61,8 @@ pub enum Ended {
     Held,
     /// The gate closed on the way.
     GateClosed,
+    /// Somebody asked for an end on the way; undoing it again goes on.
+    Interrupted,
     /// There is nothing that can be undone.
     Nothing,
     /// Nothing was written, as asked.
@@ -75,6 +77,7 @@ impl Ended {
             Ended::Partial => "partial",
             Ended::Held => "held",
             Ended::GateClosed => "gate_closed",
+            Ended::Interrupted => "interrupted",
             Ended::Nothing => "nothing",
             Ended::Planned => "planned",
         }
@@ -124,15 +127,14 @@ pub async fn undo(job: &Job, hands: &Hands, asked: &Asked, gate: &Gate) -> Resul
         return Err(SyncError::GateClosed(job.member.clone()));
     }
     let mut shelf = begin(&job.member, hands).await?;
-    let (gate, stopped) = pause::also_everybody(gate, &hands.store);
+    let stop = pause::also_everybody(gate, &hands.store, &hands.interruption);
     // also asked for the first time under the lease: what begins after a pause is stopped by it
     let paused = shelf.store(|store, _| Pauses::read(store)).await.map(|pauses| pauses.all.is_some());
     let done = match paused {
         Ok(true) if !asked.dry_run => Err(SyncError::Paused(job.member.clone())),
-        Ok(_) => under_lease(job, hands, asked, &gate, &mut shelf).await,
+        Ok(_) => under_lease(job, hands, asked, &stop, &mut shelf).await,
         Err(error) => Err(error),
     };
-    let done = done.map(|account| Account { stopped: stopped.get().cloned(), ..account });
     end(&shelf).await;
     done
 }
@@ -141,24 +143,11 @@ async fn under_lease(
     job: &Job,
     hands: &Hands,
     asked: &Asked,
-    gate: &Gate,
+    (gate, stopped): &(Gate, Stopped),
     shelf: &mut Shelf,
 ) -> Result<Account, SyncError> {
-    let base = member_base(job)?;
-    let mut target = job.target.connect(SyncError::Target).await?;
-    let view = observe::view(&mut target, &base, &job.scope).await?;
-    // what a killed run had begun is done or not: only what is done is undone
-    observe::settle_journal(shelf, &mut target, &job.scope).await?;
-    target.unbind().await;
-    let plan = asked.plan.clone();
-    let lines = shelf.store(move |store, ods| store.journal_of(ods, &plan)).await?;
-    let written = written(lines);
-    if written.is_empty() {
-        return Err(SyncError::NotWritten(asked.plan.clone()));
-    }
-    let standing = Standing::read(job, shelf, &view, written.iter().map(|one| &one.step)).await?;
-    let Inverse { plan, kept, losses } = inverse(&job.member, &asked.plan, &written, &view, &standing);
-    let (plan, verdict) = weigh(job, hands, shelf, plan, &view).await?;
+    let Ready { written, plan, verdict, kept, losses } =
+        hands.interruption.unless(ready(job, hands, asked, shelf)).await?;
     keep(shelf, asked, &plan, &verdict).await?;
     let anything = !plan.steps.is_empty();
     let stands = kept.iter().any(|one| one.stands);
@@ -171,6 +160,7 @@ async fn under_lease(
     let outcome = match () {
         () if !anything && stands => Ended::Nothing,
         () if asked.dry_run => Ended::Planned,
+        () if stopped.is_interrupted() => Ended::Interrupted,
         () if executed.gate_closed => Ended::GateClosed,
         () if waits => Ended::Held,
         () if stands || !executed.undone.is_empty() => Ended::Partial,
@@ -185,7 +175,7 @@ async fn under_lease(
         of: asked.plan.clone(),
         at: shelf.now(),
         outcome,
-        written: written.len() as u64,
+        written,
         planned: plan.counts(),
         plan: plan.hash,
         goes: goes.then_some(verdict.go.hash),
@@ -193,12 +183,41 @@ async fn under_lease(
         held_steps: if waits { verdict.held.steps.len() as u64 } else { 0 },
         trips: verdict.trips,
         approved: verdict.approved,
-        executed,
+        executed: Executed { gate_closed: executed.gate_closed && !stopped.is_interrupted(), ..executed },
         kept,
         losses,
         paused,
-        stopped: None,
+        stopped: stopped.pause().cloned(),
     })
+}
+
+/// What is to be done, before anything is.
+struct Ready {
+    /// Steps of the plan that were done.
+    written: u64,
+    plan: Plan,
+    verdict: Verdict,
+    kept: Vec<Kept>,
+    losses: Vec<String>,
+}
+
+async fn ready(job: &Job, hands: &Hands, asked: &Asked, shelf: &Shelf) -> Result<Ready, SyncError> {
+    let base = member_base(job)?;
+    let mut target = job.target.connect(SyncError::Target).await?;
+    let view = observe::view(&mut target, &base, &job.scope).await?;
+    // what a killed run had begun is done or not: only what is done is undone
+    observe::settle_journal(shelf, &mut target, &job.scope).await?;
+    target.unbind().await;
+    let plan = asked.plan.clone();
+    let lines = shelf.store(move |store, ods| store.journal_of(ods, &plan)).await?;
+    let done = written(lines);
+    if done.is_empty() {
+        return Err(SyncError::NotWritten(asked.plan.clone()));
+    }
+    let standing = Standing::read(job, shelf, &view, done.iter().map(|one| &one.step)).await?;
+    let Inverse { plan, kept, losses } = inverse(&job.member, &asked.plan, &done, &view, &standing);
+    let (plan, verdict) = weigh(job, hands, shelf, plan, &view).await?;
+    Ok(Ready { written: done.len() as u64, plan, verdict, kept, losses })
 }
 
 /// The same guards as for every plan. Nothing was read from the member directory, so that nothing of it shrinks or is unseen.

@@ -57,6 +57,7 @@ pub fn syncer_to(stage: &Stage, national: National) -> Syncer {
             clock: Clock::system(),
             settings: Default::default(),
             holder: format!("test/{}", stage.folder.path().display()),
+            interruption: Default::default(),
         },
         policies: Arc::new(move || Some(Arc::clone(&set))),
         gates: Arc::new(|_| true),

@@ -8,18 +8,21 @@ use time::OffsetDateTime;
 use crate::ambient::text::printable;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::member::answer::standing;
+use crate::cli::sync::explain::by_table::{Row, meant, reworded};
 use crate::cli::sync::hands::runtime;
+use crate::cli::sync::publisher::Publisher;
 use crate::cli::table::moment;
 use crate::policy::set::PolicySet;
 use crate::policy::terms::{Grant, OdsCode};
-use crate::store::member::Member;
 use crate::store::port::Store;
+use crate::sync::books::DONE;
 use crate::sync::explain::{Findings, Owned, Person, Unowned, Who, explain, filter, fits};
 use crate::sync::ledger::mends;
 use crate::sync::look::{self, Look};
 use crate::sync::pause::{Pause, Pauses};
 use crate::sync::step::Step;
+
+mod by_table;
 
 /// Writes of one person that are told.
 const WRITES: usize = 10;
@@ -40,6 +43,8 @@ struct Explained {
 #[derive(Debug, Serialize)]
 struct Looked {
     member: OdsCode,
+    /// Its people come from tables.
+    registers: bool,
     objects: usize,
     #[serde(with = "time::serde::rfc3339::option")]
     read_at: Option<OffsetDateTime>,
@@ -56,6 +61,9 @@ struct Looked {
 struct Told {
     #[serde(flatten)]
     person: Person,
+    /// The row, where the person comes from a table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registered: Option<Row>,
     gate: Option<String>,
     paused: Option<Pause>,
     /// How the last run ended, and when.
@@ -84,9 +92,9 @@ pub fn go(context: &Context, who: &str, member: Option<&OdsCode>) -> Result<Answ
         (Who::Anchor(anchor), None) => Some(anchor.member.clone()),
         (_, member) => member.cloned(),
     };
-    let members = match &only {
-        Some(ods) => vec![standing(context, ods)?],
-        None => context.store()?.members().map_err(Failure::could_not)?,
+    let publishers = match &only {
+        Some(ods) => vec![Publisher::of(context, ods)?],
+        None => Publisher::all(context)?,
     };
     let set = context.policies()?;
     let mut answer = Explained {
@@ -96,7 +104,13 @@ pub fn go(context: &Context, who: &str, member: Option<&OdsCode>) -> Result<Answ
         people: Vec::new(),
         unowned: Vec::new(),
     };
-    let codes: Vec<OdsCode> = members.iter().map(|member| member.ods.clone()).collect();
+    let store = context.store()?;
+    // thousands of organisations register: those alone are asked for a GUID that have it
+    let may = |one: &&Publisher| match &asked {
+        Who::Guid(guid) if one.registers() => store.staged(one.ods(), &guid.0).is_ok_and(|one| one.is_some()),
+        _ => true,
+    };
+    let codes: Vec<OdsCode> = publishers.iter().filter(may).map(|one| one.ods().clone()).collect();
     let national = context.config()?.national.for_sync();
     let units = match (&asked, filter(&asked, &codes)) {
         (_, Some(filter)) => {
@@ -105,8 +119,8 @@ pub fn go(context: &Context, who: &str, member: Option<&OdsCode>) -> Result<Answ
         (Who::Dn(dn), None) => Ok(look::unit(dn, &national.people_base).into_iter().collect()),
         (_, None) => Ok(BTreeSet::new()),
     };
-    for member in &members {
-        ask(context, &set, member, &asked, &units, &mut answer)?;
+    for publisher in &publishers {
+        ask(context, &set, publisher, &asked, &units, &mut answer)?;
     }
     let found = !answer.people.is_empty() || !answer.unowned.is_empty();
     context.print(&answer, text)?;
@@ -116,16 +130,17 @@ pub fn go(context: &Context, who: &str, member: Option<&OdsCode>) -> Result<Answ
 fn ask(
     context: &Context,
     set: &PolicySet,
-    member: &Member,
+    publisher: &Publisher,
     asked: &Who,
     units: &Result<BTreeSet<String>, String>,
     answer: &mut Explained,
 ) -> Result<(), Failure> {
-    let (config, store) = (context.config()?, context.store()?.as_ref());
+    let (config, store, ods) = (context.config()?, context.store()?, publisher.ods());
     let national = config.national.for_sync();
-    let look = look::look(store, member, set, &national).map_err(Failure::could_not)?;
+    let look = look::look(store.as_ref(), publisher.subject(), set, &national).map_err(Failure::could_not)?;
+    let asked = &if publisher.registers() { meant(asked, &look) } else { asked.clone() };
     // all of a member's entries are read only where somebody may be
-    let code = member.ods.as_str().to_lowercase();
+    let code = ods.as_str().to_lowercase();
     let there = units.as_ref().is_ok_and(|units| units.contains(&code))
         || look.staged.objects().any(|object| fits(asked, &look, object));
     let (view, trouble) = match units {
@@ -137,10 +152,11 @@ fn ask(
         },
     };
     let now = context.clock.now();
-    let Findings { people, unowned } =
+    let Findings { mut people, unowned } =
         explain(asked, &look, view.as_ref(), &config.sync.national_attributes, now);
     answer.looked.push(Looked {
-        member: member.ods.clone(),
+        member: ods.clone(),
+        registers: publisher.registers(),
         objects: look.staged.objects().count(),
         read_at: look.read_at,
         complete_at: look.complete_at,
@@ -151,15 +167,22 @@ fn ask(
     if people.is_empty() {
         return Ok(());
     }
-    let pauses = Pauses::read(store).map_err(Failure::could_not)?;
-    let gate = gate(store, &member.ods)?;
-    let mut writes = writes(store, &member.ods, &people)?;
-    answer.people.extend(people.into_iter().map(|person| Told {
-        gate: gate.clone(),
-        paused: pauses.of(&member.ods).cloned(),
-        last_run: last_run(&look),
-        writes: writes.remove(&person.anchor.to_string()).unwrap_or_default(),
-        person,
+    let pauses = Pauses::read(store.as_ref()).map_err(Failure::could_not)?;
+    let gate = gate(store.as_ref(), ods)?;
+    let mut writes = writes(store.as_ref(), ods, &people)?;
+    if publisher.registers() {
+        people.iter_mut().for_each(reworded);
+    }
+    answer.people.extend(people.into_iter().map(|person| {
+        let Writes { first, last } = writes.remove(&person.anchor.to_string()).unwrap_or_default();
+        Told {
+            registered: Row::of(publisher, store, &person, first),
+            gate: gate.clone(),
+            paused: pauses.of(ods).cloned(),
+            last_run: last_run(&look),
+            writes: last,
+            person,
+        }
     }));
     Ok(())
 }
@@ -178,14 +201,19 @@ fn gate(store: &dyn Store, ods: &OdsCode) -> Result<Option<String>, Failure> {
     }))
 }
 
-/// The last writes of these people, by anchor.
-fn writes(
-    store: &dyn Store,
-    ods: &OdsCode,
-    people: &[Person],
-) -> Result<BTreeMap<String, Vec<Write>>, Failure> {
+/// The writes of one person.
+#[derive(Default)]
+struct Writes {
+    /// When the first one was done.
+    first: Option<OffsetDateTime>,
+    /// The last ones.
+    last: Vec<Write>,
+}
+
+/// The writes of these people, by anchor.
+fn writes(store: &dyn Store, ods: &OdsCode, people: &[Person]) -> Result<BTreeMap<String, Writes>, Failure> {
     let anchors: Vec<String> = people.iter().map(|person| person.anchor.to_string()).collect();
-    let mut found: BTreeMap<String, Vec<Write>> = BTreeMap::new();
+    let mut found: BTreeMap<String, Writes> = BTreeMap::new();
     // whose step is which, to find what came of it
     let mut open: BTreeMap<(String, u64), String> = BTreeMap::new();
     let mut after = 0;
@@ -195,8 +223,13 @@ fn writes(
         for line in part {
             let key = (line.entry.plan.clone(), line.entry.step);
             if line.entry.phase != "intended" {
-                let writes = open.remove(&key).and_then(|anchor| found.get_mut(&anchor));
-                let mut writes = writes.into_iter().flatten().rev();
+                let Some(writes) = open.remove(&key).and_then(|anchor| found.get_mut(&anchor)) else {
+                    continue;
+                };
+                if DONE.contains(&line.entry.phase.as_str()) {
+                    writes.first.get_or_insert(line.entry.at);
+                }
+                let mut writes = writes.last.iter_mut().rev();
                 if let Some(write) = writes.find(|write| write.plan == key.0) {
                     write.phase.clone_from(&line.entry.phase);
                 }
@@ -207,7 +240,7 @@ fn writes(
             if !anchors.contains(&anchor) {
                 continue;
             }
-            let writes = found.entry(anchor.clone()).or_default();
+            let writes = &mut found.entry(anchor.clone()).or_default().last;
             writes.push(Write {
                 at: line.entry.at,
                 plan: line.entry.plan,
@@ -224,7 +257,7 @@ fn writes(
         }
         after = last;
     }
-    found.values_mut().for_each(|writes| writes.reverse());
+    found.values_mut().for_each(|writes| writes.last.reverse());
     Ok(found)
 }
 
@@ -240,14 +273,20 @@ fn text(answer: &Explained) -> String {
     if answer.people.is_empty() && answer.unowned.is_empty() {
         out.push_str(&format!("nobody fits this {}\n", answer.form));
     }
+    out.push_str(&looked(&answer.looked));
+    out
+}
+
+fn looked(all: &[Looked]) -> String {
     let often = |at: Option<OffsetDateTime>| at.map_or("never".to_owned(), moment);
-    for one in &answer.looked {
+    let mut out = String::new();
+    for one in all {
         let (read, complete) = (often(one.read_at), often(one.complete_at));
-        let member = &one.member;
-        out.push_str(&format!(
-            "looked in {member}: {} objects, read {read}, everything {complete}",
-            one.objects
-        ));
+        let (member, objects) = (&one.member, one.objects);
+        out.push_str(&match one.registers {
+            true => format!("looked in {member}: {objects} people registered by table"),
+            false => format!("looked in {member}: {objects} objects, read {read}, everything {complete}"),
+        });
         match &one.national {
             None => out.push_str("; its national entries as they are now\n"),
             Some(why) => out.push_str(&format!("; its national entries were NOT SEEN: {}\n", printable(why))),
@@ -267,10 +306,7 @@ fn person(told: &Told) -> String {
         out.push_str(&printable(&text));
         out.push('\n');
     };
-    match &it.local_dn {
-        Some(dn) => line(format!("in the member directory: {dn}")),
-        None => line("not in the member directory, as it was read last".to_owned()),
-    }
+    line(origin(told));
     for (name, values) in &it.source {
         line(format!("  {name}: {}", values.join(" | ")));
     }
@@ -309,19 +345,31 @@ fn person(told: &Told) -> String {
     for step in &it.steps {
         let names: Vec<&str> = step.changes.iter().map(|change| change.attribute.as_str()).collect();
         let what = step.to.clone().unwrap_or_else(|| names.join(" "));
-        line(format!("the next run would {}: {what}: {}", step.action, step.reason));
+        let run = if told.registered.is_some() { "the next `register --apply`" } else { "the next run" };
+        line(format!("{run} would {}: {what}: {}", step.action, step.reason));
     }
     for write in &told.writes {
         let what = write.attributes.join(" ");
         line(format!("{} {} {}: {what} ({})", moment(write.at), write.action, write.phase, write.reason));
     }
-    line(format!("gate {}", told.gate.as_deref().unwrap_or("closed: never decided")));
+    if told.registered.is_none() {
+        line(format!("gate {}", told.gate.as_deref().unwrap_or("closed: never decided")));
+    }
     if let Some(pause) = &told.paused {
         let since = moment(pause.since);
         line(format!("PAUSED since {since} by {}: {}", pause.by, pause.reason));
     }
     line(format!("last run {}", told.last_run.as_deref().unwrap_or("never")));
     out
+}
+
+/// Where the person comes from.
+fn origin(told: &Told) -> String {
+    match (&told.registered, &told.person.local_dn) {
+        (Some(row), _) => row.told(),
+        (None, Some(dn)) => format!("in the member directory: {dn}"),
+        (None, None) => "not in the member directory, as it was read last".to_owned(),
+    }
 }
 
 fn attribute(one: &Owned, has_entry: bool) -> String {

@@ -10,12 +10,13 @@ use crate::assess::judge::baseline_id;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::live::Live;
-use crate::cli::member::answer::standing;
+use crate::cli::sync::publisher::Publisher;
 use crate::policy::signature::hex;
 use crate::policy::terms::{Grant, OdsCode};
 use crate::store::port::Store;
 use crate::store::record::{GateRecord, PlanRecord};
 use crate::sync::error::SyncError;
+use crate::sync::interruption::Interruption;
 use crate::sync::job::Hands;
 use crate::sync::member::Syncer;
 use crate::sync::step::Plan;
@@ -34,24 +35,17 @@ pub fn failure(error: SyncError) -> Failure {
     }
 }
 
-/// Whether people of it come from a table: it is no member, and has no directory.
-fn registers(context: &Context, ods: &OdsCode) -> Result<bool, Failure> {
-    let store = context.store()?;
-    let member = store.member(ods).map_err(Failure::could_not)?;
-    Ok(member.is_none() && store.organisation(ods).map_err(Failure::could_not)?.is_some())
-}
-
 /// Refuses a code that is neither a member's nor that of an organisation whose people come from a table.
 pub fn known(context: &Context, ods: &OdsCode) -> Result<(), Failure> {
-    if registers(context, ods)? { Ok(()) } else { standing(context, ods).map(|_| ()) }
+    Publisher::of(context, ods).map(|_| ())
 }
 
 /// Refuses a code that is no member's. For an organisation without a directory it says what there is instead.
 pub fn with_directory(context: &Context, ods: &OdsCode) -> Result<(), Failure> {
-    if registers(context, ods)? {
+    if Publisher::of(context, ods)?.registers() {
         return Err(Failure::refused(SyncError::NoDirectory(ods.clone())));
     }
-    standing(context, ods).map(|_| ())
+    Ok(())
 }
 
 /// Where futures run.
@@ -106,6 +100,7 @@ pub fn syncer(context: &Context) -> Result<Syncer, Failure> {
             clock: context.clock.clone(),
             settings: config.sync.clone(),
             holder: format!("{}/{}/{}", context.actor, std::process::id(), hex(&mark)),
+            interruption: Interruption::default(),
         },
         policies: Arc::new(move || Some(Arc::clone(&set))),
         // the gates as recorded, which the gateway decides; they count while it can record

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::member::answer::standing;
-use crate::cli::sync::hands::runtime;
+use crate::cli::sync::hands::{known, runtime};
+use crate::cli::sync::publisher::Publisher;
 use crate::policy::terms::OdsCode;
 use crate::sync::decision::{Decision, decisions, key};
 use crate::sync::guid::Guid;
@@ -34,7 +34,7 @@ pub fn go(
     if reason.is_empty() {
         return Err(Failure::refused("a reason is missing: say why with --reason TEXT"));
     }
-    standing(context, member)?;
+    known(context, member)?;
     let store = context.store()?;
     let known = decisions(store.as_ref(), member).map_err(Failure::could_not)?;
     let decision = match dn {
@@ -77,7 +77,8 @@ fn free(context: &Context, member: &OdsCode, guid: &Guid, dn: &str) -> Result<St
     let (config, store) = (context.config()?, context.store()?.as_ref());
     let national = config.national.for_sync();
     let set = context.policies()?;
-    let known = look(store, &standing(context, member)?, &set, &national).map_err(Failure::could_not)?;
+    let known = look(store, Publisher::of(context, member)?.subject(), &set, &national)
+        .map_err(Failure::could_not)?;
     if !known.staged.get(guid).is_some_and(|object| object.is_a("user") && !object.deleted) {
         return Err(Failure::refused(format!(
             "{member} has no living account with the GUID {guid}, as it was read last: portcullis sync explain {guid}"

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::member::answer::standing;
+use crate::cli::sync::hands::known;
 use crate::cli::table::moment;
 use crate::policy::terms::OdsCode;
 use crate::sync::pause::{PAUSED, Pause, Pauses, kept};
@@ -69,7 +69,7 @@ fn reasoned(reason: &str) -> Result<&str, Failure> {
 pub fn pause(context: &Context, whose: &Whose, reason: &str) -> Result<Answer, Failure> {
     let reason = reasoned(reason)?;
     if let Some(member) = &whose.member {
-        standing(context, member)?;
+        known(context, member)?;
     }
     let pauses = pauses(context)?;
     let there = match &whose.member {
@@ -105,7 +105,7 @@ pub fn resume(context: &Context, whose: &Whose, reason: &str) -> Result<Answer, 
     let reason = reasoned(reason)?;
     let mut pauses = pauses(context)?;
     if let Some(member) = &whose.member {
-        standing(context, member)?;
+        known(context, member)?;
     }
     let ended = match &whose.member {
         Some(member) => pauses.members.remove(member),

@@ -8,12 +8,12 @@ use time::OffsetDateTime;
 use crate::assess::report::csv::field;
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::member::answer::standing;
+use crate::cli::sync::publisher::Publisher;
 use crate::cli::table::{day, moment, table};
 use crate::policy::terms::{OdsCode, Party};
 use crate::sync::guid::Guid;
 use crate::sync::ledger::{Aged, QUARANTINE, REASONS, mends};
-use crate::sync::look::{json, stored_dn};
+use crate::sync::look::json;
 use crate::sync::report::Report;
 use crate::sync::run::LAST_REPORT;
 
@@ -22,8 +22,11 @@ use crate::sync::run::LAST_REPORT;
 struct Held {
     member: OdsCode,
     guid: Guid,
-    /// Its local name; none when it is not known any more.
+    /// Its local name; none when it is not known any more, or where there is no directory.
     dn: Option<String>,
+    /// Where people come from a table, the key of the row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local_id: Option<String>,
     /// The attribute; none: the whole person.
     attribute: Option<String>,
     code: String,
@@ -64,14 +67,14 @@ pub fn go(
         )));
     }
     let store = context.store()?;
-    let members = match member {
-        Some(member) => vec![standing(context, member)?],
-        None => store.members().map_err(Failure::could_not)?,
+    let publishers = match member {
+        Some(ods) => vec![Publisher::of(context, ods)?],
+        None => Publisher::all(context)?,
     };
     let now = context.clock.now();
     let mut answered = Answered { held: Vec::new(), counts: BTreeMap::new(), seen: BTreeMap::new() };
-    for member in &members {
-        let ods = &member.ods;
+    for publisher in &publishers {
+        let ods = publisher.ods();
         let last: Option<Report> = json(store.as_ref(), ods, LAST_REPORT).map_err(Failure::could_not)?;
         answered.seen.insert(ods.clone(), last.map(|last| moment(last.ended_at)));
         let aged: Option<Vec<Aged>> = json(store.as_ref(), ods, QUARANTINE).map_err(Failure::could_not)?;
@@ -83,7 +86,8 @@ pub fn go(
             *counts.entry(held.code.clone()).or_insert(0) += 1;
             answered.held.push(Held {
                 member: ods.clone(),
-                dn: stored_dn(store, member, &held.guid),
+                dn: publisher.dn(store, &held.guid),
+                local_id: publisher.local_id(store, &held.guid),
                 guid: held.guid,
                 attribute: held.attribute,
                 mends: mends(&held.code),
@@ -107,6 +111,11 @@ fn whose(held: &Held) -> &'static str {
     held.mends.map_or("unknown", Party::as_str)
 }
 
+fn who(held: &Held) -> String {
+    let registered = held.local_id.as_ref().map(|id| format!("local_id {id}"));
+    registered.or_else(|| held.dn.clone()).unwrap_or_else(|| held.guid.to_string())
+}
+
 fn text(answered: &Answered) -> String {
     let mut out = String::new();
     if !answered.held.is_empty() {
@@ -120,7 +129,7 @@ fn text(answered: &Answered) -> String {
                     held.attribute.clone().unwrap_or_else(|| "(person)".to_owned()),
                     format!("{} ({} d)", day(held.since), held.days),
                     whose(held).to_owned(),
-                    held.dn.clone().unwrap_or_else(|| held.guid.to_string()),
+                    who(held),
                     held.text.clone(),
                 ]
             })
@@ -140,7 +149,7 @@ fn text(answered: &Answered) -> String {
 }
 
 fn lines(held: &[Held]) -> String {
-    let mut out = String::from("member,reason,what,since,days,mends,guid,dn,what_to_do\r\n");
+    let mut out = String::from("member,reason,what,since,days,mends,guid,dn,what_to_do,local_id\r\n");
     for one in held {
         let fields = [
             one.member.as_str(),
@@ -152,6 +161,7 @@ fn lines(held: &[Held]) -> String {
             &one.guid.to_string(),
             one.dn.as_deref().unwrap_or_default(),
             &one.text,
+            one.local_id.as_deref().unwrap_or_default(),
         ];
         out.push_str(&fields.map(field).join(","));
         out.push_str("\r\n");

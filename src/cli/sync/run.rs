@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::sync::hands::{failure, in_turn, read, runtime, syncer, trouble, with_directory};
+use crate::cli::interrupt::Interrupt;
+use crate::cli::sync::hands::{in_turn, read, runtime, syncer, trouble, with_directory};
 use crate::cli::sync::officers::Officers;
 use crate::cli::sync::pause::paused;
 use crate::cli::sync::plans::save;
@@ -23,7 +24,7 @@ pub fn plan(
     complete: bool,
     out: Option<&Path>,
 ) -> Result<Answer, Failure> {
-    let report = once(context, member, Mode { dry_run: true, complete })?;
+    let (report, _) = once(context, member, Mode { dry_run: true, complete })?;
     if let Some(path) = out {
         let record = context.store()?.plan(&report.plan).map_err(Failure::could_not)?;
         let plan = match record {
@@ -39,15 +40,16 @@ pub fn plan(
 
 /// Runs once, or only plans.
 pub fn go(context: &Context, member: &OdsCode, mode: Mode) -> Result<Answer, Failure> {
-    let report = once(context, member, mode)?;
+    let (report, interrupt) = once(context, member, mode)?;
     show(context, &report)?;
     Ok(match report.outcome {
+        Outcome::Interrupted => interrupt.answer(),
         Outcome::Done | Outcome::Planned => Answer::Yes,
         Outcome::Held | Outcome::Partial | Outcome::GateClosed | Outcome::Paused => Answer::No,
     })
 }
 
-fn once(context: &Context, member: &OdsCode, mode: Mode) -> Result<Report, Failure> {
+fn once(context: &Context, member: &OdsCode, mode: Mode) -> Result<(Report, Interrupt), Failure> {
     with_directory(context, member)?;
     if !mode.dry_run {
         paused(context, member)?;
@@ -57,8 +59,10 @@ fn once(context: &Context, member: &OdsCode, mode: Mode) -> Result<Report, Failu
         return Err(Failure::refused(trouble));
     }
     let syncer = syncer(context)?;
+    let interrupt = Interrupt::heed(&syncer.hands.interruption)?;
     let turn = in_turn(context, member, async || syncer.sync(member, mode).await);
-    runtime()?.block_on(turn).map_err(failure)
+    let report = runtime()?.block_on(turn).map_err(|error| interrupt.failure(error))?;
+    Ok((report, interrupt))
 }
 
 fn show(context: &Context, report: &Report) -> Result<(), Failure> {
@@ -85,7 +89,7 @@ pub fn told(report: &Report, officers: Option<&Officers>) -> String {
     let pass = &report.pass;
     let kind = pass.because.as_deref().map_or("what changed".to_owned(), |why| format!("everything ({why})"));
     let mut text = format!(
-        "{} {} at {}\nread {kind} from {}: {} objects, {} deleted\nplanned {}\ndone {}\npublished {}\n",
+        "{} {} at {}\nread {kind} from {}: {} objects, {} deleted\nplanned {}\ndone {}\n",
         report.member,
         report.outcome.as_str(),
         moment(report.ended_at),
@@ -94,8 +98,15 @@ pub fn told(report: &Report, officers: Option<&Officers>) -> String {
         pass.deleted,
         counts(&report.planned),
         counts(&report.executed.done),
-        report.published,
     );
+    match report.outcome {
+        // nobody looked after the writes
+        Outcome::Interrupted => text.push_str(&format!(
+            "interrupted: {} steps are left; the same command goes on from there\n",
+            report.remaining
+        )),
+        _ => text.push_str(&format!("published {}\n", report.published)),
+    }
     if let Some(written) = report.written.as_ref().filter(|_| !report.executed.done.is_empty()) {
         text.push_str(&format!("written as plan {written}\n"));
         for later in &report.later {

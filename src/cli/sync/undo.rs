@@ -1,19 +1,19 @@
 //! `portcullis sync undo`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
-use crate::cli::sync::hands::{failure, in_turn, runtime, syncer, trouble};
+use crate::cli::interrupt::Interrupt;
+use crate::cli::sync::hands::{in_turn, runtime, syncer, trouble};
 use crate::cli::sync::officers::Officers;
 use crate::cli::sync::pause::everybody_paused;
+use crate::cli::sync::publisher::{Publisher, gate, job};
 use crate::cli::table::moment;
 use crate::policy::terms::OdsCode;
 use crate::store::port::Store;
-use crate::sync::execute::Gate;
 use crate::sync::report::Report;
 use crate::sync::run::LAST_REPORT;
 use crate::sync::step::Action;
@@ -38,16 +38,19 @@ pub fn go(context: &Context, hash: &str, reason: &str, dry_run: bool) -> Result<
     let syncer = syncer(context)?;
     let asked =
         Asked { plan: hash.to_owned(), by: context.actor.clone(), reason: reason.to_owned(), dry_run };
-    let (gates, ods) = (syncer.gates.clone(), member.clone());
-    let gate: Gate = Arc::new(move || gates(&ods));
+    let publisher = Publisher::of(context, &member)?;
+    let gate = gate(context, &publisher, &syncer)?;
+    let interrupt = Interrupt::heed(&syncer.hands.interruption)?;
     let work = async || {
-        let job = syncer.job(&member).await?;
+        let job = job(&syncer, &member).await?;
         undo(&job, &syncer.hands, &asked, &gate).await
     };
-    let account = runtime()?.block_on(in_turn(context, &member, work)).map_err(failure)?;
+    let done = runtime()?.block_on(in_turn(context, &member, work));
+    let account = done.map_err(|error| interrupt.failure(error))?;
     let officers = Officers::waiting(context, account.held.as_ref(), &account.trips)?;
-    context.print(&Shown { account: &account, officers }, told)?;
+    context.print(&Shown { account: &account, officers, registers: publisher.registers() }, told)?;
     Ok(match account.outcome {
+        Ended::Interrupted => interrupt.answer(),
         Ended::Undone | Ended::Planned => Answer::Yes,
         Ended::Partial | Ended::Held | Ended::GateClosed | Ended::Nothing => Answer::No,
     })
@@ -85,9 +88,11 @@ struct Shown<'a> {
     account: &'a Account,
     #[serde(skip_serializing_if = "Option::is_none")]
     officers: Option<Officers>,
+    #[serde(skip)]
+    registers: bool,
 }
 
-fn told(Shown { account, officers }: &Shown<'_>) -> String {
+fn told(Shown { account, officers, registers }: &Shown<'_>) -> String {
     let mut text = format!(
         "{} {}: plan {} had {} steps done\nto undo it: {}\ndone {}\n",
         account.member,
@@ -124,6 +129,9 @@ fn told(Shown { account, officers }: &Shown<'_>) -> String {
             officers.as_ref().map(|officers| format!(": {}", officers.told())).unwrap_or_default()
         ));
     }
+    if account.outcome == Ended::Interrupted {
+        text.push_str("interrupted: the same command goes on from there\n");
+    }
     if let Some(pause) = &account.stopped {
         text.push_str(&format!(
             "stopped: {} paused every member at {}: {}\n",
@@ -136,13 +144,15 @@ fn told(Shown { account, officers }: &Shown<'_>) -> String {
         text.push_str(&format!("to take this back: portcullis sync undo {goes} --reason TEXT\n"));
     }
     if let Some(pause) = &account.paused {
-        text.push_str(&format!(
-            "PAUSED since {} by {}: {}\nthe next run would do it all again: mend the member directory first, then {}\n",
-            moment(pause.since),
-            pause.by,
-            pause.reason,
-            pause.ended_by(&account.member)
-        ));
+        let (since, by, ended_by) = (moment(pause.since), &pause.by, pause.ended_by(&account.member));
+        let then = if *registers {
+            format!(
+                "what is registered still says what was undone: have a mended table ready, then {ended_by}, and apply it at once"
+            )
+        } else {
+            format!("the next run would do it all again: mend the member directory first, then {ended_by}")
+        };
+        text.push_str(&format!("PAUSED since {since} by {by}: {}\n{then}\n", pause.reason));
     }
     text
 }

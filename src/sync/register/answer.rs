@@ -91,7 +91,7 @@ pub struct Findings {
     kept_back: BTreeMap<Guid, (bool, String)>,
     undone: BTreeMap<Guid, String>,
     /// Why steps may not have been done though nothing is known of the single one.
-    stopped: Option<&'static str>,
+    stopped: Option<String>,
 }
 
 impl Findings {
@@ -128,8 +128,8 @@ impl Findings {
     }
 
     /// The run ended before all steps were begun.
-    pub fn stop(&mut self, why: &'static str) {
-        self.stopped = Some(why);
+    pub fn stop(&mut self, why: impl Into<String>) {
+        self.stopped = Some(why.into());
     }
 
     /// The answer to a person's row. `is_selected`: the scope publishes somebody like this.
@@ -149,8 +149,8 @@ impl Findings {
             return Answer::of(Word::HeldBack, text.clone());
         }
         let action = self.actions.get(guid);
-        if let (Some(_), Some(why)) = (action, self.stopped) {
-            return Answer::of(Word::NotDone, why);
+        if let (Some(_), Some(why)) = (action, &self.stopped) {
+            return Answer::of(Word::NotDone, why.clone());
         }
         match action {
             Some(Action::Create | Action::Prepare) => Answer::of(Word::Create, ""),

@@ -10,7 +10,8 @@ use crate::store::member::Member;
 use crate::store::organisation::{Organisation, Status};
 use crate::store::port::Store;
 use crate::sync::error::SyncError;
-use crate::sync::member::scope_of;
+use crate::sync::job::{Job, Reach};
+use crate::sync::member::{National, scope_of};
 use crate::sync::settings::Scope;
 use crate::sync::shelf::COOKIE;
 
@@ -82,6 +83,19 @@ impl Organisations {
     /// How somebody may be listed.
     pub fn listings(&self) -> &BTreeSet<String> {
         &self.listings
+    }
+
+    /// What there is to do for it; `target` is the national directory.
+    pub fn job(&self, ods: &OdsCode, national: &National, target: Reach) -> Result<Job, SyncError> {
+        Ok(Job {
+            member: ods.clone(),
+            source: None,
+            source_base: String::new(),
+            canary: None,
+            target,
+            people_base: national.people_base.clone(),
+            scope: self.scope(ods)?,
+        })
     }
 
     /// What it publishes: its scope without bases, for a table has no units.

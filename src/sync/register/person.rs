@@ -49,6 +49,8 @@ const ATTRIBUTES: &[(&str, &str, usize)] = &[
 const ID_CHARS_MAX: usize = 64;
 /// What a derivation of GUIDs begins with; another derivation needs another.
 const DERIVATION: &[u8] = b"portcullis registered person 1";
+/// What stands before the local id in the name that a registered person is staged under.
+const RDN: &str = "CN=";
 /// userAccountControl of a normal account, and of one that is disabled (MS-ADTS 2.2.16).
 const NORMAL: &str = "512";
 const DISABLED: &str = "514";
@@ -70,6 +72,11 @@ pub fn guid(ods: &OdsCode, local_id: &str) -> Guid {
 /// Whether a GUID was derived by [`guid`].
 pub fn is_registered(guid: &Guid) -> bool {
     uuid::Uuid::from_bytes_le(guid.0).get_version() == Some(uuid::Version::Custom)
+}
+
+/// The local id of somebody who is staged, as it is kept.
+pub fn local_id(object: &Object) -> Option<&str> {
+    object.rdn.strip_prefix(RDN).filter(|_| is_registered(&object.guid))
 }
 
 /// A row that can be understood by itself.
@@ -187,7 +194,7 @@ impl Person {
             guid: self.guid,
             parent: None,
             moved_from: None,
-            rdn: format!("CN={}", self.local_id.to_ascii_lowercase()),
+            rdn: format!("{RDN}{}", self.local_id.to_ascii_lowercase()),
             deleted: false,
             partial: false,
             attributes,

@@ -21,6 +21,7 @@ use crate::sync::guards::Trip;
 use crate::sync::job::{Hands, Job, Mode, Reach, begin, end};
 use crate::sync::member::National;
 use crate::sync::pass::Pass;
+use crate::sync::pause::{Pause, Pauses};
 use crate::sync::propose::make_of;
 use crate::sync::register::answer::{Answer, Findings, Word};
 use crate::sync::register::check::{Checked, Claim, Number};
@@ -57,7 +58,7 @@ pub struct Registered {
 pub struct Summary {
     pub organisation: OdsCode,
     pub rows: u64,
-    /// `planned`, `done`, `held`, `partial`, `gate_closed`; `failed` when it ended early.
+    /// `planned`, `done`, `held`, `partial`, `gate_closed`, `paused`, `interrupted`; `failed` when it ended early.
     pub outcome: &'static str,
     pub planned: BTreeMap<Action, u64>,
     pub done: BTreeMap<Action, u64>,
@@ -80,6 +81,8 @@ pub struct Answers {
     pub organisations: Vec<Summary>,
     /// Something ended early that is not an organisation's own matter.
     pub broken: Option<String>,
+    /// It was interrupted.
+    pub interrupted: bool,
 }
 
 /// Registers people. Cheap to clone.
@@ -114,10 +117,13 @@ impl Registrar {
     /// Holds the table's mails against the national directory: rows whose mail somebody else has become faulty.
     pub async fn check_mails(&self, checked: &mut Checked<'_>) -> Result<(), SyncError> {
         let (reach, people) = (self.reach().await?, self.people()?);
-        let mut directory = reach.connect(SyncError::Target).await?;
-        let held = mails::held(&mut directory, &people, checked.mails()).await?;
-        directory.unbind().await;
-        for one in held {
+        let asking = async {
+            let mut directory = reach.connect(SyncError::Target).await?;
+            let held = mails::held(&mut directory, &people, checked.mails()).await?;
+            directory.unbind().await;
+            Ok(held)
+        };
+        for one in self.hands.interruption.unless(asking).await? {
             let line = checked.line(one.row);
             checked.fault(one.row, vec![Fault::cell(line, "mail", taken(&one))]);
         }
@@ -136,7 +142,8 @@ impl Registrar {
         let mut answers = Answers { rows: vec![None; rows], ..Answers::default() };
         let (mut waiting, mut tasks) = (organisations.into_iter(), JoinSet::new());
         loop {
-            while answers.broken.is_none() && tasks.len() < self.hands.settings.parallel.max(1) {
+            let goes_on = answers.broken.is_none() && !self.hands.interruption.is_asked();
+            while goes_on && tasks.len() < self.hands.settings.parallel.max(1) {
                 let Some(ods) = waiting.next() else { break };
                 let (this, rows) = (self.clone(), people(&ods));
                 tasks.spawn(async move {
@@ -148,14 +155,24 @@ impl Registrar {
             match done {
                 Ok((_, _, Ok(part))) => answers.take(part, told),
                 Ok((ods, rows, Err(error))) => {
-                    tracing::error!(member = %ods, party = %error.party(), %error, "people not registered");
+                    if matches!(error, SyncError::Interrupted) {
+                        answers.interrupted = true;
+                    } else {
+                        tracing::error!(member = %ods, party = %error.party(), %error, "people not registered");
+                    }
                     if is_everybodys(&error) {
                         answers.broken = Some(error.to_string());
                     }
-                    answers.take(failed(ods, &rows, &error), told);
+                    let outcome =
+                        if matches!(error, SyncError::Interrupted) { error.code() } else { "failed" };
+                    answers.take(early(ods, &rows, outcome, error.to_string()), told);
                 }
                 Err(error) => answers.broken = Some(format!("an internal task failed: {error}")),
             }
+        }
+        answers.interrupted |= self.hands.interruption.is_asked() && waiting.len() > 0;
+        if answers.interrupted {
+            answers.broken = Some("interrupted".to_owned());
         }
         answers.organisations.sort_by(|a, b| a.organisation.cmp(&b.organisation));
         answers
@@ -166,24 +183,24 @@ impl Registrar {
         if let Some(why) = self.organisations.refusal(ods, leavers_only) {
             return Err(SyncError::NotRegistered(ods.clone(), why));
         }
-        let scope = self.organisations.scope(ods)?;
-        let job = Job {
-            member: ods.clone(),
-            source: None,
-            source_base: String::new(),
-            canary: None,
-            target: self.reach().await?,
-            people_base: self.national.people_base.clone(),
-            scope,
-        };
+        let job = self.organisations.job(ods, &self.national, self.reach().await?)?;
+        if apply && let Some(pause) = self.paused(ods).await? {
+            return Ok(early(ods.clone(), rows, Outcome::Paused.as_str(), stopped_by(&pause, ods)));
+        }
         let mut shelf = self.turn(ods).await?;
         let result = if apply {
             self.apply(&job, rows, &mut shelf).await
         } else {
-            self.preview(&job, rows, &shelf).await
+            self.hands.interruption.unless(self.preview(&job, rows, &shelf)).await
         };
         end(&shelf).await;
         result
+    }
+
+    async fn paused(&self, ods: &OdsCode) -> Result<Option<Pause>, SyncError> {
+        let (store, ods) = (Arc::clone(&self.hands.store), ods.clone());
+        let pauses = tokio::task::spawn_blocking(move || Pauses::read(store.as_ref())).await??;
+        Ok(pauses.of(&ods).cloned())
     }
 
     /// The lease, as soon as nobody else has it.
@@ -234,9 +251,15 @@ impl Registrar {
         let started_at = self.hands.clock.now();
         let begun = Instant::now();
         let ods = job.member.clone();
-        let refused = self.taken_meanwhile(job, rows, shelf).await?;
-        let good: Rows = rows.iter().filter(|(number, _)| !refused.contains_key(number)).cloned().collect();
-        let selected = self.stage(job, &good, shelf).await?;
+        // a page that is under way is staged as a whole or not at all
+        let staging = async {
+            let refused = self.taken_meanwhile(job, rows, shelf).await?;
+            let is_good = |(number, _): &&(Number, Person)| !refused.contains_key(number);
+            let good: Rows = rows.iter().filter(is_good).cloned().collect();
+            let selected = self.stage(job, &good, shelf).await?;
+            Ok((refused, good, selected))
+        };
+        let (refused, good, selected) = self.hands.interruption.unless(staging).await?;
         let (store, alive) = (Arc::clone(&self.hands.store), Arc::clone(&self.alive));
         let gate: Gate = Arc::new(move || alive() && may_write(store.as_ref(), &ods));
         let brought = Brought { pass: pass(rows.len()), started_at, read_ms: milliseconds(begun.elapsed()) };
@@ -246,8 +269,13 @@ impl Registrar {
         let held = kept_plan(shelf, report.held.clone()).await?;
         let plan = plan.unwrap_or_else(|| Plan::new(job.member.clone(), Vec::new(), Vec::new(), 0));
         let mut findings = Findings::of(&plan, held.as_ref(), &report.quarantine, &report.executed.undone);
-        if report.executed.gate_closed {
+        let paused = report.paused.as_ref().map(|pause| stopped_by(pause, &job.member));
+        if let Some(why) = &paused {
+            findings.stop(why.clone());
+        } else if report.executed.gate_closed {
             findings.stop("the gateway or the organisation let nothing more through: run this again");
+        } else if report.outcome == Outcome::Interrupted {
+            findings.stop("it was interrupted: run this again");
         } else if report.remaining > 0 && report.executed.undone.is_empty() {
             findings.stop("the national directory is not yet as planned: run this again");
         }
@@ -266,7 +294,7 @@ impl Registrar {
             held_steps: report.held_steps,
             trips: report.trips,
             published: report.published,
-            error: None,
+            error: paused,
         };
         if !summary.planned.is_empty() {
             self.record(shelf, "register.done", json!({
@@ -392,6 +420,7 @@ impl Answers {
                 *row = Some(answer);
             }
         }
+        self.interrupted |= part.summary.outcome == Outcome::Interrupted.as_str();
         told(&part.summary);
         self.organisations.push(part.summary);
     }
@@ -399,6 +428,12 @@ impl Answers {
 
 fn is_selected(object: &Object, scope: &Scope) -> bool {
     !object.is_disabled() && object.matches(&scope.filter)
+}
+
+/// Why a pause lets nothing be registered, and how it ends.
+fn stopped_by(pause: &Pause, ods: &OdsCode) -> String {
+    let whose = if pause.everybody { "every member" } else { "it" };
+    format!("{} paused {whose}: {}; when it may go on: {}", pause.by, pause.reason, pause.ended_by(ods))
 }
 
 /// A table is all that there is to be read.
@@ -437,15 +472,15 @@ fn answered(rows: &Rows, selected: &[bool], findings: &Findings) -> Vec<(Number,
     both.map(|((number, person), selected)| (*number, findings.answer(person, *selected))).collect()
 }
 
-fn failed(ods: OdsCode, rows: &Rows, error: &SyncError) -> Part {
-    let text = error.to_string();
+/// A part that ended before anything of it was planned.
+fn early(ods: OdsCode, rows: &Rows, outcome: &'static str, text: String) -> Part {
     let answers = rows.iter().map(|(number, _)| (*number, Answer::of(Word::NotDone, text.clone())));
     Part {
         answers: answers.collect(),
         summary: Summary {
             organisation: ods,
             rows: rows.len() as u64,
-            outcome: "failed",
+            outcome,
             planned: BTreeMap::new(),
             done: BTreeMap::new(),
             held: None,

@@ -42,6 +42,7 @@ fn hands(place: &Place) -> Hands {
             ..Settings::default()
         },
         holder: "bench".to_owned(),
+        interruption: Default::default(),
     }
 }
 

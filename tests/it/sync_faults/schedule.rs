@@ -355,6 +355,7 @@ impl Schedule {
             clock: self.clock.clone(),
             settings: self.settings.clone(),
             holder: name,
+            interruption: Default::default(),
         };
         let asked = Arc::clone(&process);
         let gate: Gate = Arc::new(move || asked.gate());
