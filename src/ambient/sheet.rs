@@ -17,6 +17,9 @@ use crate::ambient::text::steers;
 /// The byte order mark of UTF-8, which spreadsheets write.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// Lines with a NUL byte that are told: a file in another encoding has one in each.
+const NULS_TOLD: usize = 100;
+
 /// Which columns a table has.
 #[derive(Debug, Clone, Copy)]
 pub struct Columns {
@@ -123,8 +126,12 @@ impl<'a> Sheet<'a> {
     /// Everything that is wrong with it: the rows cannot be told without.
     pub fn open(bytes: &'a [u8], columns: Columns, limits: &Settings) -> Result<Sheet<'a>, Vec<Fault>> {
         let bytes = bytes.strip_prefix(MARK).unwrap_or(bytes);
-        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") || bytes.contains(&0) {
+        if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
             return Err(vec![Fault::row(1, "the file is not UTF-8: save it as `CSV UTF-8`")]);
+        }
+        let nul = nul(bytes);
+        if !nul.is_empty() {
+            return Err(nul);
         }
         if bytes.contains(&b'\r') && !bytes.contains(&b'\n') {
             return Err(vec![Fault::row(1, "the line ends are of another time: save it as `CSV UTF-8`")]);
@@ -264,6 +271,13 @@ impl Again<'_, '_> {
         (self.0.seen, self.0.ended) = (0, false);
         self.0.next()
     }
+}
+
+/// The lines with a NUL byte, which no cell can hold.
+fn nul(bytes: &[u8]) -> Vec<Fault> {
+    let text = "has a NUL byte, a byte of value 0: take it out; where a whole file is full of them, save it as `CSV UTF-8`";
+    let lines = bytes.split(|byte| *byte == b'\n').zip(1..).filter(|(line, _)| line.contains(&0));
+    lines.take(NULS_TOLD).map(|(_, number)| Fault::row(number, text)).collect()
 }
 
 fn name(heading: &ByteRecord, columns: Columns) -> Result<Vec<Option<&'static str>>, Vec<Fault>> {

@@ -15,6 +15,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::live::Live;
+use crate::cli::sync::officers::Officers;
 use crate::cli::table::table;
 use crate::cli::{input, output};
 use crate::policy::signature::hex;
@@ -116,11 +117,28 @@ struct Page {
     /// The first of them.
     faults: Vec<Fault>,
     faults_in_all: u64,
-    organisations: Vec<Summary>,
+    organisations: Vec<Part>,
     /// Where the file of results is.
     results_file: Option<PathBuf>,
     /// Why it ended early.
     error: Option<String>,
+}
+
+/// What one organisation's part came to, and how far the approval of what waits is.
+#[derive(Debug, Serialize)]
+struct Part {
+    #[serde(flatten)]
+    summary: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    officers: Option<Officers>,
+}
+
+fn parts(context: &Context, summaries: Vec<Summary>) -> Result<Vec<Part>, Failure> {
+    let part = |summary: Summary| {
+        let officers = Officers::waiting(context, summary.held.as_ref(), &summary.trips)?;
+        Ok(Part { summary, officers })
+    };
+    summaries.into_iter().map(part).collect()
 }
 
 /// Runs the command.
@@ -207,6 +225,14 @@ fn of_table(command: &Register, file: &Path, context: &Context) -> Result<Answer
         Ok(checked) => checked,
         Err(faults) => return heading_is_wrong(context, faults),
     };
+    if checked.is_empty() {
+        // an empty file is no file of people who stay as they are: somebody meant another one
+        let text = "no row stands beneath the heading: nothing is applied; name the file with the people";
+        if command.apply {
+            return heading_is_wrong(context, vec![Fault::row(1, text)]);
+        }
+        context.note(format_args!("{}: with --apply this is refused: {text}", file.display()));
+    }
     let runtime = runtime()?;
     let interrupt = Interrupt::heed(&registrar.hands.interruption)?;
     let mails = runtime.block_on(Box::pin(registrar.check_mails(&mut checked)));
@@ -244,7 +270,7 @@ fn of_table(command: &Register, file: &Path, context: &Context) -> Result<Answer
         results: answer::count(&checked, &answers.rows),
         faults: faults.clone().take(FAULTS_TOLD).cloned().collect(),
         faults_in_all: faults.count() as u64,
-        organisations: answers.organisations,
+        organisations: parts(context, answers.organisations)?,
         results_file: results,
         error: answers.broken,
     };
@@ -272,7 +298,7 @@ fn of_registered(command: &Register, context: &Context) -> Result<Answer, Failur
         results: BTreeMap::new(),
         faults: Vec::new(),
         faults_in_all: 0,
-        organisations: answers.organisations,
+        organisations: parts(context, answers.organisations)?,
         results_file: None,
         error: answers.broken,
     };
@@ -323,10 +349,9 @@ fn finish(context: &Context, page: &Page, interrupted: Option<Answer>) -> Result
         return Ok(answer);
     }
     let well = page.results.keys().all(|word| word.is_well())
-        && page
-            .organisations
-            .iter()
-            .all(|one| matches!(one.outcome, "done" | "planned") && one.held.is_none());
+        && page.organisations.iter().all(|Part { summary, .. }| {
+            matches!(summary.outcome, "done" | "planned") && summary.held.is_none()
+        });
     Ok(match () {
         () if page.error.is_some() => Answer::Unknown,
         () if well && page.faults_in_all == 0 => Answer::Yes,
@@ -346,7 +371,11 @@ fn text(page: &Page) -> String {
     }
     let counts: Vec<String> =
         page.results.iter().map(|(word, count)| format!("{count} {}", word.as_str())).collect();
-    let done = if page.applied { "applied" } else { "nothing was written; --apply does it" };
+    let done = match page.applied {
+        true => "applied",
+        false if page.rows == 0 && page.faults_in_all > 0 => "nothing was written",
+        false => "nothing was written; --apply does it",
+    };
     out.push_str(&format!("{} rows, {done}: {}\n", page.rows, counts.join(", ")));
     let rows: Vec<[String; 6]> = page.organisations.iter().take(ORGANISATIONS_TOLD).map(row).collect();
     if !rows.is_empty() {
@@ -355,13 +384,17 @@ fn text(page: &Page) -> String {
     if page.organisations.len() > ORGANISATIONS_TOLD {
         out.push_str(&format!("and {} more: --json\n", page.organisations.len() - ORGANISATIONS_TOLD));
     }
-    for one in &page.organisations {
+    for (number, Part { summary: one, officers }) in page.organisations.iter().enumerate() {
+        for plan in one.written.iter().filter(|_| number < ORGANISATIONS_TOLD) {
+            out.push_str(&format!("{}: written as plan {plan}\n", one.organisation));
+        }
         for trip in &one.trips {
             out.push_str(&format!("{} guard {}: {}\n", one.organisation, trip.guard.as_str(), trip.text));
         }
         if let Some(held) = &one.held {
+            let officers = officers.as_ref().map(|one| format!(": {}", one.told())).unwrap_or_default();
             out.push_str(&format!(
-                "{}: {} steps wait: portcullis sync approve {held}\n",
+                "{}: {} steps wait in plan {held}{officers}\n",
                 one.organisation, one.held_steps
             ));
         }
@@ -378,7 +411,7 @@ fn text(page: &Page) -> String {
     out
 }
 
-fn row(one: &Summary) -> [String; 6] {
+fn row(Part { summary: one, .. }: &Part) -> [String; 6] {
     let counts = |counts: &BTreeMap<Action, u64>| {
         let words: Vec<String> =
             counts.iter().map(|(action, count)| format!("{count} {}", action.as_str())).collect();

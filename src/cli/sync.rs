@@ -17,7 +17,7 @@ pub mod hands;
 mod history;
 mod join;
 mod journal;
-mod officers;
+pub mod officers;
 mod pause;
 mod plans;
 pub mod publisher;

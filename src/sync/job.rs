@@ -17,6 +17,10 @@ use crate::sync::progress::{Meter, PROGRESS};
 use crate::sync::settings::{Scope, Settings};
 use crate::sync::shelf::Shelf;
 
+/// The most connections to write over, and the fewest steps for which one more is opened.
+const CONNECTIONS_MAX: usize = 16;
+const STEPS_EACH: usize = 20;
+
 /// A directory and how to reach it.
 #[derive(Debug, Clone)]
 pub struct Reach {
@@ -41,6 +45,16 @@ impl Reach {
             }
         }
         Err(last)
+    }
+
+    /// Connections to write so many steps over.
+    pub async fn several(&self, steps: usize, settings: &Settings) -> Result<Vec<Directory>, SyncError> {
+        let many = settings.connections.clamp(1, CONNECTIONS_MAX).min(steps.div_ceil(STEPS_EACH));
+        let mut connections = Vec::with_capacity(many);
+        for _ in 0..many {
+            connections.push(self.connect(SyncError::Target).await?);
+        }
+        Ok(connections)
     }
 }
 

@@ -356,11 +356,7 @@ async fn write(
         if go.steps.is_empty() {
             break;
         }
-        let several = hands.settings.connections.clamp(1, 16).min(go.steps.len().div_ceil(20));
-        let mut connections = Vec::new();
-        for _ in 0..several {
-            connections.push(job.target.connect(SyncError::Target).await?);
-        }
+        let connections = job.target.several(go.steps.len(), &hands.settings).await?;
         removals::reserve(shelf, go).await?;
         removals::note(shelf, &now.verdict).await?;
         let mut executed = execute(go, connections, shelf, &hands.settings, gate).await?;

@@ -371,6 +371,15 @@ fn a_guard_holds_leavers_and_lets_the_others_through() {
     let left = |rig: &Rig| rig.people().values().filter(|one| one.contains_key("portcullisLeftAt")).count();
     assert_eq!((rig.people().len(), left(&rig)), (201, 0));
     let hash = said["organisations"][0]["held"].as_str().unwrap();
+    assert_eq!(said["organisations"][0]["officers"], serde_json::json!({"approved": 0, "needed": 1}));
+    let told = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.arg("--config").arg(rig.stage.path("portcullis.yaml")).args(["register", &file, "--apply"]);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let text = told();
+    let waits = format!("A81001: 20 steps wait in plan {hash}: 0 of 1 officer approved");
+    assert!(text.contains(&waits), "{text}");
     assert!(rig.result(&file, "N3").1.contains(hash));
     assert_eq!(rig.run(&["sync", "approve", hash, "--reason", "the surgery halves"]).0, 0);
     // without the file, too
@@ -511,6 +520,15 @@ fn the_examples_are_good() {
     assert!(String::from_utf8(template.stderr).unwrap().contains("local_id"));
     let (code, said) = rig.run(&["register", &file]);
     assert_eq!((code, &said["rows"]), (0, &0.into()), "{said}");
+    // nobody is registered by it
+    let (code, said) = rig.apply(&file);
+    let fault = &said["faults"][0];
+    assert_eq!((code, &fault["line"], &said["applied"]), (1, &1.into(), &false.into()), "{said}");
+    assert!(fault["text"].as_str().unwrap().contains("no row stands beneath the heading"), "{said}");
+    let (code, said) = rig.apply(&rig.table("nul.csv", &format!("{HEADING}A81001,N1,Jo,B\0ad,,,,\n")));
+    let fault = &said["faults"][0];
+    assert_eq!((code, &fault["line"]), (1, &2.into()), "{said}");
+    assert!(fault["text"].as_str().unwrap().contains("NUL byte"), "{said}");
 }
 
 /// What is kept of an organisation that registers by table is shown by the same commands; those that read a directory say what to do instead.

@@ -37,8 +37,13 @@ fn a_pause_stops_runs_says_who_and_why_and_outlives_the_process() {
     assert!(told.contains("national maintenance") && told.contains("resume --all"), "{told}");
     let told = trust.refused(1, &["resume", "RXS", "--reason", "moved"]);
     assert!(told.contains("--all"), "{told}");
+    let everybody = trust.text(0, &["status"]);
     trust.json(0, &["resume", "--all", "--reason", "done"]);
     trust.refused(1, &["resume", "--all", "--reason", "done"]);
+    assert!(
+        everybody.contains("PAUSED for every member since ") && everybody.contains("resume --all"),
+        "{everybody}"
+    );
     trust.json(0, &["run", "RXS"]);
     assert_eq!(trust.entries().len(), 7);
     let audited: Vec<String> =
@@ -66,6 +71,10 @@ fn a_run_under_way_stops_before_its_next_batch() {
     assert_eq!(report["outcome"], "paused", "{report:#}");
     assert_eq!(report["paused"]["reason"], "wrong people");
     assert_eq!(report["executed"]["gate_closed"], false);
+    let told = trust.text(0, &["status", "RXS"]);
+    for word in ["stopped: officer paused it at ", ": wrong people", "PAUSED since "] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
     let written = trust.entries().len();
     assert!(written < 302, "it wrote everything");
     // what was begun before is known, and the rest goes on where it was

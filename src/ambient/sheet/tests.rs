@@ -33,6 +33,8 @@ fn every_fault_has_its_line() {
     let cases: &[Case] = &[
         (b"", &[(1, "is empty")]),
         (b"\xff\xfei\0d\0", &[(1, "not UTF-8")]),
+        (b"i\0d\0,\0n\0", &[(1, "NUL byte")]),
+        (b"id,name\n1,a\n2,\0b\n3,c\0\n", &[(3, "NUL byte"), (4, "NUL byte")]),
         (b"id,name\r1,a\r", &[(1, "line ends")]),
         (b"id;name\n1;a\n", &[(1, "not separated by commas")]),
         (b"name,colour,name\n", &[(1, "is no column"), (1, "there twice"), (1, "is missing")]),

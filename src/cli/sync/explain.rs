@@ -10,6 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::explain::by_table::{Row, meant, reworded};
 use crate::cli::sync::hands::runtime;
+use crate::cli::sync::pause::holds;
 use crate::cli::sync::publisher::Publisher;
 use crate::cli::table::moment;
 use crate::policy::set::PolicySet;
@@ -356,8 +357,7 @@ fn person(told: &Told) -> String {
         line(format!("gate {}", told.gate.as_deref().unwrap_or("closed: never decided")));
     }
     if let Some(pause) = &told.paused {
-        let since = moment(pause.since);
-        line(format!("PAUSED since {since} by {}: {}", pause.by, pause.reason));
+        line(holds(pause));
     }
     line(format!("last run {}", told.last_run.as_deref().unwrap_or("never")));
     out

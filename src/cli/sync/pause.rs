@@ -43,6 +43,18 @@ pub fn everybody_paused(context: &Context, member: &OdsCode) -> Result<(), Failu
     pauses(context)?.all.map_or(Ok(()), |pause| refused(&pause, member))
 }
 
+/// What stopped a run or an undoing on its way.
+pub fn stopped(pause: &Pause) -> String {
+    let whom = if pause.everybody { "every member" } else { "it" };
+    format!("stopped: {} paused {whom} at {}: {}\n", pause.by, moment(pause.since), pause.reason)
+}
+
+/// A pause that holds.
+pub fn holds(pause: &Pause) -> String {
+    let whom = if pause.everybody { " for every member" } else { "" };
+    format!("PAUSED{whom} since {} by {}: {}", moment(pause.since), pause.by, pause.reason)
+}
+
 fn refused(pause: &Pause, member: &OdsCode) -> Result<(), Failure> {
     Err(Failure::refused(format!(
         "sync of {} is paused since {} by {}: {}; when it may go on: {}",

@@ -9,7 +9,7 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::sync::hands::{in_turn, read, runtime, syncer, trouble, with_directory};
 use crate::cli::sync::officers::Officers;
-use crate::cli::sync::pause::paused;
+use crate::cli::sync::pause::{paused, stopped};
 use crate::cli::sync::plans::save;
 use crate::cli::table::moment;
 use crate::policy::terms::OdsCode;
@@ -114,12 +114,7 @@ pub fn told(report: &Report, officers: Option<&Officers>) -> String {
         }
     }
     if let Some(pause) = &report.paused {
-        text.push_str(&format!(
-            "stopped: {} paused it at {}: {}\n",
-            pause.by,
-            moment(pause.since),
-            pause.reason
-        ));
+        text.push_str(&stopped(pause));
     }
     for trip in &report.trips {
         text.push_str(&format!("guard {}: {}\n", trip.guard.as_str(), trip.text));

@@ -11,6 +11,7 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::live::Live;
 use crate::cli::sync::hands::{known, read};
 use crate::cli::sync::officers::Officers;
+use crate::cli::sync::pause::holds;
 use crate::cli::sync::run::told;
 use crate::cli::table::{moment, table};
 use crate::policy::terms::{Grant, Membership, OdsCode};
@@ -181,10 +182,7 @@ pub fn all(context: &Context) -> Result<Answer, Failure> {
 fn everybody(all: &Everybody) -> String {
     let mut out = all.live.trouble().map(|trouble| format!("{trouble}\n")).unwrap_or_default();
     if let Some(pause) = &all.paused {
-        let (since, by, reason) = (moment(pause.since), &pause.by, &pause.reason);
-        out.push_str(&format!(
-            "PAUSED for every member since {since} by {by}: {reason}; end it: portcullis sync resume --all --reason TEXT\n"
-        ));
+        out.push_str(&format!("{}; end it: portcullis sync resume --all --reason TEXT\n", holds(pause)));
     }
     let rows: Vec<[String; 10]> = all.members.iter().map(row).collect();
     let heading = [
@@ -225,12 +223,5 @@ fn row(one: &Standing) -> [String; 10] {
 
 /// A pause as people read it, with how it ends.
 fn pause_line(pause: &Pause, member: &OdsCode) -> String {
-    format!(
-        "PAUSED{} since {} by {}: {}; end it: {}\n",
-        if pause.everybody { " for every member" } else { "" },
-        moment(pause.since),
-        pause.by,
-        pause.reason,
-        pause.ended_by(member)
-    )
+    format!("{}; end it: {}\n", holds(pause), pause.ended_by(member))
 }

@@ -9,9 +9,8 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::sync::hands::{in_turn, runtime, syncer, trouble};
 use crate::cli::sync::officers::Officers;
-use crate::cli::sync::pause::everybody_paused;
+use crate::cli::sync::pause::{everybody_paused, holds, stopped};
 use crate::cli::sync::publisher::{Publisher, gate, job};
-use crate::cli::table::moment;
 use crate::policy::terms::OdsCode;
 use crate::store::port::Store;
 use crate::sync::report::Report;
@@ -133,18 +132,13 @@ fn told(Shown { account, officers, registers }: &Shown<'_>) -> String {
         text.push_str("interrupted: the same command goes on from there\n");
     }
     if let Some(pause) = &account.stopped {
-        text.push_str(&format!(
-            "stopped: {} paused every member at {}: {}\n",
-            pause.by,
-            moment(pause.since),
-            pause.reason
-        ));
+        text.push_str(&stopped(pause));
     }
     if let Some(goes) = account.goes.as_ref().filter(|_| !account.executed.done.is_empty()) {
         text.push_str(&format!("to take this back: portcullis sync undo {goes} --reason TEXT\n"));
     }
     if let Some(pause) = &account.paused {
-        let (since, by, ended_by) = (moment(pause.since), &pause.by, pause.ended_by(&account.member));
+        let ended_by = pause.ended_by(&account.member);
         let then = if *registers {
             format!(
                 "what is registered still says what was undone: have a mended table ready, then {ended_by}, and apply it at once"
@@ -152,7 +146,7 @@ fn told(Shown { account, officers, registers }: &Shown<'_>) -> String {
         } else {
             format!("the next run would do it all again: mend the member directory first, then {ended_by}")
         };
-        text.push_str(&format!("PAUSED since {since} by {by}: {}\n{then}\n", pause.reason));
+        text.push_str(&format!("{}\n{then}\n", holds(pause)));
     }
     text
 }

@@ -62,6 +62,8 @@ pub struct Summary {
     pub outcome: &'static str,
     pub planned: BTreeMap<Action, u64>,
     pub done: BTreeMap<Action, u64>,
+    /// Hashes under which the journal has what was written, each undone by its own.
+    pub written: Vec<String>,
     /// Hash of the steps that wait for an approval.
     pub held: Option<String>,
     pub held_steps: u64,
@@ -238,6 +240,7 @@ impl Registrar {
             outcome: Outcome::Planned.as_str(),
             planned: made.plan.counts(),
             done: BTreeMap::new(),
+            written: Vec::new(),
             held: held.map(|held| held.hash.clone()),
             held_steps: held.map_or(0, |held| held.steps.len() as u64),
             trips: made.verdict.trips,
@@ -289,6 +292,10 @@ impl Registrar {
             rows: rows.len() as u64,
             outcome: report.outcome.as_str(),
             planned: report.planned,
+            written: match report.executed.done.is_empty() {
+                true => Vec::new(),
+                false => report.written.into_iter().chain(report.later).collect(),
+            },
             done: report.executed.done,
             held: report.held,
             held_steps: report.held_steps,
@@ -483,6 +490,7 @@ fn early(ods: OdsCode, rows: &Rows, outcome: &'static str, text: String) -> Part
             outcome,
             planned: BTreeMap::new(),
             done: BTreeMap::new(),
+            written: Vec::new(),
             held: None,
             held_steps: 0,
             trips: Vec::new(),
