@@ -69,7 +69,8 @@
 //! page's effects and its cookie are one transaction) ->
 //! `sync::plan`, pure, with a hash -> `sync::guards` hold back what could harm until an officer approves that very plan ->
 //! `sync::execute` writes on the condition that each entry is what was planned against (`sync::national`), asks the gate before each
-//! batch, and keeps a journal around it -> `sync::observe` reads back. Killed anywhere, the next run goes on.
+//! batch, and keeps a journal around it -> `sync::observe` reads back. Killed anywhere, the next run goes on; asked to end
+//! (`sync::interruption`), it ends after the batch under way and gives the lease back.
 //!
 //! People of an organisation without a directory come from a table: `sync::register::check` tells every fault, `sync::register::run` takes
 //! the same lease and stages them as accounts, under GUIDs derived from organisation and local id; from the plan on it is the same run.

@@ -224,3 +224,22 @@ fn what_others_did_to_registered_people_is_found() {
     // where nobody is registered there is nothing to differ
     assert_eq!(sync(&rig, 0, &["drift", "A81002"])[0]["entries"], 0);
 }
+
+#[test]
+fn thousands_of_organisations_do_not_fill_the_screen() {
+    let Some(rig) = Rig::start("thousands_of_organisations_do_not_fill_the_screen", "") else { return };
+    let codes: Vec<String> = (0..12).map(|number| format!("B810{number:02}")).collect();
+    let programme: String = codes.iter().map(|code| format!("{code},Surgery {code},practice,\n")).collect();
+    let programme = rig.table("programme.csv", &format!("ods,name,kind,mail_domains\n{programme}"));
+    assert_eq!(rig.run(&["programme", "import", &programme]).0, 0);
+    let rows: String = codes.iter().map(|code| format!("{code},N1,Jo,Bloggs,,,Nurse,\n")).collect();
+    assert_eq!(rig.apply(&table(&rig, "people.csv", &rows)).0, 0);
+    let told = text(&rig, 0, &["quarantine"]);
+    assert!(told.contains("12 organisations that register by table: nothing held back"), "{told}");
+    assert!(!told.contains("B81005"), "{told}");
+    let told = text(&rig, 1, &["explain", "nobody@one.nhs.test"]);
+    assert!(told.contains("looked in 12 organisations: 12 people registered by table"), "{told}");
+    assert!(told.contains("looked in RXS") && !told.contains("looked in B81005"), "{told}");
+    let said = sync(&rig, 1, &["explain", "nobody@one.nhs.test"]);
+    assert_eq!(said["looked"].as_array().unwrap().len(), 13);
+}

@@ -28,6 +28,8 @@ mod by_table;
 /// Writes of one person that are told.
 const WRITES: usize = 10;
 const JOURNAL_PAGE: u32 = 1_000;
+/// Organisations without a directory that are told one by one; `--json` has all.
+const TABLES_TOLD: usize = 10;
 
 /// What is answered.
 #[derive(Debug, Serialize)]
@@ -281,7 +283,15 @@ fn text(answer: &Explained) -> String {
 fn looked(all: &[Looked]) -> String {
     let often = |at: Option<OffsetDateTime>| at.map_or("never".to_owned(), moment);
     let mut out = String::new();
-    for one in all {
+    // what could not be seen is told of each
+    let brief = |one: &&Looked| one.registers && one.national.is_none() && one.scope.is_none();
+    let many = all.iter().filter(brief).count();
+    let sums_up = many > TABLES_TOLD;
+    if sums_up {
+        let people: usize = all.iter().filter(brief).map(|one| one.objects).sum();
+        out.push_str(&format!("looked in {many} organisations: {people} people registered by table\n"));
+    }
+    for one in all.iter().filter(|one| !sums_up || !brief(one)) {
         let (read, complete) = (often(one.read_at), often(one.complete_at));
         let (member, objects) = (&one.member, one.objects);
         out.push_str(&match one.registers {

@@ -1,6 +1,6 @@
 //! `portcullis sync quarantine`: everything that is held back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -16,6 +16,9 @@ use crate::sync::ledger::{Aged, QUARANTINE, REASONS, mends};
 use crate::sync::look::json;
 use crate::sync::report::Report;
 use crate::sync::run::LAST_REPORT;
+
+/// Organisations without a directory that are told one by one though nothing is held back; `--json` has all.
+const TABLES_TOLD: usize = 10;
 
 /// One that is held back.
 #[derive(Debug, Serialize)]
@@ -47,6 +50,9 @@ struct Answered {
     counts: BTreeMap<OdsCode, BTreeMap<String, u64>>,
     /// When each member was last looked at; one that never was has nothing to say.
     seen: BTreeMap<OdsCode, Option<String>>,
+    /// Those of them whose people come from tables.
+    #[serde(skip)]
+    by_table: BTreeSet<OdsCode>,
 }
 
 /// Lists it.
@@ -72,7 +78,9 @@ pub fn go(
         None => Publisher::all(context)?,
     };
     let now = context.clock.now();
-    let mut answered = Answered { held: Vec::new(), counts: BTreeMap::new(), seen: BTreeMap::new() };
+    let by_table = publishers.iter().filter(|one| one.registers()).map(|one| one.ods().clone()).collect();
+    let mut answered =
+        Answered { held: Vec::new(), counts: BTreeMap::new(), seen: BTreeMap::new(), by_table };
     for publisher in &publishers {
         let ods = publisher.ods();
         let last: Option<Report> = json(store.as_ref(), ods, LAST_REPORT).map_err(Failure::could_not)?;
@@ -137,7 +145,12 @@ fn text(answered: &Answered) -> String {
         out.push_str(&table(["member", "reason", "what", "since", "mends", "who", "what to do"], &rows));
         out.push('\n');
     }
-    for (member, seen) in &answered.seen {
+    let quiet = |ods: &OdsCode| answered.by_table.contains(ods) && !answered.counts.contains_key(ods);
+    let many = answered.by_table.iter().filter(|ods| quiet(ods)).count();
+    if many > TABLES_TOLD {
+        out.push_str(&format!("{many} organisations that register by table: nothing held back\n"));
+    }
+    for (member, seen) in answered.seen.iter().filter(|(ods, _)| many <= TABLES_TOLD || !quiet(ods)) {
         let counts = answered.counts.get(member).cloned().unwrap_or_default();
         let total: u64 = counts.values().sum();
         let each: Vec<String> = counts.iter().map(|(code, count)| format!("{count} {code}")).collect();
