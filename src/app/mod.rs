@@ -2,7 +2,8 @@
 //!
 //! One value, [`core::Core`], is shared by everything that runs. [`gates`] is the only place that moves a gate: it closes
 //! first and records after, and opens only what is recorded. [`watch`] notices what other processes write and a store that
-//! cannot be written; [`policies`] keeps the last good policy set; [`run`] starts and ends it all.
+//! cannot be written; [`policies`] keeps the last good policy set; [`upkeep`] looks after people registered by table; [`run`]
+//! starts and ends it all.
 
 pub mod access;
 pub mod core;
@@ -23,4 +24,5 @@ pub mod run;
 pub mod schedule;
 pub mod stop;
 pub mod thinning;
+pub mod upkeep;
 pub mod watch;

@@ -14,6 +14,7 @@ use crate::app::gates::{self, ACTOR};
 use crate::app::mounts::is_mounted;
 use crate::app::policies;
 use crate::app::stop::Stop;
+use crate::app::upkeep::Upkeep;
 use crate::assess::metrics::Metrics;
 use crate::assess::run::{Assessor, OnAssessed};
 use crate::assess::schedule::Schedule;
@@ -103,6 +104,10 @@ pub fn start(runtime: &Runtime, core: &Arc<Core>, stop: &Stop) -> Result<Schedul
         let metrics = OfListening::register(&core.registry)?;
         let listening = Listening::new(syncer.clone(), demand.clone(), metrics);
         tasks.push(runtime.spawn(listening.run(stop.watch())));
+    }
+    if core.config.sync.registered_seconds > 0 {
+        let hands = Hands { interruption: Interruption::default(), ..syncer.hands.clone() };
+        tasks.push(runtime.spawn(Upkeep::new(core, hands)?.run(stop.watch())));
     }
     if core.config.observer.enabled {
         let demand = Arc::new(move |member| {

@@ -71,7 +71,7 @@ interrupted goes on, nobody is there twice. Two tables at the same time wait for
 
 A guard that stops steps names the hash of their plan: look at it with `portcullis sync approve HASH`, approve it with --reason, and
 run the same command again. Without a file, --organisation or --all goes on with what is registered: it finishes what was
-approved or interrupted, and deletes leavers whose time is over. Run `register --all --apply` once a day for that.
+approved or interrupted, and deletes leavers whose time is over. The gateway does that by itself once a day (`sync.registered_seconds`).
 
 The file of results has the rows as they were and two more columns: `result` (create, change, join, leave, delete, nothing,
 not_published, waits, held_back, not_done, not_applied, refused) and `detail`. It holds what the table holds: only its owner can read it.

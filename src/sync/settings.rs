@@ -48,6 +48,9 @@ pub struct Settings {
     /// Members whose controllers are asked to tell of changes at the same time, each over a connection of its own. Further ones are
     /// synchronised in turn, and so are those for whom a quarter of the files that the gateway may have open has no room (3 each).
     pub wake_members: usize,
+    /// Seconds between two runs of an organisation whose people are registered by table: leavers whose time is over are deleted, what was
+    /// approved is done, what others changed is mended. 0: the gateway makes none, and `portcullis register --all --apply` does it.
+    pub registered_seconds: u32,
     /// Bytes that a DirSync answer should not pass; Active Directory takes no less than 1 MiB.
     pub page_bytes: u32,
     /// Seconds that an approval is good for.
@@ -76,6 +79,7 @@ impl Default for Settings {
             usn_overlap: 500,
             wake_seconds: 5,
             wake_members: 2_000,
+            registered_seconds: 86_400,
             page_bytes: 1 << 20,
             approval_seconds: 86_400,
             second_officer_at: 5,
@@ -107,6 +111,7 @@ impl Checked for Settings {
             .within("usn_overlap", self.usn_overlap, 0..=1_000_000)
             .within("wake_seconds", self.wake_seconds, 0..=3_600)
             .within("wake_members", self.wake_members, 1..=10_000)
+            .within("registered_seconds", self.registered_seconds, 0..=604_800)
             .within("page_bytes", self.page_bytes, 1 << 20..=1 << 28)
             .within("approval_seconds", self.approval_seconds, 60..=31_536_000)
             .within("national_removals_per_day", self.national_removals_per_day, 1..=10_000_000)

@@ -2,8 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use std::sync::Arc;
+
+use portcullis::ambient::clock::Clock;
+use portcullis::app::core::Core;
+use portcullis::app::policies::Reload;
+use portcullis::app::upkeep::Upkeep;
 use portcullis::directory::request::Change;
 use portcullis::store::port::Store;
+use portcullis::sync::job::Hands;
 use serde_json::{Value, json};
 
 use crate::sync_crash::connect;
@@ -242,4 +249,47 @@ fn thousands_of_organisations_do_not_fill_the_screen() {
     assert!(told.contains("looked in RXS") && !told.contains("looked in B81005"), "{told}");
     let said = sync(&rig, 1, &["explain", "nobody@one.nhs.test"]);
     assert_eq!(said["looked"].as_array().unwrap().len(), 13);
+}
+/// What the gateway does for them by itself: mends what others changed, does what was approved, and stops when it is told to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_looks_after_people_whom_no_table_comes_for() {
+    let test = "the_gateway_looks_after_people_whom_no_table_comes_for";
+    let settings = "sync: { registered_seconds: 1 }\n";
+    let Some(rig) = tokio::task::block_in_place(|| Rig::start(test, settings)) else { return };
+    let file = table(&rig, "people.csv", &people(5));
+    tokio::task::block_in_place(|| assert_eq!(rig.apply(&file).0, 0));
+    let before = tokio::task::block_in_place(|| rig.people());
+    let config = portcullis::config::file::load(&rig.stage.path("portcullis.yaml")).unwrap();
+    let core = Arc::new(Core::build(Arc::new(config), Clock::system()).unwrap());
+    assert_eq!(portcullis::app::policies::reload(&core), Reload::Changed);
+    let hands = Hands {
+        store: Arc::clone(&core.store),
+        clock: core.clock.clone(),
+        settings: core.config.sync.clone(),
+        holder: "gateway".into(),
+        interruption: Default::default(),
+    };
+    let upkeep = Upkeep::new(&core, hands).unwrap();
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let directory = connect(&rig.slapd).await;
+    let title = |text: &str| [Change::Replace { attribute: "title".into(), values: vec![text.into()] }];
+    let dn = "uid=n1,ou=A81001,ou=people,dc=national,dc=test";
+    directory.modify(dn, &title("Somebody else's"), Vec::new()).await.unwrap();
+    let task = tokio::spawn(upkeep.run(stopped));
+    let began = Instant::now();
+    while tokio::task::block_in_place(|| rig.people()["A81001/n1"]["title"] != before["A81001/n1"]["title"]) {
+        assert!(began.elapsed() < Duration::from_secs(60), "nobody mends it");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let told = || prometheus::TextEncoder::new().encode_to_string(&core.registry.gather()).unwrap();
+    let runs = "portcullis_registered_runs_total{member=\"A81001\",outcome=\"done\"}";
+    assert!(told().contains(runs), "{}", told());
+    // while the gateway is not ready, and during a pause, nothing is written
+    core.health.fail("test", "not now");
+    directory.modify(dn, &title("Once more"), Vec::new()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    let found = || tokio::task::block_in_place(|| rig.people()["A81001/n1"]["title"].clone());
+    assert_eq!(found(), "Once more");
+    stop.send(true).unwrap();
+    tokio::time::timeout(Duration::from_secs(30), task).await.unwrap().unwrap();
 }

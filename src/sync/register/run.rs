@@ -139,7 +139,7 @@ impl Registrar {
         rows: usize,
         apply: bool,
         mut people: impl FnMut(&OdsCode) -> Rows,
-        told: &mut dyn FnMut(&Summary),
+        told: &mut (dyn FnMut(&Summary) + Send),
     ) -> Answers {
         let mut answers = Answers { rows: vec![None; rows], ..Answers::default() };
         let (mut waiting, mut tasks) = (organisations.into_iter(), JoinSet::new());
@@ -421,7 +421,7 @@ impl Registered {
 }
 
 impl Answers {
-    fn take(&mut self, part: Part, told: &mut dyn FnMut(&Summary)) {
+    fn take(&mut self, part: Part, told: &mut (dyn FnMut(&Summary) + Send)) {
         for (number, answer) in part.answers {
             if let Some(row) = self.rows.get_mut(number) {
                 *row = Some(answer);
