@@ -134,6 +134,8 @@ pub struct Guards {
     pub shrink: Guard,
     /// Removals of 24 hours that nobody approved, and likewise people no longer to be listed.
     pub day: Guard,
+    /// People whose wish not to be listed as others are is no longer there, of those who had one.
+    pub wishes: Guard,
 }
 
 /// What guards are unless a document narrows or widens them.
@@ -150,6 +152,7 @@ impl Default for Guards {
             changes: Guard { count: 5_000, share: 10_000 },
             shrink: Guard { count: 100, share: 1_000 },
             day: Guard { count: 200, share: 1_000 },
+            wishes: Guard { count: 5, share: 1_000 },
         }
     }
 }

@@ -71,9 +71,38 @@ pub fn is_not_published(object: &Object, scope: &Scope) -> bool {
     scope.levels.as_ref().is_some_and(|levels| has_level(object, &levels.attribute, &levels.not_published))
 }
 
-fn has_level(object: &Object, attribute: &str, values: &BTreeSet<String>) -> bool {
-    let own = object.attributes.get(attribute).into_iter().flatten();
-    own.map(|value| value.trim().to_lowercase()).any(|value| values.contains(&value))
+/// A word of a level as it is compared: people write `Not Listed`, `not_listed`, and hyphens that are none.
+fn spelled(word: &str) -> String {
+    word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+fn has_level(object: &Object, attribute: &str, words: &BTreeSet<String>) -> bool {
+    let mut own = object.attributes.get(attribute).into_iter().flatten().map(|value| spelled(value));
+    own.any(|own| !own.is_empty() && words.iter().any(|word| spelled(word) == own))
+}
+
+/// Whether the person is published without the attributes that tell how they are reached.
+pub fn is_without_contact(object: &Object, scope: &Scope) -> bool {
+    scope.levels.as_ref().is_some_and(|levels| has_level(object, &levels.attribute, &levels.without_contact))
+}
+
+/// Whether the person asks not to be listed as others are.
+pub fn is_asking(object: &Object, scope: &Scope) -> bool {
+    scope
+        .levels
+        .as_ref()
+        .is_some_and(|levels| levels.words().any(|words| has_level(object, &levels.attribute, words)))
+}
+
+/// Values of the attribute that tells the level are published as the policies spell them, for release agreements go by those words.
+fn canonical(local: &str, values: &mut [String], scope: &Scope) {
+    let Some(levels) = scope.levels.as_ref().filter(|levels| levels.attribute == local) else { return };
+    for value in values {
+        let own = spelled(value);
+        if let Some(word) = levels.words().flatten().find(|word| !own.is_empty() && spelled(word) == own) {
+            value.clone_from(word);
+        }
+    }
 }
 
 /// What is to become of one person, as far as it does not depend on others. `inside`: below a base of the scope.
@@ -173,6 +202,9 @@ fn mapped(
             values.clear();
         }
         values.retain(|value| !value.trim().is_empty());
+        if let Origin::Local(local) = origin {
+            canonical(local, &mut values, scope);
+        }
         values.sort();
         values.dedup();
         if matches!(origin, Origin::Local(_)) {
@@ -209,6 +241,9 @@ const LINES: [&str; 7] = [
     "info",
 ];
 
+/// Names of people: what has no letter is none.
+const NAMES: [&str; 4] = ["sn", "cn", "givenname", "displayname"];
+
 /// Leaves out what nobody would publish by hand: whoever runs a member directory may write anything into it.
 fn fit(name: &str, values: &mut Vec<String>, object: &Object, quarantine: &mut BTreeSet<Quarantine>) {
     let before = values.len();
@@ -221,7 +256,10 @@ fn fit(name: &str, values: &mut Vec<String>, object: &Object, quarantine: &mut B
             (c.is_control() && !line) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
         };
         let is_mail = || value.matches('@').count() == 1 && !value.contains(char::is_whitespace);
-        value.len() <= VALUE_BYTES_MAX && !value.chars().any(steers) && (name != "mail" || is_mail())
+        let shown = value.chars().any(|c| !c.is_whitespace() && !is_ignorable(c));
+        let named = !NAMES.contains(&name) || value.chars().any(char::is_alphanumeric);
+        let plain = value.len() <= VALUE_BYTES_MAX && !value.chars().any(steers);
+        plain && shown && named && (name != "mail" || is_mail())
     });
     if values.len() < before {
         let text = format!(
@@ -268,7 +306,7 @@ fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BT
     }
     let mut unnamed = false;
     if let Some(levels) = &scope.levels {
-        if has_level(object, &levels.attribute, &levels.without_contact) {
+        if is_without_contact(object, scope) {
             attributes.retain(|name, _| !levels.contact.contains(name));
         }
         unnamed = has_level(object, &levels.attribute, &levels.not_findable);

@@ -134,7 +134,10 @@ type Answer = (usize, Result<Outcome, SyncError>);
 impl Running<'_> {
     async fn all(&mut self, shelf: &mut Shelf, settings: &Settings, gate: &Gate) -> Result<(), SyncError> {
         shelf.meter.plan(self.plan.steps.len());
-        for group in groups(self.plan) {
+        let groups = groups(self.plan);
+        // planning may have taken long
+        shelf.renew_when_due().await?;
+        for group in groups {
             let mut batches = group.chunks(settings.batch.max(1));
             let mut next = batches.next().map(|batch| self.intend(batch, shelf));
             shelf.journal(std::mem::take(&mut self.lines)).await?;

@@ -26,26 +26,69 @@ pub struct Circumstances {
     /// The organisational units of those who leave: where they are, and where they were moved from.
     pub units_of: BTreeMap<Guid, Vec<Guid>>,
     pub units: BTreeMap<Guid, Unit>,
-    /// Removals of the last 24 hours that nobody approved, and apart from them those of people no longer to be listed.
+    /// What nobody approved of the last 24 hours.
     pub recent: Recent,
+    /// People who had asked not to be listed as others are, and of whom no wish was read any more; and how many had asked.
+    pub withdrawn: BTreeSet<Guid>,
+    pub wishes: u64,
     /// Entries removed today for all members, and how many may be; none: not counted.
     pub national: Option<(u64, u64)>,
     /// Why what was read does not tell who has gone; none when it does.
     pub blind: Option<String>,
 }
 
-/// What was removed without an approval, in 24 hours.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What was done without an approval, in 24 hours: what comes in many small runs is one large one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Recent {
     pub gone: u64,
     pub hidden: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub renames: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub mails: u64,
+    /// People whose wish not to be listed as others are was no longer there.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub wishes: u64,
+    /// Who left which unit.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub units: BTreeMap<Guid, u64>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Recent {
-    /// What this plan removes.
-    pub fn of(plan: &Plan) -> Recent {
+    /// What this plan does.
+    pub fn of(plan: &Plan, around: &Circumstances) -> Recent {
         let count = |guard: Kind| plan.steps.iter().filter(|step| is_of(guard, step)).count() as u64;
-        Recent { gone: count(Kind::Day), hidden: count(Kind::DayHides) }
+        Recent {
+            gone: count(Kind::Day),
+            hidden: count(Kind::DayHides),
+            renames: count(Kind::Renames),
+            mails: count(Kind::Mails),
+            wishes: lists(plan, around),
+            units: leaving(plan, around),
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, more: &Recent) -> Recent {
+        for (mine, more) in [
+            (&mut self.gone, more.gone),
+            (&mut self.hidden, more.hidden),
+            (&mut self.renames, more.renames),
+            (&mut self.mails, more.mails),
+            (&mut self.wishes, more.wishes),
+        ] {
+            *mine = mine.saturating_add(more);
+        }
+        for (unit, count) in &more.units {
+            *self.units.entry(*unit).or_insert(0) += count;
+        }
+        self
     }
 }
 
@@ -74,12 +117,13 @@ pub enum Kind {
     Shrink,
     Day,
     DayHides,
+    Wishes,
     National,
     Blind,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::Deletes,
         Kind::Disables,
         Kind::Hides,
@@ -92,6 +136,7 @@ impl Kind {
         Kind::Shrink,
         Kind::Day,
         Kind::DayHides,
+        Kind::Wishes,
         Kind::National,
         Kind::Blind,
     ];
@@ -111,6 +156,7 @@ impl Kind {
             Kind::Shrink => "shrink",
             Kind::Day => "day",
             Kind::DayHides => "day_hides",
+            Kind::Wishes => "wishes",
             Kind::National => "national",
             Kind::Blind => "blind",
         }
@@ -138,6 +184,8 @@ pub struct Verdict {
     pub trips: Vec<Trip>,
     /// The held steps were approved and are part of `go`; `held` stays to say which.
     pub approved: bool,
+    /// What of `go` nobody approved.
+    pub recent: Recent,
 }
 
 /// Splits the plan. `approvals` are those of the held plan's hash, asked for by it.
@@ -154,9 +202,10 @@ pub fn judge(
     let stopped = |step: &Step| trips.iter().any(|trip| stops(trip.guard, step, around, &emptied));
     let go = plan.only(|_, step| !stopped(step));
     let held = complement(plan, &stopped);
+    let recent = Recent::of(&go, around);
     let approved = !held.steps.is_empty() && is_approved(&held, &trips, now, approvals);
     let go = if approved { plan.clone() } else { go };
-    Verdict { go, held, trips, approved }
+    Verdict { go, held, trips, approved, recent }
 }
 
 /// The steps that wait: the stopped ones, and those that need them.
@@ -189,7 +238,22 @@ fn is_of(guard: Kind, step: &Step) -> bool {
         Kind::Changes => {
             matches!(step.action, Action::Modify | Action::Join | Action::Claim | Action::Release)
         }
+        Kind::Wishes => {
+            matches!(step.action, Action::Create | Action::Modify | Action::Join | Action::Claim)
+        }
     }
+}
+
+/// Whether a step is of somebody whose wish not to be listed as others are is no longer there.
+fn is_withdrawn(step: &Step, around: &Circumstances) -> bool {
+    step.anchor.as_ref().is_some_and(|anchor| around.withdrawn.contains(&anchor.guid))
+}
+
+/// How many people a plan lists against a wish that was there before.
+fn lists(plan: &Plan, around: &Circumstances) -> u64 {
+    let steps = plan.steps.iter().filter(|step| is_of(Kind::Wishes, step) && is_withdrawn(step, around));
+    let people: BTreeSet<Guid> = steps.filter_map(|step| Some(step.anchor.as_ref()?.guid)).collect();
+    people.len() as u64
 }
 
 fn stops(guard: Kind, step: &Step, around: &Circumstances, emptied: &BTreeMap<Guid, u64>) -> bool {
@@ -197,7 +261,11 @@ fn stops(guard: Kind, step: &Step, around: &Circumstances, emptied: &BTreeMap<Gu
     let hides = is_of(Kind::Hides, step) && !matches!(guard, Kind::Hides | Kind::DayHides);
     is_of(guard, step)
         && !hides
-        && (guard != Kind::Unit || units(step, around).any(|unit| emptied.contains_key(&unit)))
+        && match guard {
+            Kind::Unit => units(step, around).any(|unit| emptied.contains_key(&unit)),
+            Kind::Wishes => is_withdrawn(step, around),
+            _ => true,
+        }
 }
 
 /// The units that somebody who leaves is missed in.
@@ -206,14 +274,23 @@ fn units<'a>(step: &Step, around: &'a Circumstances) -> impl Iterator<Item = Gui
     guid.and_then(|guid| around.units_of.get(&guid)).into_iter().flatten().copied()
 }
 
-/// Units that lose more people than both limits allow, and how many.
-fn emptied(plan: &Plan, around: &Circumstances, guards: &Guards) -> BTreeMap<Guid, u64> {
+/// How many people of each unit are marked as leavers.
+fn leaving(plan: &Plan, around: &Circumstances) -> BTreeMap<Guid, u64> {
     let mut leaving: BTreeMap<Guid, u64> = BTreeMap::new();
     // whoever was marked before has left before
     for step in plan.steps.iter().filter(|step| step.action == Action::Mark) {
         for unit in units(step, around).collect::<BTreeSet<_>>() {
             *leaving.entry(unit).or_insert(0) += 1;
         }
+    }
+    leaving
+}
+
+/// Units that lose more people than both limits allow, with those who left in the last 24 hours, and how many.
+fn emptied(plan: &Plan, around: &Circumstances, guards: &Guards) -> BTreeMap<Guid, u64> {
+    let mut leaving = leaving(plan, around);
+    for (unit, gone) in &mut leaving {
+        *gone += around.recent.units.get(unit).copied().unwrap_or(0);
     }
     leaving.retain(|unit, gone| {
         let staying = around.units.get(unit).map_or(0, |unit| unit.staying);
@@ -264,13 +341,25 @@ fn trips(
         check(kind, if found > 0 { found + more } else { 0 }, limit(guard, around.published), what);
     }
     let over_time = |guard: Guard, of: u64| limit(guard, of).max(FEW.min(guard.count));
-    let day = over_time(guards.day, around.published + around.recent.gone + around.recent.hidden);
-    for (kind, before, what) in [
-        (Kind::Day, around.recent.gone, "removals in 24 hours that nobody approved"),
-        (Kind::DayHides, around.recent.hidden, "people in 24 hours who are no longer to be listed"),
+    let (recent, most) = (&around.recent, around.published + around.recent.gone + around.recent.hidden);
+    for (kind, guard, before, what) in [
+        (Kind::Day, guards.day, recent.gone, "removals in 24 hours that nobody approved"),
+        (Kind::DayHides, guards.day, recent.hidden, "people in 24 hours who are no longer to be listed"),
+        (Kind::Renames, guards.renames, recent.renames, "renames in 24 hours"),
+        (Kind::Mails, guards.mails, recent.mails, "mails in 24 hours that change"),
     ] {
         let found = count(kind);
-        check(kind, if found > 0 { before + found } else { 0 }, day, what);
+        // this plan by itself was looked at above
+        let found = if found > 0 && (before > 0 || guard == guards.day) { before + found } else { 0 };
+        check(kind, found, over_time(guard, most), what);
+    }
+    let listed = lists(plan, around);
+    if listed > 0 {
+        let of = around.wishes + recent.wishes;
+        // a few of a few are all: nobody's wish is taken for withdrawn unasked unless it is one of many
+        let limit = guards.wishes.count.min(of.saturating_mul(u64::from(guards.wishes.share)) / 10_000);
+        let what = "people of whom no wish not to be listed is read any more (withdrawn, or not readable?)";
+        check(Kind::Wishes, recent.wishes + listed, limit, what);
     }
     if let (Some(before), true) = (around.people_before, removing > 0) {
         let fewer = before.saturating_sub(around.people);
@@ -297,9 +386,17 @@ fn beyond(
     if !emptied.is_empty() {
         let units: Vec<String> = emptied
             .iter()
-            .map(|(guid, gone)| match around.units.get(guid) {
-                Some(unit) => format!("{gone} of {} leave {}", gone + unit.staying, unit.name),
-                None => format!("{gone} leave {guid}"),
+            .map(|(guid, gone)| {
+                let before = around.recent.units.get(guid).copied().unwrap_or(0);
+                let ago = if before > 0 {
+                    format!(" ({before} of them before, in 24 hours)")
+                } else {
+                    String::new()
+                };
+                match around.units.get(guid) {
+                    Some(unit) => format!("{gone} of {} leave {}{ago}", gone + unit.staying, unit.name),
+                    None => format!("{gone} leave {guid}{ago}"),
+                }
             })
             .collect();
         let text = format!("{}: look at the plan, then approve it or mend the source", units.join(", "));
@@ -307,6 +404,7 @@ fn beyond(
         let officers = if found > limit.saturating_mul(second_officer_at.max(1)) { 2 } else { 1 };
         trips.push(Trip { guard: Kind::Unit, found, limit, officers: Some(officers), text });
     }
+    trips.extend(everybody(plan, around, guards));
     let taken = count(Kind::Succession);
     if taken > 0 {
         let text =
@@ -323,6 +421,20 @@ fn beyond(
         trips.push(Trip { guard: Kind::National, found: today + removing, limit, officers: Some(2), text });
     }
     trips
+}
+
+/// Nobody is left: of a few people a few are all. A document that lets everybody go in a day is not asked.
+fn everybody(plan: &Plan, around: &Circumstances, guards: &Guards) -> Option<Trip> {
+    let leave = |step: &&Step| step.action == Action::Mark && is_of(Kind::Day, step);
+    let gone = plan.steps.iter().filter(leave).count() as u64;
+    let (found, of) = (gone + around.recent.gone, around.published + around.recent.gone);
+    if gone == 0 || gone < around.published || of < 2 || guards.day.share >= 10_000 {
+        return None;
+    }
+    let text = format!(
+        "nobody of {of} is left ({found} leave in 24 hours): look at the plan, then approve it or mend the source"
+    );
+    Some(Trip { guard: Kind::Day, found, limit: of - 1, officers: Some(1), text })
 }
 
 fn is_approved(

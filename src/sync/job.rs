@@ -15,7 +15,7 @@ use crate::sync::error::SyncError;
 use crate::sync::interruption::Interruption;
 use crate::sync::progress::{Meter, PROGRESS};
 use crate::sync::settings::{Scope, Settings};
-use crate::sync::shelf::Shelf;
+use crate::sync::shelf::{Keeper, Shelf};
 
 /// The most connections to write over, and the fewest steps for which one more is opened.
 const CONNECTIONS_MAX: usize = 16;
@@ -115,7 +115,8 @@ pub async fn begin(member: &OdsCode, hands: &Hands) -> Result<Shelf, SyncError> 
     });
     let (lease, left) = taken.await??.ok_or_else(|| SyncError::Busy(member.clone()))?;
     let (store, clock, ods) = (hands.store.clone(), hands.clock.clone(), member.clone());
-    Ok(Shelf { store, clock, ods, lease, lasts, meter: Meter::new(now, left) })
+    let keeper = Arc::new(Keeper::of(&store, &clock, &lease, lasts));
+    Ok(Shelf { store, clock, ods, lease, lasts, meter: Meter::new(now, left), keeper })
 }
 
 /// Gives the lease back; one that cannot be given back ends by itself.

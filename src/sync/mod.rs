@@ -72,3 +72,4 @@ pub mod vector;
 pub mod wake;
 pub mod watched;
 pub mod window;
+pub mod wishes;

@@ -1,9 +1,8 @@
 //! From what is staged and what is published to a plan and what its guards say: the same for a run, a dry run and a preview.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::directory::client::Directory;
-use crate::policy::terms::OdsCode;
 use crate::sync::bases::{self, Base};
 use crate::sync::decision::{decisions, names};
 use crate::sync::error::SyncError;
@@ -24,6 +23,7 @@ use crate::sync::step::{Action, Plan};
 use crate::sync::succession::{closed, succeeds};
 use crate::sync::survey::{Frame, Others, Sight};
 use crate::sync::target::TargetEntry;
+use crate::sync::wishes;
 
 /// What planning came to.
 #[derive(Debug)]
@@ -36,19 +36,32 @@ pub struct Planned {
     pub deferred: u64,
     /// What somebody should know of it, one sentence each.
     pub notes: Vec<String>,
+    /// Who asks not to be listed as others are, to be remembered when this is written.
+    pub asking: BTreeSet<Guid>,
 }
 
-/// Of bases that follow another unit than who reads the scope would think.
-fn notes(member: &OdsCode, bases: &Option<Vec<Base>>) -> Vec<String> {
-    let other = bases.iter().flatten().filter(|base| base.other);
-    other
+/// Among so many people somebody asks not to be listed: where nobody seems to, the wish may not be readable.
+const SOMEBODY_ASKS: u64 = 500;
+
+/// Of bases that follow another unit than who reads the scope would think, and of wishes that nobody seems to have.
+fn notes(job: &Job, bases: &Option<Vec<Base>>, asking: &BTreeSet<Guid>, people: u64) -> Vec<String> {
+    let (member, other) = (&job.member, bases.iter().flatten().filter(|base| base.other));
+    let mut notes: Vec<String> = other
         .map(|base| {
             format!(
                 "the scope follows the unit that was called {} when it was first read, and another one is called so now: if that is meant, portcullis sync resync {member} --bases --reason TEXT",
                 base.name
             )
         })
-        .collect()
+        .collect();
+    let levels = job.scope.levels.as_ref().filter(|_| asking.is_empty() && people >= SOMEBODY_ASKS);
+    notes.extend(levels.map(|levels| {
+        format!(
+            "of {people} people nobody asks not to be listed: see that our account may read `{}` (searchFlags, rights)",
+            levels.attribute
+        )
+    }));
+    notes
 }
 
 /// Why what was read does not tell who has gone.
@@ -165,7 +178,9 @@ pub async fn make_of(
         national: hands.settings.national_attributes.clone(),
         now,
         most,
+        asked: wishes::known(shelf).await?,
     };
+    let asked = frame.asked.len() as u64;
     let Look { sight: Sight { staged, view, others }, bases, elsewhere } =
         look(frame, &Stock { shelf, instead }, target).await?;
     let beside = beside(shelf, others, elsewhere).await?;
@@ -194,15 +209,13 @@ pub async fn make_of(
         units_of,
         units,
         recent: removals::recent(shelf).await?,
+        withdrawn: beside.others.withdrawn.clone(),
+        wishes: asked,
         national: Some((today, most_today)),
         blind: blind.map(str::to_owned),
     };
     let (plan, verdict) = weigh(job, hands, shelf, plan, around).await?;
-    Ok(Planned {
-        plan,
-        verdict,
-        published,
-        deferred: beside.others.deferred,
-        notes: notes(&job.member, &bases),
-    })
+    let asking = wishes::after(&beside.others, &verdict.go);
+    let notes = notes(job, &bases, &asking, plan.people);
+    Ok(Planned { plan, verdict, published, deferred: beside.others.deferred, notes, asking })
 }

@@ -3,7 +3,7 @@
 use time::{Duration, OffsetDateTime};
 
 use crate::sync::error::SyncError;
-use crate::sync::guards::{Recent, Verdict};
+use crate::sync::guards::Recent;
 use crate::sync::shelf::Shelf;
 use crate::sync::step::Plan;
 
@@ -37,7 +37,7 @@ pub async fn reserve(shelf: &Shelf, plan: &Plan) -> Result<(), SyncError> {
     shelf.set(vec![(name, Some(sum.to_string().into_bytes()))]).await
 }
 
-/// What was removed without an approval, JSON: when, and how many.
+/// What was done without an approval, JSON: when, and how much of what.
 const RECENT: &str = "recent_removals";
 /// How long it is remembered.
 const WINDOW: Duration = Duration::hours(24);
@@ -53,34 +53,22 @@ async fn remembered(shelf: &Shelf) -> Result<Vec<(i64, Recent)>, SyncError> {
     Ok(all)
 }
 
-/// What was removed of this member in the last 24 hours without an approval.
+/// What was done for this member in the last 24 hours without an approval.
 pub async fn recent(shelf: &Shelf) -> Result<Recent, SyncError> {
     let all = remembered(shelf).await?;
-    let sum = |of: fn(&Recent) -> u64| all.iter().map(|(_, one)| of(one)).sum();
-    Ok(Recent { gone: sum(|one| one.gone), hidden: sum(|one| one.hidden) })
+    Ok(all.iter().fold(Recent::default(), |sum, (_, one)| sum.and(one)))
 }
 
-/// Remembers what is about to be removed; what an officer approved is no surprise and does not count.
-pub async fn note(shelf: &Shelf, verdict: &Verdict) -> Result<(), SyncError> {
-    let mut more = Recent::of(&verdict.go);
-    if verdict.approved {
-        // what waited is part of what goes by now
-        let approved = Recent::of(&verdict.held);
-        more = Recent {
-            gone: more.gone.saturating_sub(approved.gone),
-            hidden: more.hidden.saturating_sub(approved.hidden),
-        };
-    }
-    if more == Recent::default() {
+/// Remembers what is about to be done; what an officer approved is no surprise and does not count.
+pub async fn note(shelf: &Shelf, more: &Recent) -> Result<(), SyncError> {
+    if *more == Recent::default() {
         return Ok(());
     }
     let mut all = remembered(shelf).await?;
     let hour = shelf.now().unix_timestamp() / 3_600 * 3_600;
     match all.last_mut().filter(|(at, _)| *at == hour) {
-        Some((_, last)) => {
-            *last = Recent { gone: last.gone + more.gone, hidden: last.hidden + more.hidden };
-        }
-        None => all.push((hour, more)),
+        Some((_, last)) => *last = std::mem::take(last).and(more),
+        None => all.push((hour, more.clone())),
     }
     let value = serde_json::to_vec(&all).map_err(|error| SyncError::Internal(error.to_string()))?;
     shelf.set(vec![(RECENT.to_owned(), Some(value))]).await

@@ -23,6 +23,7 @@ use crate::sync::rewritten;
 use crate::sync::shelf::{self, Shelf};
 use crate::sync::source::read_source;
 use crate::sync::step::{Action, Plan, Quarantine};
+use crate::sync::wishes;
 
 /// Runs once. Two runs of one member never overlap: the second is [`SyncError::Busy`]. The gate is asked before anything
 /// is read and again before every batch of writes. Whatever happens, running again goes on from there.
@@ -143,6 +144,9 @@ pub async fn after_reading(
     let (mut target, found_out, planned) = hands.interruption.unless(planning).await?;
     let first_planned = begun.elapsed();
     keep_plans(shelf, Some(&planned.plan), &planned.verdict, started_at, mode).await?;
+    if !mode.dry_run {
+        wishes::keep(shelf, &planned.asking).await?;
+    }
     let (gate, stopped) = pause::also(gate, &hands.store, &hands.interruption, &job.member);
     let (mut written, left) = match mode.dry_run {
         true => (Written::default(), None),
@@ -358,7 +362,7 @@ async fn write(
         }
         let connections = job.target.several(go.steps.len(), &hands.settings).await?;
         removals::reserve(shelf, go).await?;
-        removals::note(shelf, &now.verdict).await?;
+        removals::note(shelf, &now.verdict.recent).await?;
         let mut executed = execute(go, connections, shelf, &hands.settings, gate).await?;
         // what is held back from now on lets the rest of its people go on at once
         let refused = refused::note(shelf, go, &mut executed).await? && retries < REFUSALS_IN_A_ROW;

@@ -140,6 +140,13 @@ pub struct Levels {
     pub contact: BTreeSet<String>,
 }
 
+impl Levels {
+    /// The words of each level.
+    pub fn words(&self) -> impl Iterator<Item = &BTreeSet<String>> {
+        [&self.not_published, &self.not_findable, &self.without_contact].into_iter()
+    }
+}
+
 /// What a member publishes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scope {

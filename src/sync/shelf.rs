@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
+use tokio::task::JoinHandle;
 
 use crate::ambient::clock::Clock;
 use crate::policy::terms::OdsCode;
@@ -58,6 +59,38 @@ pub struct Shelf {
     pub lasts: Duration,
     /// How far the run is.
     pub meter: Meter,
+    /// Prolongs the lease in the store as long as anybody has this shelf.
+    pub keeper: Arc<Keeper>,
+}
+
+/// Prolongs a lease while its run does what takes long and writes nothing: planning for very many people, a directory that is slow. What is
+/// written is held to the time that the run itself knows.
+#[derive(Debug)]
+pub struct Keeper(JoinHandle<()>);
+
+impl Keeper {
+    /// Four times in each lease's time, until it is dropped, or the lease is not ours any more.
+    pub fn of(store: &Arc<dyn Store>, clock: &Clock, lease: &Lease, lasts: Duration) -> Keeper {
+        let (store, clock, lease) = (Arc::clone(store), clock.clone(), lease.clone());
+        Keeper(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(lasts / 4).await;
+                let (store, lease, now) = (Arc::clone(&store), lease.clone(), clock.now());
+                let renewed =
+                    tokio::task::spawn_blocking(move || store.renew_lease(&lease, now, lasts)).await;
+                // a store that fails may work again in time
+                if matches!(renewed, Err(_) | Ok(Err(StoreError::Fenced { .. }))) {
+                    return;
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Shelf {

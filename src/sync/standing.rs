@@ -14,7 +14,7 @@ use crate::sync::guid::Guid;
 use crate::sync::job::Job;
 use crate::sync::look;
 use crate::sync::naming;
-use crate::sync::settings::{Levels, Scope};
+use crate::sync::settings::Scope;
 use crate::sync::shelf::Shelf;
 use crate::sync::staged::{Object, Staged};
 use crate::sync::step::{Action, Step};
@@ -178,11 +178,7 @@ fn account(member: &OdsCode, scope: &Scope, object: Option<&Object>, inside: boo
         () if desired::is_not_published(object, scope) => Fate::Leave(NOT_PUBLISHED),
         () => desired::fate(member, object, inside, scope, &mut held),
     };
-    let without = |levels: &Levels| {
-        let own = object.attributes.get(&levels.attribute).into_iter().flatten();
-        own.map(|value| value.trim().to_lowercase()).any(|value| levels.without_contact.contains(&value))
-    };
-    let without_contact = scope.levels.as_ref().is_some_and(without);
+    let without_contact = desired::is_without_contact(object, scope);
     let (unpublished, leaves, unnamed) = match fate {
         Fate::Publish(wish) => (None, false, wish.unnamed),
         Fate::Hold => {

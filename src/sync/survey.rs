@@ -31,6 +31,8 @@ pub struct Frame {
     pub now: OffsetDateTime,
     /// How many people who are to be created or changed are looked at, at most; the others are left for the next time.
     pub most: usize,
+    /// Who asked, as far as it was known, not to be listed as others are.
+    pub asked: BTreeSet<Guid>,
 }
 
 /// People who need nothing, or not now: what a plan must still know of them.
@@ -44,6 +46,10 @@ pub struct Others {
     pub deferred: u64,
     /// How many of everybody are in scope, by the unit they are in.
     pub units: BTreeMap<Guid, u64>,
+    /// Who asks not to be listed as others are, or asked and is not to be published now.
+    pub asking: BTreeSet<Guid>,
+    /// Who asked, and of whom no wish was read any more.
+    pub withdrawn: BTreeSet<Guid>,
     /// Names of those who are to be published, by GUID.
     names: Vec<(Guid, Box<str>)>,
 }
@@ -140,6 +146,7 @@ pub struct Survey {
     staged: BTreeMap<Guid, Object>,
     view: TargetView,
     changing: usize,
+    asking: BTreeSet<Guid>,
     wanted: HashSet<Want>,
     looked: HashSet<Want>,
 }
@@ -180,6 +187,7 @@ impl Survey {
             staged: BTreeMap::new(),
             view: TargetView::default(),
             changing: 0,
+            asking: BTreeSet::new(),
             wanted: HashSet::new(),
             looked: HashSet::new(),
         }
@@ -201,6 +209,9 @@ impl Survey {
             Fate::Leave(desired::NOT_PUBLISHED) => (Kind::Erase, None),
             Fate::Leave(_) => (Kind::Leave, None),
         };
+        if !object.deleted && desired::is_asking(&object, &self.frame.scope) {
+            self.asking.insert(object.guid);
+        }
         let mails = wish.iter().flat_map(|wish| wish.attributes.get("mail")).flat_map(|all| mails(all));
         let mut mails: Vec<u64> = mails.collect();
         mails.dedup();
@@ -482,7 +493,16 @@ impl Survey {
 
     /// What is left to plan with.
     pub fn finish(self) -> Sight {
-        let mut others = Others { units: self.units, ..Others::default() };
+        let (mut asking, mut withdrawn) = (self.asking.clone(), BTreeSet::new());
+        for guid in self.frame.asked.difference(&self.asking) {
+            match self.find(guid).and_then(|at| self.people.get(at)).map(|person| person.kind) {
+                Some(Kind::Publish) => withdrawn.insert(*guid),
+                // who is held or has left may come back: then it is asked again
+                Some(_) => asking.insert(*guid),
+                None => false,
+            };
+        }
+        let mut others = Others { units: self.units, asking, withdrawn, ..Others::default() };
         for person in self.people {
             match person.seen {
                 _ if person.kind != Kind::Publish => continue,

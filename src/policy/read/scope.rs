@@ -27,8 +27,9 @@ pub const SCOPE_KEYS: &[&str] = &[
 /// The keys of its `publish`.
 pub const PUBLISH_KEYS: &[&str] = &["bases", "filter", "pilot_group"];
 /// The keys of its `guards`.
-pub const GUARD_KEYS: &[&str] =
-    &["deletes", "disables", "hides", "unit", "renames", "joins", "mails", "changes", "shrink", "day"];
+pub const GUARD_KEYS: &[&str] = &[
+    "deletes", "disables", "hides", "unit", "renames", "joins", "mails", "changes", "shrink", "day", "wishes",
+];
 /// The keys of its `listing`.
 pub const LOCAL_LISTING_KEYS: &[&str] =
     &["attribute", "not_published", "not_findable", "without_contact", "contact"];
@@ -166,6 +167,7 @@ fn guards(reader: &mut Reader, node: &Node) -> Guards {
         changes: one("changes", usual.changes),
         shrink: one("shrink", usual.shrink),
         day: one("day", usual.day),
+        wishes: one("wishes", usual.wishes),
     }
 }
 

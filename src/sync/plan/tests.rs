@@ -15,6 +15,7 @@ use crate::sync::staged::{Object, Staged};
 use crate::sync::survey::{Frame, Others, Sight, Survey};
 use crate::sync::target::{TargetView, to_generalized_time};
 
+mod memory;
 mod people;
 mod size;
 
@@ -126,6 +127,7 @@ fn guards(count: u64) -> Guards {
         changes: guard,
         shrink: guard,
         day: Guard { count: u64::from(u32::MAX), share: 10_000 },
+        wishes: guard,
     }
 }
 
@@ -159,6 +161,8 @@ struct Bench {
     national: BTreeSet<String>,
     view: TargetView,
     beside: Beside,
+    /// Who asked before not to be listed as others are.
+    asked: BTreeSet<Guid>,
     writes: u64,
 }
 
@@ -172,6 +176,7 @@ impl Bench {
             national: BTreeSet::new(),
             view: TargetView::default(),
             beside: Beside::default(),
+            asked: BTreeSet::new(),
             writes: 0,
         }
     }
@@ -208,6 +213,7 @@ impl Bench {
             national: self.national.clone(),
             now,
             most,
+            asked: self.asked.clone(),
         });
         objects.into_iter().for_each(|object| survey.staged(object));
         survey.place(Some(&self.bases));

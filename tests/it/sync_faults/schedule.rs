@@ -129,6 +129,7 @@ fn scope() -> Scope {
             changes: wide,
             shrink: wide,
             day: wide,
+            wishes: wide,
         },
     }
 }

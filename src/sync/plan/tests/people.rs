@@ -5,16 +5,16 @@ use crate::policy::scope::Ownership;
 use crate::sync::guards::{Kind, Unit};
 use crate::sync::settings::Levels;
 
-fn somebody(name: usize) -> Person {
+pub(super) fn somebody(name: usize) -> Person {
     Person { there: true, deleted: false, disabled: false, inside: true, name, mail: Some(name), title: 0 }
 }
 
-fn actions(plan: &Plan) -> Vec<(Action, &str)> {
+pub(super) fn actions(plan: &Plan) -> Vec<(Action, &str)> {
     plan.steps.iter().map(|step| (step.action, step.rule.as_str())).collect()
 }
 
 /// Gives people one more attribute.
-fn with(mut objects: Vec<Object>, name: &str, values: &[(usize, &str)]) -> Vec<Object> {
+pub(super) fn with(mut objects: Vec<Object>, name: &str, values: &[(usize, &str)]) -> Vec<Object> {
     for object in &mut objects {
         for (number, value) in values {
             if object.guid == guid(*number) {
@@ -25,7 +25,7 @@ fn with(mut objects: Vec<Object>, name: &str, values: &[(usize, &str)]) -> Vec<O
     objects
 }
 
-fn run(bench: &mut Bench, objects: &[Object]) -> Plan {
+pub(super) fn run(bench: &mut Bench, objects: &[Object]) -> Plan {
     let plan = bench.plan(objects.to_vec(), true, start());
     assert_eq!(plan, bench.surveyed(objects.to_vec(), true, start(), usize::MAX).0);
     bench.execute(&plan, start());
@@ -197,7 +197,7 @@ fn two_released_entries_of_a_person_are_decided_by_hand() {
     assert_eq!((plan.steps.len(), plan.quarantine[0].code.as_str()), (0, "ambiguous"));
 }
 
-fn verdict(
+pub(super) fn verdict(
     bench: &Bench,
     plan: &Plan,
     change: impl FnOnce(&mut Circumstances),
