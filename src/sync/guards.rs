@@ -321,7 +321,9 @@ fn trips(
     let mut trips = Vec::new();
     let mut check = |guard: Kind, found: u64, limit: u64, what: &str| {
         if found > limit {
-            let officers = if found > limit.saturating_mul(second_officer_at.max(1)) { 2 } else { 1 };
+            // a limit of nobody is passed by one: for that one officer is enough
+            let far = found > limit.max(1).saturating_mul(second_officer_at.max(1));
+            let officers = if far { 2 } else { 1 };
             let advice = "look at the plan, then approve it or mend the source";
             let text = format!("{found} {what}, more than {limit}: {advice}");
             trips.push(Trip { guard, found, limit, officers: Some(officers), text });

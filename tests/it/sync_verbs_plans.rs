@@ -158,3 +158,44 @@ fn a_run_of_several_plans_names_each() {
     let undone = trust.json(0, &["undo", later[1].as_str().unwrap(), "--reason", "a trial"]);
     assert_eq!(undone["executed"]["done"]["delete"], 30, "{undone:#}");
 }
+
+/// The account may not read the attribute any more in which people asked not to be listed: what looks like nobody's wish lists nobody.
+#[test]
+fn wishes_that_cannot_be_read_any_more_list_nobody() {
+    let test = "wishes_that_cannot_be_read_any_more_list_nobody";
+    let scope = scope("30d", 1000, 1000)
+        .replace("title: title,", "title: title, employeeType: employeeType,")
+        + "  wishes: { count: 5, share: 10% }\nlisting: { attribute: employeeType, not_published: [not-listed], not_findable: [by-address], without_contact: [no-contact], contact: [title] }\n";
+    let Some(trust) = Trust::new(test, 20, &scope, "") else { return };
+    for (number, word) in [(0, "not-listed"), (1, "Not Listed"), (2, "by-address"), (3, "no-contact")] {
+        trust.set(number, "employeetype", Some(word));
+    }
+    let report = trust.json(0, &["run", "RXS"]);
+    assert_eq!(report["executed"]["done"]["create"], 18, "{report:#}");
+    let before = trust.entries();
+    for number in 0..4 {
+        trust.set(number, "employeetype", None);
+    }
+    let report = trust.json(1, &["run", "RXS"]);
+    assert_eq!(
+        (&report["trips"][0]["guard"], &report["held_steps"]),
+        (&json!("wishes"), &json!(4)),
+        "{report:#}"
+    );
+    assert_eq!(trust.entries(), before, "nobody is listed, and no level is taken away");
+    // however often it comes; and a complete pass does not forget it
+    trust.json(0, &["resync", "RXS", "--reason", "to see"]);
+    assert_eq!(trust.json(1, &["run", "RXS"])["held_steps"], 4);
+    // it can be read again
+    for (number, word) in [(0, "not-listed"), (1, "not-listed"), (2, "by-address"), (3, "no-contact")] {
+        trust.set(number, "employeetype", Some(word));
+    }
+    let report = trust.json(0, &["run", "RXS"]);
+    assert_eq!((&report["planned"], &report["trips"]), (&json!({}), &json!([])), "{report:#}");
+    // withdrawn indeed: an officer says so
+    trust.set(0, "employeetype", Some("staff"));
+    let held = trust.json(1, &["run", "RXS"])["held"].as_str().unwrap().to_owned();
+    trust.json(0, &["approve", &held, "--reason", "asked the person"]);
+    assert_eq!(trust.json(0, &["run", "RXS"])["executed"]["done"], json!({"create": 1}));
+    assert_eq!(trust.json(0, &["run", "RXS"])["planned"], json!({}));
+}
