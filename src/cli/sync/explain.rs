@@ -350,7 +350,8 @@ fn person(told: &Told) -> String {
         let until = it.deleted_at.map_or("an unknown day".to_owned(), moment);
         line(format!("marked as a leaver {}, deleted from {until} on", moment(at)));
     }
-    for one in &it.attributes {
+    // of somebody who is not published and has no entry there is nothing to say of attributes
+    for one in it.attributes.iter().filter(|one| !(one.wanted.is_empty() && one.is.is_empty())) {
         line(attribute(one, it.entry.is_some()));
     }
     for step in &it.steps {

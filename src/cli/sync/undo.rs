@@ -16,8 +16,11 @@ use crate::store::port::Store;
 use crate::sync::report::Report;
 use crate::sync::run::LAST_REPORT;
 use crate::sync::step::Action;
+use crate::sync::undo::Kept;
 use crate::sync::undoing::{Account, Asked, Ended, undo};
 
+/// Entries that are named for one reason; `--json` has all.
+const NAMED: usize = 5;
 /// Steps that are listed one by one; `--json` has all.
 const LISTED: usize = 20;
 
@@ -110,9 +113,15 @@ fn told(Shown { account, officers, registers }: &Shown<'_>) -> String {
             text.push_str(&format!("and {} more: --json has all\n", lines.len() - LISTED));
         }
     };
-    let kept = account.kept.iter().map(|one| {
-        let (action, step) = (one.action.as_str(), one.step);
-        format!("not undone: {action} {step} of {}: {}", one.dn, one.text)
+    let mut kept: BTreeMap<(&str, Action), Vec<&Kept>> = BTreeMap::new();
+    for one in &account.kept {
+        kept.entry((&one.text, one.action)).or_default().push(one);
+    }
+    let kept = kept.into_iter().map(|((why, action), all)| {
+        let which: Vec<&str> = all.iter().take(NAMED).map(|one| one.dn.as_str()).collect();
+        let more = all.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("not undone: {action} {}{more}: {why}", which.join("; "), action = action.as_str())
     });
     several(&mut text, kept.collect());
     several(&mut text, account.losses.iter().map(|loss| format!("does not come back: {loss}")).collect());
