@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -11,10 +11,11 @@ use sha2::{Digest, Sha256};
 
 use crate::ambient::chance;
 use crate::ambient::sheet::Fault;
-use crate::cli::context::Context;
+use crate::cli::context::{Context, tell};
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::live::Live;
+use crate::cli::sync::hands::waiting;
 use crate::cli::sync::officers::Officers;
 use crate::cli::table::table;
 use crate::cli::{input, output};
@@ -47,12 +48,13 @@ const MEANING: &str = "\
 A row is a person. The columns may come in any order, and those that are not needed may be left out.
 
   ods              code of the organisation, which `portcullis programme` must know and which has no directory of its own
-  local_id         the person's key at the organisation: never given to somebody else, never changed; the case of letters does not count
-  given_name, sn   first name and surname
+  local_id         the person's key at the organisation: never given to somebody else, never changed; the case of letters does not count,
+                   zeros in front do: a spreadsheet takes them away unless the column is formatted as text
+  given_name, sn   first name and surname; a table of leavers alone needs neither
   mail             in a domain of the organisation
   account          name of the national entry; empty: as before, else the local id
   title, telephone, mobile, department, site, employee_number
-  listing          how the person is listed, in the words of the release agreements; empty: like everybody
+  listing          how the person is listed, in the words of the release agreements and the sync scope; empty: like everybody
   status           `active` (or empty), or `leaver`: the entry is marked and hidden at once, and deleted after the time to keep
 
 A column that is not there leaves what was registered; an empty cell empties it. Somebody who is not in the file stays as they are.
@@ -177,9 +179,23 @@ fn registrar(context: &Context, table: String) -> Result<Registrar, Failure> {
         national: config.national.for_sync(),
         organisations: Arc::new(organisations),
         alive: Arc::new(move || Live::ask(gateway).is_ready()),
+        waits: Arc::new(now_and_then(|ods| tell(waiting(ods)))),
         actor: context.actor.clone(),
         table,
     })
+}
+
+/// Tells the first, and of many only one now and then.
+fn now_and_then(tell: impl Fn(&OdsCode)) -> impl Fn(&OdsCode) {
+    let last = Mutex::new(None::<Instant>);
+    move |ods| {
+        if let Ok(mut last) = last.lock()
+            && last.is_none_or(|last| last.elapsed() >= EVERY)
+        {
+            *last = Some(Instant::now());
+            tell(ods);
+        }
+    }
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -235,8 +251,11 @@ fn of_table(command: &Register, file: &Path, context: &Context) -> Result<Answer
     }
     let runtime = runtime()?;
     let interrupt = Interrupt::heed(&registrar.hands.interruption)?;
-    let mails = runtime.block_on(Box::pin(registrar.check_mails(&mut checked)));
-    let answers = match mails {
+    let beside = runtime.block_on(Box::pin(async {
+        registrar.check_mails(&mut checked).await?;
+        registrar.check_registered(&mut checked).await
+    }));
+    let answers = match beside {
         Err(SyncError::Interrupted) => {
             Answers { broken: Some("interrupted".to_owned()), interrupted: true, ..Answers::default() }
         }
