@@ -35,6 +35,9 @@ use crate::sync::step::Action;
 const FAULTS_TOLD: usize = 1_000;
 /// Organisations in the text; JSON has all.
 const ORGANISATIONS_TOLD: usize = 30;
+/// The rows cannot be told without the heading.
+const HEADING_WRONG: &str = "the heading is wrong: no row was read, and nothing was written";
+const LOOKED: &str = "what is registered was looked at, nothing was written; --apply goes on with it";
 /// How often a person hears that it goes on.
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -82,6 +85,12 @@ Ctrl-C or SIGTERM lets the writes under way end; a second one ends it at once, a
 
 Exit code 0: every row is, or would be, as it says; 1: some are not; 2: it could not be told or done; 130 or 143: interrupted.";
 
+/// How it is called. What is made of the options alone would name those that the environment gives as needed.
+pub const USAGE: &str = "\
+portcullis register [OPTIONS] <FILE>
+       portcullis register [OPTIONS] --organisation <ODS> | --all
+       portcullis register --template";
+
 /// The options.
 #[derive(Debug, Args)]
 pub struct Register {
@@ -124,6 +133,9 @@ struct Page {
     results_file: Option<PathBuf>,
     /// Why it ended early.
     error: Option<String>,
+    /// What is said instead of how many rows came to what, where no row was looked at.
+    #[serde(skip)]
+    unread: Option<&'static str>,
 }
 
 /// What one organisation's part came to, and how far the approval of what waits is.
@@ -227,10 +239,7 @@ impl Told<'_> {
 
 fn of_table(command: &Register, file: &Path, context: &Context) -> Result<Answer, Failure> {
     let limits = &context.config()?.tables;
-    let bytes = input::read(file, limits.bytes).map_err(|failure| Failure {
-        message: format!("{}; `tables.bytes` says how large a table may be", failure.message),
-        ..failure
-    })?;
+    let bytes = input::table(file, limits.bytes)?;
     let results = results_file(command, file)?;
     let registrar = registrar(context, hex(&Sha256::digest(&bytes)))?;
     let mut told = Told::on(context);
@@ -239,13 +248,13 @@ fn of_table(command: &Register, file: &Path, context: &Context) -> Result<Answer
     });
     let mut checked = match checked {
         Ok(checked) => checked,
-        Err(faults) => return heading_is_wrong(context, faults),
+        Err(faults) => return nothing_read(context, faults, HEADING_WRONG),
     };
     if checked.is_empty() {
         // an empty file is no file of people who stay as they are: somebody meant another one
         let text = "no row stands beneath the heading: nothing is applied; name the file with the people";
         if command.apply {
-            return heading_is_wrong(context, vec![Fault::row(1, text)]);
+            return nothing_read(context, vec![Fault::row(1, text)], "nothing was written");
         }
         context.note(format_args!("{}: with --apply this is refused: {text}", file.display()));
     }
@@ -292,6 +301,7 @@ fn of_table(command: &Register, file: &Path, context: &Context) -> Result<Answer
         organisations: parts(context, answers.organisations)?,
         results_file: results,
         error: answers.broken,
+        unread: None,
     };
     finish(context, &page, answers.interrupted.then(|| interrupt.answer()))
 }
@@ -320,6 +330,7 @@ fn of_registered(command: &Register, context: &Context) -> Result<Answer, Failur
         organisations: parts(context, answers.organisations)?,
         results_file: None,
         error: answers.broken,
+        unread: Some(if command.apply { "what is registered was gone on with" } else { LOOKED }),
     };
     finish(context, &page, answers.interrupted.then(|| interrupt.answer()))
 }
@@ -347,8 +358,9 @@ fn not_applied(rows: usize) -> Answers {
     Answers { rows: vec![Some(row); rows], ..Answers::default() }
 }
 
-fn heading_is_wrong(context: &Context, faults: Vec<Fault>) -> Result<Answer, Failure> {
+fn nothing_read(context: &Context, faults: Vec<Fault>, unread: &'static str) -> Result<Answer, Failure> {
     let page = Page {
+        unread: Some(unread),
         applied: false,
         rows: 0,
         results: BTreeMap::new(),
@@ -388,14 +400,7 @@ fn text(page: &Page) -> String {
         let more = page.faults_in_all - page.faults.len() as u64;
         out.push_str(&format!("and {more} more faults: see the file of results\n"));
     }
-    let counts: Vec<String> =
-        page.results.iter().map(|(word, count)| format!("{count} {}", word.as_str())).collect();
-    let done = match page.applied {
-        true => "applied",
-        false if page.rows == 0 && page.faults_in_all > 0 => "nothing was written",
-        false => "nothing was written; --apply does it",
-    };
-    out.push_str(&format!("{} rows, {done}: {}\n", page.rows, counts.join(", ")));
+    out.push_str(&format!("{}\n", page.unread.map_or_else(|| counted(page), str::to_owned)));
     let rows: Vec<[String; 6]> = page.organisations.iter().take(ORGANISATIONS_TOLD).map(row).collect();
     if !rows.is_empty() {
         out.push_str(&table(["organisation", "rows", "outcome", "planned", "done", "published"], &rows));
@@ -417,6 +422,9 @@ fn text(page: &Page) -> String {
                 one.organisation, one.held_steps
             ));
         }
+        if let Some(note) = one.closed.as_ref().filter(|_| number < ORGANISATIONS_TOLD) {
+            out.push_str(&format!("{note}\n"));
+        }
         if let Some(error) = &one.error {
             out.push_str(&format!("{}: {error}\n", one.organisation));
         }
@@ -428,6 +436,22 @@ fn text(page: &Page) -> String {
         out.push_str(&format!("every row with its result: {}\n", path.display()));
     }
     out
+}
+
+/// How many rows came, or would come, to what.
+fn counted(page: &Page) -> String {
+    let done = match page.applied {
+        true => "applied",
+        false if page.rows == 0 => "nothing was written",
+        false if page.faults_in_all > 0 => {
+            "nothing was written; mend the rows that are wrong, then --apply does it"
+        }
+        false => "nothing was written; --apply does it",
+    };
+    let counts: Vec<String> =
+        page.results.iter().map(|(word, count)| format!("{count} {}", word.as_str())).collect();
+    let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
+    format!("{} rows, {done}{counts}", page.rows)
 }
 
 fn row(Part { summary: one, .. }: &Part) -> [String; 6] {

@@ -254,3 +254,15 @@ fn filter_attributes(filter: &Filter<'_>, names: &mut BTreeSet<String>) {
         names.insert(name.to_ascii_lowercase());
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_outlasts_every_lease() {
+        let seconds =
+            |lease_seconds| Settings { lease_seconds, ..Settings::default() }.wait_for_other_run().as_secs();
+        assert_eq!([60, 120, 121, 3_600].map(seconds), [180, 180, 181, 3_660]);
+    }
+}

@@ -225,3 +225,99 @@ fn who_asked_not_to_be_listed_is_not_published_and_the_row_says_so() {
     let (code, said) = rig.run(&["register", &file("wrong.csv", "ex-directory")]);
     assert!(code == 1 && faults(&said)[0].2.contains("listed, not-listed"), "{said}");
 }
+
+/// `register ...` for a person: exit code, and what was said on both outputs.
+fn told(rig: &Rig, arguments: &[&str]) -> (i32, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command
+        .arg("--config")
+        .arg(rig.stage.path("portcullis.yaml"))
+        .args(["--actor", "officer"])
+        .args(arguments);
+    let output = command.env_remove("PORTCULLIS_CONFIG").output().unwrap();
+    let both = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+    (output.status.code().unwrap(), both)
+}
+
+#[test]
+fn what_register_says_is_so() {
+    let Some(rig) = Rig::start("what_register_says_is_so", "") else { return };
+    let rows: String = (0..5).map(|number| row("A81001", "one", number)).collect();
+    assert_eq!(rig.apply(&table(&rig, "people.csv", &rows)).0, 0);
+    // a column that is missing: no row was read, and --apply would do nothing
+    let short = rig.table("short.csv", "ods,local_id,given_name\nA81001,N1,Jo\nA81001,N2,,\n");
+    let (code, text) = told(&rig, &["register", &short]);
+    assert_eq!(code, 1, "{text}");
+    for word in ["line 1 sn: is missing: add the column", "the heading is wrong: no row was read"] {
+        assert!(text.contains(word), "{text}");
+    }
+    assert!(!text.contains("--apply") && !text.contains("0 rows"), "{text}");
+    // leavers alone need no names; one more row, and the table does
+    let leavers = "ods,local_id,status\nA81001,N1,leaver\nA81001,n2,Leaver\n";
+    let (code, said) = rig.run(&["register", &rig.table("leavers.csv", leavers)]);
+    assert_eq!(said["rows"], 2, "{said}");
+    assert!(code == 0 || said["results"]["waits"] == 2, "{said}");
+    let (code, said) = rig.run(&["register", &rig.table("more.csv", &format!("{leavers}A81001,N3,\n"))]);
+    let columns: Vec<String> = faults(&said).into_iter().map(|fault| fault.1).collect();
+    assert_eq!((code, columns), (1, vec!["given_name".to_owned(), "sn".to_owned()]), "{said}");
+    // what else is wrong with a row in which a cell cannot be read
+    let mixed = table(&rig, "mixed.csv", "A81001,a b,Jo\u{200b},,jo,,,gone\n");
+    refused(
+        &rig,
+        &mixed,
+        &[
+            (2, "given_name", "invisible"),
+            (2, "local_id", "must be letters"),
+            (2, "status", "active"),
+            (2, "sn", "fill it in"),
+            (2, "mail", "no mail address"),
+        ],
+    );
+    // who is right alone is not sent to --apply while others are wrong
+    assert!(told(&rig, &["register", &mixed]).1.contains("mend the rows that are wrong"));
+    let (code, text) = told(&rig, &["register", "/nonexistent.csv"]);
+    assert!(code == 2 && text.contains("No such file") && !text.contains("tables.bytes"), "{text}");
+    let (code, text) = told(&rig, &["register"]);
+    assert!(code == 2 && text.contains("Usage: portcullis register [OPTIONS] <FILE>"), "{text}");
+    assert!(!text.contains("--actor <"), "{text}");
+    for arguments in
+        [&["register", "--organisation", "A81004"][..], &["register", "--organisation", "A81004", "--apply"]]
+    {
+        let (code, text) = told(&rig, arguments);
+        assert!(code == 0 && text.contains("A81004 is closed: register its people for A81003"), "{text}");
+    }
+}
+
+#[test]
+fn the_programme_takes_no_circle_and_tells_of_domains_that_go() {
+    let test = "the_programme_takes_no_circle_and_tells_of_domains_that_go";
+    let Some(rig) = Rig::start(test, "") else { return };
+    let heading = "ods,name,kind,status,successor\n";
+    let import = |name: &str, rows: &str| {
+        rig.run(&["programme", "import", &rig.table(name, &format!("{heading}{rows}"))])
+    };
+    // A81004 is closed already, and A81003 follows it
+    let (code, said) =
+        import("a.csv", "A81003,Third Surgery,practice,closed,A81005\nA81005,Fifth,practice,closed,A81004\n");
+    let found = faults(&said);
+    assert_eq!((code, found.len()), (1, 2), "{said}");
+    let way = "A81003 is followed by A81005 is followed by A81004 is followed by A81003 is a circle";
+    assert!(found[0].1 == "successor" && found[0].2.contains(way), "{found:?}");
+    assert_eq!(import("b.csv", "A81003,Third Surgery,practice,closed,A81005\n").0, 0);
+    let (code, said) = import("c.csv", "A81005,Fifth,practice,closed,A81003\nA81009,=1+1,practice,,\n");
+    let found = faults(&said);
+    assert!(code == 1 && found.len() == 2 && found.iter().any(|one| one.2.contains("formula")), "{said}");
+    // domains that go while people are published
+    assert_eq!(rig.apply(&table(&rig, "people.csv", &row("A81001", "one", 1))).0, 0);
+    let empty =
+        "ods,name,kind,mail_domains\nA81001,First Surgery,practice,\nA81002,Second Surgery,practice,\n";
+    let file = rig.table("empty.csv", empty);
+    let (code, text) = told(&rig, &["programme", "import", &file]);
+    assert_eq!(code, 0, "{text}");
+    let note = "note: A81001 has no mail domain any more, and entries of it are published (1)";
+    assert!(text.contains(note) && !text.contains("note: A81002"), "{text}");
+    assert_eq!(rig.run(&["register", "--organisation", "A81001", "--apply"]).0, 0);
+    assert_eq!(rig.people()["A81001/n1"]["mail"], "m1@one.nhs.test");
+    let (_, said) = rig.run(&["programme", "import", &file]);
+    assert_eq!((&said["same"], &said["notes"]), (&json!(2), &json!([])));
+}

@@ -68,6 +68,9 @@ pub struct Summary {
     pub trips: Vec<Trip>,
     /// Entries published now.
     pub published: u64,
+    /// That the organisation is closed, and who takes over, where what is registered of it was gone on with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed: Option<String>,
     /// Why it ended early.
     pub error: Option<String>,
 }
@@ -223,6 +226,10 @@ impl Registrar {
         result
     }
 
+    fn closed(&self, ods: &OdsCode, rows: &Rows) -> Option<String> {
+        self.organisations.closed(ods).filter(|_| rows.is_empty())
+    }
+
     async fn paused(&self, ods: &OdsCode) -> Result<Option<Pause>, SyncError> {
         let (store, ods) = (Arc::clone(&self.hands.store), ods.clone());
         let pauses = tokio::task::spawn_blocking(move || Pauses::read(store.as_ref())).await??;
@@ -272,6 +279,7 @@ impl Registrar {
             held_steps: held.map_or(0, |held| held.steps.len() as u64),
             trips: made.verdict.trips,
             published: made.published,
+            closed: self.closed(&job.member, rows),
             error: None,
         };
         Ok(Part { answers: answered(rows, &unpublished, &findings), summary })
@@ -330,6 +338,7 @@ impl Registrar {
             held_steps: report.held_steps,
             trips: report.trips,
             published: report.published,
+            closed: self.closed(&job.member, rows),
             error: paused,
         };
         if !summary.planned.is_empty() {
@@ -533,6 +542,7 @@ fn early(ods: OdsCode, rows: &Rows, outcome: &'static str, text: String) -> Part
             held_steps: 0,
             trips: Vec::new(),
             published: 0,
+            closed: None,
             error: Some(text),
         },
     }
