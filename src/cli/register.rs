@@ -72,7 +72,9 @@ the same plan, guards, approvals and journal as a sync of a member directory. Wh
 --skip-faulty applies the others.
 
 The key is organisation and local id. The same file may be given again at any time: what was done is left as it is, what was
-interrupted goes on, nobody is there twice. Two tables at the same time wait for one another, organisation by organisation.
+interrupted goes on, nobody is there twice. A row is wrong that would make one person two (a new local id with the mail of somebody
+who is registered and neither leaves nor gets another mail in the table) or two people one (given name, surname and mail all change): a
+local id is one person's for ever. Two tables at the same time wait for one another, organisation by organisation.
 
 A guard that stops steps names the hash of their plan: look at it with `portcullis sync approve HASH`, approve it with --reason, and
 run the same command again. Without a file, --organisation or --all goes on with what is registered: it finishes what was
