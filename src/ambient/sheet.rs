@@ -153,6 +153,11 @@ impl<'a> Sheet<'a> {
         columns.filter(|(_, column)| column.is_none()).map(|(number, _)| number).collect()
     }
 
+    /// What each column of the heading is; none for those that are passed over.
+    pub fn columns(&self) -> &[Option<&'static str>] {
+        &self.columns
+    }
+
     /// Every row, in order. The last fault is that there are too many, when there are.
     pub fn rows(&self) -> Rows<'_, 'a> {
         let mut reader = reader(self.bytes);
@@ -251,7 +256,7 @@ impl Iterator for Rows<'_, '_> {
                     "the file has more than {} rows, and nothing from here on was read: split it",
                     self.sheet.limits.rows
                 );
-                row.faults = vec![Fault::row(row.line, text)];
+                (row.faults, row.cells) = (vec![Fault::row(row.line, text)], BTreeMap::new());
             }
             return Some(row);
         }
@@ -316,10 +321,18 @@ fn name(heading: &ByteRecord, columns: Columns) -> Result<Vec<Option<&'static st
     if faults.is_empty() { Ok(names) } else { Err(faults) }
 }
 
+/// What a spreadsheet takes a value for that begins so: a formula. The wide forms count in some languages.
+const FORMULA: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'];
+
+/// The sign by which a spreadsheet takes a value for a formula.
+pub fn formula(value: &str) -> Option<char> {
+    value.chars().next().filter(|first| FORMULA.contains(first))
+}
+
 /// A value that no spreadsheet takes for a formula or for a line of its own.
 pub fn harmless(value: &str) -> String {
     let text: String = value.chars().map(|c| if steers(c) { ' ' } else { c }).collect();
-    if text.starts_with(['=', '+', '-', '@']) { format!("'{text}") } else { text }
+    if formula(&text).is_some() { format!("'{text}") } else { text }
 }
 
 #[cfg(test)]

@@ -127,6 +127,9 @@ impl Upkeep {
             national: self.core.config.national.for_sync(),
             organisations: Arc::new(organisations),
             alive: Arc::new(move || health.reasons().is_empty()),
+            waits: Arc::new(
+                |ods| tracing::info!(member = %ods, "another run is under way and is waited for"),
+            ),
             actor: ACTOR.to_owned(),
             table: String::new(),
         };

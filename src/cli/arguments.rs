@@ -79,7 +79,7 @@ pub enum Command {
     #[command(subcommand)]
     Sync(sync::Command),
     /// Register the people of organisations that have no directory of their own, from a table.
-    #[command(long_about = register::WAY)]
+    #[command(long_about = register::WAY, override_usage = register::USAGE)]
     Register(register::Register),
     /// Where every organisation stands on its way to federation, by wave; `import` brings the organisations.
     Programme(programme::Programme),

@@ -162,8 +162,7 @@ impl Context {
 
     /// Prints a note for the person to standard error; it is no part of the answer.
     pub fn note(&self, text: impl Display) {
-        // nowhere to report that standard error is closed
-        let _ = writeln!(std::io::stderr().lock(), "{}", printable_lines(&text.to_string()));
+        tell(text);
     }
 
     /// Whether standard error is a terminal, so that a person sees notes as they come.
@@ -175,4 +174,10 @@ impl Context {
     pub fn is_terminal(&self) -> bool {
         std::io::stdout().is_terminal() && colour::is_wanted()
     }
+}
+
+/// A note for the person on standard error, from where there is no context.
+pub fn tell(text: impl Display) {
+    // nowhere to report that standard error is closed
+    let _ = writeln!(std::io::stderr().lock(), "{}", printable_lines(&text.to_string()));
 }

@@ -54,13 +54,23 @@ pub fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {
     Ok(Box::new(File::open(path).map_err(fail)?))
 }
 
+/// A table that a person sends.
+pub fn table(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
+    whole(path, most, "; `tables.bytes` says how large a table may be")
+}
+
 /// The whole of a file or a pipe, of so many bytes at most.
 pub fn read(path: &Path, most: u64) -> Result<Vec<u8>, Failure> {
+    whole(path, most, "")
+}
+
+/// `hint`: what is said of a larger one.
+fn whole(path: &Path, most: u64, hint: &str) -> Result<Vec<u8>, Failure> {
     let mut bounded = Bounded::new(open(path)?, most);
     let mut bytes = Vec::new();
     let done = bounded.read_to_end(&mut bytes);
     if bounded.over {
-        return Err(Failure::could_not(format!("{} has more than {most} bytes", path.display())));
+        return Err(Failure::could_not(format!("{} has more than {most} bytes{hint}", path.display())));
     }
     done.map_err(|error| Failure::could_not(format!("cannot read {}: {error}", path.display())))?;
     Ok(bytes)
@@ -79,6 +89,9 @@ mod tests {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         io::Write::write_all(&mut file, &[0; 11]).unwrap();
         assert_eq!(read(file.path(), 11).unwrap().len(), 11);
-        assert!(read(file.path(), 10).unwrap_err().message.contains("more than 10 bytes"));
+        assert!(read(file.path(), 10).unwrap_err().message.ends_with("more than 10 bytes"));
+        // only what is too large is told how large it may be
+        assert!(table(file.path(), 10).unwrap_err().message.contains("tables.bytes"));
+        assert!(!table(Path::new("/nonexistent"), 10).unwrap_err().message.contains("tables.bytes"));
     }
 }

@@ -53,7 +53,7 @@ pub enum Command {
     /// Take organisations from a table (CSV, UTF-8, commas) into the programme.
     ///
     /// Columns: ods, name, kind (`large` or `practice`); and wave (a number), planned (YYYY-MM-DD), mail_domains (with blanks between),
-    /// status (`open` or `closed`), successor (the code of who takes over from a closed one). A column that is not there
+    /// status (`open` or `closed`), successor (the code of who takes over from a closed one; not in a circle). A column that is not there
     /// leaves what is kept; an empty cell empties it; an organisation that is not in the table stays as it is.
     ///
     /// A table with a fault changes nothing, and every fault is told with its line. The same table again changes nothing.
@@ -79,17 +79,19 @@ struct Imported {
     same: u64,
     /// Any: then nothing was changed.
     faults: Vec<Fault>,
+    /// What the changes bring that whoever sent the table may not have meant.
+    notes: Vec<String>,
 }
 
 fn import(file: &Path, context: &Context) -> Result<Answer, Failure> {
     let limits = &context.config()?.tables;
-    let bytes = input::read(file, limits.bytes)?;
+    let bytes = input::table(file, limits.bytes)?;
     let store = context.store()?;
     let kept = store.organisations().map_err(Failure::could_not)?;
     let kept: BTreeMap<OdsCode, Organisation> = kept.into_iter().map(|one| (one.ods.clone(), one)).collect();
     let members = store.members().map_err(Failure::could_not)?;
     let imported = match programme::read(&bytes, limits, &kept, &members, context.clock.now()) {
-        Err(faults) => Imported { new: 0, changed: 0, same: 0, faults },
+        Err(faults) => Imported { new: 0, changed: 0, same: 0, faults, notes: Vec::new() },
         Ok(import) => {
             let changed = import.changed.len() as u64 - import.new;
             let detail = json!({"new": import.new, "changed": changed, "same": import.same});
@@ -97,13 +99,15 @@ fn import(file: &Path, context: &Context) -> Result<Answer, Failure> {
                 let audit = context.audit("programme.import", None, detail);
                 store.put_organisations(&import.changed, &audit).map_err(Failure::could_not)?;
             }
-            Imported { new: import.new, changed, same: import.same, faults: Vec::new() }
+            let notes = without_domains(store.as_ref(), &kept, &import.changed)?;
+            Imported { new: import.new, changed, same: import.same, faults: Vec::new(), notes }
         }
     };
     context.print(&imported, |imported| {
         if imported.faults.is_empty() {
             let Imported { new, changed, same, .. } = imported;
-            return format!("{new} new, {changed} changed, {same} as they were");
+            let notes: String = imported.notes.iter().map(|note| format!("\nnote: {note}")).collect();
+            return format!("{new} new, {changed} changed, {same} as they were{notes}");
         }
         let mut out = String::new();
         for fault in &imported.faults {
@@ -113,6 +117,28 @@ fn import(file: &Path, context: &Context) -> Result<Answer, Failure> {
         out + "nothing was changed: mend the table and give it again"
     })?;
     Ok(if imported.faults.is_empty() { Answer::Yes } else { Answer::No })
+}
+
+/// Organisations that lose all of their mail domains while people of theirs are published.
+fn without_domains(
+    store: &dyn Store,
+    kept: &BTreeMap<OdsCode, Organisation>,
+    changed: &[Organisation],
+) -> Result<Vec<String>, Failure> {
+    let mut notes = Vec::new();
+    for one in changed.iter().filter(|one| one.mail_domains.is_empty()) {
+        let had = kept.get(&one.ods).is_some_and(|before| !before.mail_domains.is_empty());
+        let report = store.sync_value(&one.ods, LAST_REPORT).map_err(Failure::could_not)?.filter(|_| had);
+        let report = report.and_then(|bytes| serde_json::from_slice::<Report>(&bytes).ok());
+        if let Some(published) = report.map(|report| report.published).filter(|people| *people > 0) {
+            notes.push(format!(
+                "{} has no mail domain any more, and entries of it are published ({published}): their mails stay as they are, and rows \
+                 with a mail are refused",
+                one.ods
+            ));
+        }
+    }
+    Ok(notes)
 }
 
 /// What of an organisation lies in the store.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -11,10 +11,11 @@ use sha2::{Digest, Sha256};
 
 use crate::ambient::chance;
 use crate::ambient::sheet::Fault;
-use crate::cli::context::Context;
+use crate::cli::context::{Context, tell};
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::interrupt::Interrupt;
 use crate::cli::live::Live;
+use crate::cli::sync::hands::waiting;
 use crate::cli::sync::officers::Officers;
 use crate::cli::table::table;
 use crate::cli::{input, output};
@@ -34,6 +35,9 @@ use crate::sync::step::Action;
 const FAULTS_TOLD: usize = 1_000;
 /// Organisations in the text; JSON has all.
 const ORGANISATIONS_TOLD: usize = 30;
+/// The rows cannot be told without the heading.
+const HEADING_WRONG: &str = "the heading is wrong: no row was read, and nothing was written";
+const LOOKED: &str = "what is registered was looked at, nothing was written; --apply goes on with it";
 /// How often a person hears that it goes on.
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -47,12 +51,13 @@ const MEANING: &str = "\
 A row is a person. The columns may come in any order, and those that are not needed may be left out.
 
   ods              code of the organisation, which `portcullis programme` must know and which has no directory of its own
-  local_id         the person's key at the organisation: never given to somebody else, never changed; the case of letters does not count
-  given_name, sn   first name and surname
+  local_id         the person's key at the organisation: never given to somebody else, never changed; the case of letters does not count,
+                   zeros in front do: a spreadsheet takes them away unless the column is formatted as text
+  given_name, sn   first name and surname; a table of leavers alone needs neither
   mail             in a domain of the organisation
   account          name of the national entry; empty: as before, else the local id
   title, telephone, mobile, department, site, employee_number
-  listing          how the person is listed, in the words of the release agreements; empty: like everybody
+  listing          how the person is listed, in the words of the release agreements and the sync scope; empty: like everybody
   status           `active` (or empty), or `leaver`: the entry is marked and hidden at once, and deleted after the time to keep
 
 A column that is not there leaves what was registered; an empty cell empties it. Somebody who is not in the file stays as they are.
@@ -67,7 +72,9 @@ the same plan, guards, approvals and journal as a sync of a member directory. Wh
 --skip-faulty applies the others.
 
 The key is organisation and local id. The same file may be given again at any time: what was done is left as it is, what was
-interrupted goes on, nobody is there twice. Two tables at the same time wait for one another, organisation by organisation.
+interrupted goes on, nobody is there twice. A row is wrong that would make one person two (a new local id with the mail of somebody
+who is registered and neither leaves nor gets another mail in the table) or two people one (given name, surname and mail all change): a
+local id is one person's for ever. Two tables at the same time wait for one another, organisation by organisation.
 
 A guard that stops steps names the hash of their plan: look at it with `portcullis sync approve HASH`, approve it with --reason, and
 run the same command again. Without a file, --organisation or --all goes on with what is registered: it finishes what was
@@ -79,6 +86,12 @@ not_published, waits, held_back, not_done, not_applied, refused) and `detail`. I
 Ctrl-C or SIGTERM lets the writes under way end; a second one ends it at once, and the next command may have to wait a minute.
 
 Exit code 0: every row is, or would be, as it says; 1: some are not; 2: it could not be told or done; 130 or 143: interrupted.";
+
+/// How it is called. What is made of the options alone would name those that the environment gives as needed.
+pub const USAGE: &str = "\
+portcullis register [OPTIONS] <FILE>
+       portcullis register [OPTIONS] --organisation <ODS> | --all
+       portcullis register --template";
 
 /// The options.
 #[derive(Debug, Args)]
@@ -122,6 +135,9 @@ struct Page {
     results_file: Option<PathBuf>,
     /// Why it ended early.
     error: Option<String>,
+    /// What is said instead of how many rows came to what, where no row was looked at.
+    #[serde(skip)]
+    unread: Option<&'static str>,
 }
 
 /// What one organisation's part came to, and how far the approval of what waits is.
@@ -177,9 +193,23 @@ fn registrar(context: &Context, table: String) -> Result<Registrar, Failure> {
         national: config.national.for_sync(),
         organisations: Arc::new(organisations),
         alive: Arc::new(move || Live::ask(gateway).is_ready()),
+        waits: Arc::new(now_and_then(|ods| tell(waiting(ods)))),
         actor: context.actor.clone(),
         table,
     })
+}
+
+/// Tells the first, and of many only one now and then.
+fn now_and_then(tell: impl Fn(&OdsCode)) -> impl Fn(&OdsCode) {
+    let last = Mutex::new(None::<Instant>);
+    move |ods| {
+        if let Ok(mut last) = last.lock()
+            && last.is_none_or(|last| last.elapsed() >= EVERY)
+        {
+            *last = Some(Instant::now());
+            tell(ods);
+        }
+    }
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -211,10 +241,7 @@ impl Told<'_> {
 
 fn of_table(command: &Register, file: &Path, context: &Context) -> Result<Answer, Failure> {
     let limits = &context.config()?.tables;
-    let bytes = input::read(file, limits.bytes).map_err(|failure| Failure {
-        message: format!("{}; `tables.bytes` says how large a table may be", failure.message),
-        ..failure
-    })?;
+    let bytes = input::table(file, limits.bytes)?;
     let results = results_file(command, file)?;
     let registrar = registrar(context, hex(&Sha256::digest(&bytes)))?;
     let mut told = Told::on(context);
@@ -223,20 +250,23 @@ fn of_table(command: &Register, file: &Path, context: &Context) -> Result<Answer
     });
     let mut checked = match checked {
         Ok(checked) => checked,
-        Err(faults) => return heading_is_wrong(context, faults),
+        Err(faults) => return nothing_read(context, faults, HEADING_WRONG),
     };
     if checked.is_empty() {
         // an empty file is no file of people who stay as they are: somebody meant another one
         let text = "no row stands beneath the heading: nothing is applied; name the file with the people";
         if command.apply {
-            return heading_is_wrong(context, vec![Fault::row(1, text)]);
+            return nothing_read(context, vec![Fault::row(1, text)], "nothing was written");
         }
         context.note(format_args!("{}: with --apply this is refused: {text}", file.display()));
     }
     let runtime = runtime()?;
     let interrupt = Interrupt::heed(&registrar.hands.interruption)?;
-    let mails = runtime.block_on(Box::pin(registrar.check_mails(&mut checked)));
-    let answers = match mails {
+    let beside = runtime.block_on(Box::pin(async {
+        registrar.check_mails(&mut checked).await?;
+        registrar.check_registered(&mut checked).await
+    }));
+    let answers = match beside {
         Err(SyncError::Interrupted) => {
             Answers { broken: Some("interrupted".to_owned()), interrupted: true, ..Answers::default() }
         }
@@ -273,6 +303,7 @@ fn of_table(command: &Register, file: &Path, context: &Context) -> Result<Answer
         organisations: parts(context, answers.organisations)?,
         results_file: results,
         error: answers.broken,
+        unread: None,
     };
     finish(context, &page, answers.interrupted.then(|| interrupt.answer()))
 }
@@ -301,6 +332,7 @@ fn of_registered(command: &Register, context: &Context) -> Result<Answer, Failur
         organisations: parts(context, answers.organisations)?,
         results_file: None,
         error: answers.broken,
+        unread: Some(if command.apply { "what is registered was gone on with" } else { LOOKED }),
     };
     finish(context, &page, answers.interrupted.then(|| interrupt.answer()))
 }
@@ -328,8 +360,9 @@ fn not_applied(rows: usize) -> Answers {
     Answers { rows: vec![Some(row); rows], ..Answers::default() }
 }
 
-fn heading_is_wrong(context: &Context, faults: Vec<Fault>) -> Result<Answer, Failure> {
+fn nothing_read(context: &Context, faults: Vec<Fault>, unread: &'static str) -> Result<Answer, Failure> {
     let page = Page {
+        unread: Some(unread),
         applied: false,
         rows: 0,
         results: BTreeMap::new(),
@@ -369,14 +402,7 @@ fn text(page: &Page) -> String {
         let more = page.faults_in_all - page.faults.len() as u64;
         out.push_str(&format!("and {more} more faults: see the file of results\n"));
     }
-    let counts: Vec<String> =
-        page.results.iter().map(|(word, count)| format!("{count} {}", word.as_str())).collect();
-    let done = match page.applied {
-        true => "applied",
-        false if page.rows == 0 && page.faults_in_all > 0 => "nothing was written",
-        false => "nothing was written; --apply does it",
-    };
-    out.push_str(&format!("{} rows, {done}: {}\n", page.rows, counts.join(", ")));
+    out.push_str(&format!("{}\n", page.unread.map_or_else(|| counted(page), str::to_owned)));
     let rows: Vec<[String; 6]> = page.organisations.iter().take(ORGANISATIONS_TOLD).map(row).collect();
     if !rows.is_empty() {
         out.push_str(&table(["organisation", "rows", "outcome", "planned", "done", "published"], &rows));
@@ -398,6 +424,9 @@ fn text(page: &Page) -> String {
                 one.organisation, one.held_steps
             ));
         }
+        if let Some(note) = one.closed.as_ref().filter(|_| number < ORGANISATIONS_TOLD) {
+            out.push_str(&format!("{note}\n"));
+        }
         if let Some(error) = &one.error {
             out.push_str(&format!("{}: {error}\n", one.organisation));
         }
@@ -409,6 +438,22 @@ fn text(page: &Page) -> String {
         out.push_str(&format!("every row with its result: {}\n", path.display()));
     }
     out
+}
+
+/// How many rows came, or would come, to what.
+fn counted(page: &Page) -> String {
+    let done = match page.applied {
+        true => "applied",
+        false if page.rows == 0 => "nothing was written",
+        false if page.faults_in_all > 0 => {
+            "nothing was written; mend the rows that are wrong, then --apply does it"
+        }
+        false => "nothing was written; --apply does it",
+    };
+    let counts: Vec<String> =
+        page.results.iter().map(|(word, count)| format!("{count} {}", word.as_str())).collect();
+    let counts = if counts.is_empty() { String::new() } else { format!(": {}", counts.join(", ")) };
+    format!("{} rows, {done}{counts}", page.rows)
 }
 
 fn row(Part { summary: one, .. }: &Part) -> [String; 6] {

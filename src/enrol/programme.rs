@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use time::{Date, OffsetDateTime};
 
-use crate::ambient::sheet::{Columns, Fault, Row, Settings, Sheet};
+use crate::ambient::sheet::{Columns, Fault, Row, Settings, Sheet, formula};
 use crate::baseline::assessment::{Assessment, Verdict};
 use crate::policy::terms::{Grant, Membership, OdsCode, Severity, Target};
 use crate::store::member::Member;
@@ -86,6 +86,10 @@ fn organisation(
         if row.value(column).is_none() {
             faults.push(Fault::cell(row.line, column, "is empty: fill it in"));
         }
+    }
+    if let Some(sign) = row.value("name").and_then(formula) {
+        let text = format!("begins with `{sign}`: a spreadsheet would take it for a formula");
+        faults.push(Fault::cell(row.line, "name", text));
     }
     let ods: Option<OdsCode> = parsed(row, "ods", &mut faults);
     let before = ods.as_ref().and_then(|ods| kept.get(ods));
@@ -199,6 +203,7 @@ fn beside_others(
             () if !known => Some("is neither in this file nor in the programme: add it"),
             () => None,
         };
+        let text = text.map(str::to_owned).or_else(|| circle(one, found, kept));
         faults.extend(text.map(|text| Fault::cell(line, "successor", text)));
     }
     for domain in &one.mail_domains {
@@ -211,6 +216,30 @@ fn beside_others(
         }
     }
     faults
+}
+
+/// A circle of closed organisations: nobody takes over, and every one sends people on to the next.
+fn circle(
+    one: &Organisation,
+    found: &BTreeMap<OdsCode, (u64, Organisation)>,
+    kept: &BTreeMap<OdsCode, Organisation>,
+) -> Option<String> {
+    let mut way = vec![&one.ods];
+    let mut next = one.successor.as_ref()?;
+    while *next != one.ods {
+        // another circle further on is told at its own rows
+        if way.contains(&next) {
+            return None;
+        }
+        way.push(next);
+        let follows = found.get(next).map(|(_, one)| one).or_else(|| kept.get(next));
+        next = follows.filter(|one| one.status == Status::Closed)?.successor.as_ref()?;
+    }
+    let way: Vec<&str> = way.into_iter().chain([next]).map(OdsCode::as_str).collect();
+    Some(format!(
+        "{} is a circle of closed organisations: name one that is open, or none",
+        way.join(" is followed by ")
+    ))
 }
 
 /// Where an organisation stands.

@@ -89,10 +89,20 @@ impl Default for Settings {
     }
 }
 
+/// Between the end of another's lease and the end of the wait for it.
+const LEASE_MARGIN: Duration = Duration::from_secs(60);
+/// A run that goes on prolongs its lease: it is waited for as long as this in any case.
+const WAIT_MIN: Duration = Duration::from_secs(180);
+
 impl Settings {
     /// How long a lease lasts.
     pub fn lease(&self) -> Duration {
         Duration::from_secs(u64::from(self.lease_seconds.max(1)))
+    }
+
+    /// How long a command waits for another run: longer than a lease that nobody prolongs any more, of a process that was killed.
+    pub fn wait_for_other_run(&self) -> Duration {
+        (self.lease() + LEASE_MARGIN).max(WAIT_MIN)
     }
 }
 
@@ -250,4 +260,16 @@ fn filter_attributes(filter: &Filter<'_>, names: &mut BTreeSet<String>) {
     filter.each_attribute(&mut |name| {
         names.insert(name.to_ascii_lowercase());
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_outlasts_every_lease() {
+        let seconds =
+            |lease_seconds| Settings { lease_seconds, ..Settings::default() }.wait_for_other_run().as_secs();
+        assert_eq!([60, 120, 121, 3_600].map(seconds), [180, 180, 181, 3_660]);
+    }
 }

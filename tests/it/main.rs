@@ -75,6 +75,7 @@ mod sync_national;
 mod sync_observer;
 mod sync_register;
 mod sync_register_large;
+mod sync_register_rows;
 mod sync_register_verbs;
 mod sync_servers;
 mod sync_source;

@@ -21,7 +21,7 @@ use serde_json::Value;
 use crate::sync_national::{ADMIN, NAME, PASSWORD, Pki, Slapd};
 use crate::sync_stage::{National, Source, Stage};
 
-const SCOPE: &str = "kind: SyncScope
+pub const SCOPE: &str = "kind: SyncScope
 id: everybody
 members: all
 publish: { bases: [OU=Staff], filter: '(&(objectClass=user)(mail=*)(!(title=secret)))' }
@@ -55,6 +55,11 @@ type People = BTreeMap<String, BTreeMap<String, String>>;
 
 impl Rig {
     pub fn start(test: &str, extra: &str) -> Option<Rig> {
+        Rig::with(test, SCOPE, extra)
+    }
+
+    /// With another scope.
+    pub fn with(test: &str, scope: &str, extra: &str) -> Option<Rig> {
         let pki = Pki::new();
         let slapd = Slapd::start(test, &pki)?;
         let source = Source {
@@ -76,7 +81,7 @@ impl Rig {
             bind: ADMIN.into(),
             password: PASSWORD.into(),
         };
-        let rig = Rig { stage: Stage::new("RXS", &source, &national, SCOPE, extra), slapd };
+        let rig = Rig { stage: Stage::new("RXS", &source, &national, scope, extra), slapd };
         let (code, said) = rig.run(&["programme", "import", &rig.table("organisations.csv", ORGANISATIONS)]);
         assert_eq!((code, &said["new"]), (0, &Value::from(6)), "{said}");
         Some(rig)
@@ -146,7 +151,7 @@ impl Rig {
         })
     }
 
-    fn results(&self, file: &str) -> Vec<(String, String, String)> {
+    pub fn results(&self, file: &str) -> Vec<(String, String, String)> {
         let path = PathBuf::from(file).with_extension("results.csv");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         let mut reader = csv::ReaderBuilder::new().flexible(true).from_path(path).unwrap();
@@ -160,7 +165,7 @@ impl Rig {
     }
 
     /// What became of the row with this local id.
-    fn result(&self, file: &str, id: &str) -> (String, String) {
+    pub fn result(&self, file: &str, id: &str) -> (String, String) {
         let rows = self.results(file);
         let row = rows.iter().find(|row| row.0 == id).unwrap_or_else(|| panic!("no row {id}: {rows:?}"));
         (row.1.clone(), row.2.clone())

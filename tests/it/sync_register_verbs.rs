@@ -283,7 +283,11 @@ async fn the_gateway_looks_after_people_whom_no_table_comes_for() {
     }
     let told = || prometheus::TextEncoder::new().encode_to_string(&core.registry.gather()).unwrap();
     let runs = "portcullis_registered_runs_total{member=\"A81001\",outcome=\"done\"}";
-    assert!(told().contains(runs), "{}", told());
+    // counted when the run has ended, a moment after its writes
+    while !told().contains(runs) {
+        assert!(began.elapsed() < Duration::from_secs(60), "{}", told());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     // while the gateway is not ready, and during a pause, nothing is written
     core.health.fail("test", "not now");
     directory.modify(dn, &title("Once more"), Vec::new()).await.unwrap();

@@ -21,8 +21,6 @@ use crate::sync::job::Hands;
 use crate::sync::member::Syncer;
 use crate::sync::step::Plan;
 
-/// How long a command waits for another run of the same member: longer than a lease that nobody prolongs any more.
-const WAIT_FOR_OTHER_RUN: Duration = Duration::from_secs(180);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// How a run that ended early ends the command.
@@ -70,11 +68,13 @@ pub async fn in_turn<T>(
     work: impl AsyncFn() -> Result<T, SyncError>,
 ) -> Result<T, SyncError> {
     let mut waited = Duration::ZERO;
+    // who got here has read the configuration
+    let longest = context.config().map_or(Duration::ZERO, |config| config.sync.wait_for_other_run());
     loop {
         match work().await {
-            Err(SyncError::Busy(_)) if waited < WAIT_FOR_OTHER_RUN => {
+            Err(SyncError::Busy(_)) if waited < longest => {
                 if waited.is_zero() {
-                    context.note(format!("another run of {member} is under way: waiting for it to end"));
+                    context.note(waiting(member));
                 }
                 tokio::time::sleep(LOOK_AGAIN).await;
                 waited += LOOK_AGAIN;
@@ -82,6 +82,11 @@ pub async fn in_turn<T>(
             ended => return ended,
         }
     }
+}
+
+/// What is said to whoever waits for another run.
+pub fn waiting(ods: &OdsCode) -> String {
+    format!("another run of {ods} is under way: waiting for it to end")
 }
 
 /// Synchronises as this process.

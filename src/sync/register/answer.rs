@@ -6,11 +6,14 @@ use std::io::{self, Write};
 use csv::ByteRecord;
 use serde::Serialize;
 
-use crate::ambient::sheet::harmless;
+use crate::ambient::sheet::{formula, harmless};
+use crate::sync::desired::is_not_published;
 use crate::sync::execute::Undone;
 use crate::sync::guid::Guid;
 use crate::sync::register::check::{Checked, Number};
-use crate::sync::register::person::{COLUMNS, Person};
+use crate::sync::register::person::{COLUMNS, Person, is_number};
+use crate::sync::settings::Scope;
+use crate::sync::staged::Object;
 use crate::sync::step::{Action, Plan, Quarantine};
 
 /// What a row comes to.
@@ -82,6 +85,32 @@ impl Answer {
     }
 }
 
+/// Why somebody who is no leaver is not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpublished {
+    /// The person's own wish.
+    Listing,
+    Filter,
+}
+
+impl Unpublished {
+    /// Whether, and why, the scope publishes nobody like this.
+    pub fn of(object: &Object, scope: &Scope) -> Option<Unpublished> {
+        match () {
+            () if is_not_published(object, scope) => Some(Unpublished::Listing),
+            () if !object.matches(&scope.filter) => Some(Unpublished::Filter),
+            () => None,
+        }
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Unpublished::Listing => "the row's `listing` says that the person is not published",
+            Unpublished::Filter => "the sync scope does not select the person: see its filter",
+        }
+    }
+}
+
 /// What a run has to say of single people.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -132,8 +161,9 @@ impl Findings {
         self.stopped = Some(why.into());
     }
 
-    /// The answer to a person's row. `is_selected`: the scope publishes somebody like this.
-    pub fn answer(&self, person: &Person, is_selected: bool) -> Answer {
+    /// The answer to a person's row. `unpublished`: why the scope publishes nobody like this, when it does not.
+    pub fn answer(&self, person: &Person, unpublished: Option<Unpublished>) -> Answer {
+        let unpublished = unpublished.filter(|_| !person.is_leaver).map(Unpublished::as_str);
         let guid = &person.guid;
         if let Some(text) = self.undone.get(guid) {
             return Answer::of(Word::NotDone, text.clone());
@@ -160,13 +190,15 @@ impl Findings {
                 Answer::of(Word::Join, "the organisation before has released the entry of this person")
             }
             Some(Action::Mark) if person.is_leaver => Answer::of(Word::Leave, ""),
-            Some(Action::Mark) => {
-                Answer::of(Word::NotPublished, "the sync scope no longer selects the person")
-            }
-            Some(Action::Delete) => Answer::of(Word::Delete, "the time to keep a leaver is over"),
-            None if !person.is_leaver && !is_selected => {
-                Answer::of(Word::NotPublished, "the sync scope does not select the person: see its filter")
-            }
+            Some(Action::Mark) => Answer::of(
+                Word::NotPublished,
+                unpublished.unwrap_or("the sync scope no longer selects the person"),
+            ),
+            Some(Action::Delete) => match unpublished {
+                Some(why) => Answer::of(Word::NotPublished, format!("{why}; there is no entry any more")),
+                None => Answer::of(Word::Delete, "the time to keep a leaver is over"),
+            },
+            None if unpublished.is_some() => Answer::of(Word::NotPublished, unpublished.unwrap_or_default()),
             None => Answer::of(Word::Nothing, ""),
         }
     }
@@ -176,17 +208,18 @@ impl Findings {
 pub fn write(checked: &Checked<'_>, answers: &[Option<Answer>], out: &mut dyn Write) -> io::Result<()> {
     let sheet = checked.sheet();
     let ours = sheet.passed_over();
-    let kept = |record: &ByteRecord| {
+    let kept_of = |record: &ByteRecord| {
         let cells = record.iter().enumerate().filter(|(number, _)| !ours.contains(number));
-        cells.map(|(_, cell)| cell.to_vec()).collect::<Vec<_>>()
+        let column = |number: usize| sheet.columns().get(number).copied().flatten().unwrap_or_default();
+        cells.map(|(number, cell)| kept(cell, is_number(column(number)))).collect::<Vec<_>>()
     };
     let mut writer = csv::WriterBuilder::new().flexible(true).from_writer(out);
-    let mut heading = kept(&sheet.heading);
+    let mut heading = kept_of(&sheet.heading);
     let width = heading.len();
     heading.extend(COLUMNS.ours.iter().map(|name| name.as_bytes().to_vec()));
     writer.write_record(&heading)?;
     for (number, row) in sheet.rows().enumerate() {
-        let mut cells = kept(&row.raw);
+        let mut cells = kept_of(&row.raw);
         let (word, detail) = answer(checked, answers, number);
         // the answer stands in its columns even where cells are missing; what is too much comes behind it
         let surplus = cells.split_off(width.min(cells.len()));
@@ -196,6 +229,16 @@ pub fn write(checked: &Checked<'_>, answers: &[Option<Answer>], out: &mut dyn Wr
         writer.write_record(&cells)?;
     }
     writer.flush()
+}
+
+/// A cell as it was written; what a spreadsheet would take for a formula comes with an apostrophe, and is a fault with it, too.
+fn kept(cell: &[u8], may_begin_with_a_sign: bool) -> Vec<u8> {
+    let text = String::from_utf8_lossy(cell);
+    match formula(text.trim_start()) {
+        Some('+' | '-') if may_begin_with_a_sign => cell.to_vec(),
+        Some(_) => [b"'", cell.trim_ascii_start()].concat(),
+        None => cell.to_vec(),
+    }
 }
 
 fn answer(checked: &Checked<'_>, answers: &[Option<Answer>], number: Number) -> (Word, String) {

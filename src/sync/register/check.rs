@@ -1,6 +1,6 @@
 //! A whole table: every fault of every row, and which rows belong to which organisation.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use csv::Position;
 
@@ -9,7 +9,7 @@ use crate::policy::terms::OdsCode;
 use crate::sync::desired::is_owned;
 use crate::sync::guid::Guid;
 use crate::sync::register::organisation::Organisations;
-use crate::sync::register::person::{COLUMNS, Person};
+use crate::sync::register::person::{COLUMNS, LISTING, Person, REQUIRED_OF_ACTIVE, is_leaver};
 use crate::sync::settings::Scope;
 
 /// A row, by its number from 0.
@@ -62,12 +62,21 @@ impl<'a> Checked<'a> {
             members: BTreeMap::new(),
             mails: HashMap::new(),
         };
-        let mut reading =
-            Reading { organisations, scopes: BTreeMap::new(), ids: HashMap::new(), accounts: HashMap::new() };
+        let (scopes, ids, accounts) = Default::default();
+        let mut reading = Reading { organisations, scopes, ids, accounts, has_active: false };
         let mut found = Vec::new();
         for row in checked.sheet.rows() {
             found.push((Place { at: row.at.clone(), line: row.line }, reading.row(&row)));
             seen(found.len() as u64);
+        }
+        if reading.has_active {
+            let there = checked.sheet.columns();
+            let missing = REQUIRED_OF_ACTIVE.iter().filter(|column| !there.contains(&Some(**column)));
+            let text = "is missing: add the column; only a table of leavers alone needs none";
+            let faults: Vec<Fault> = missing.map(|column| Fault::cell(1, column, text)).collect();
+            if !faults.is_empty() {
+                return Err(faults);
+            }
         }
         for (number, (place, person)) in found.into_iter().enumerate() {
             checked.rows.push(place);
@@ -179,10 +188,13 @@ struct Reading<'o> {
     scopes: BTreeMap<OdsCode, Result<Scope, String>>,
     ids: HashMap<Guid, Number>,
     accounts: HashMap<(OdsCode, String), Number>,
+    /// A row is no leaver's, as far as it can be told.
+    has_active: bool,
 }
 
 impl Reading<'_> {
     fn row(&mut self, row: &Row) -> Result<Found, Vec<Fault>> {
+        self.has_active |= !row.cells.is_empty() && !is_leaver(row);
         let person = Person::read(row)?;
         let mut faults = Vec::new();
         if let Some(text) = self.organisations.refusal(&person.ods, person.is_leaver) {
@@ -195,13 +207,10 @@ impl Reading<'_> {
             .or_insert_with(|| organisations.scope(&person.ods).map_err(|error| error.to_string()));
         match scope {
             Err(error) => faults.push(Fault::cell(row.line, "ods", error.clone())),
-            Ok(scope) => faults.extend(mail_fault(&person, scope, row.line)),
-        }
-        let listings = self.organisations.listings();
-        if let Some(listing) = person.listing().filter(|word| !listings.contains(&word.to_lowercase())) {
-            let known: Vec<&str> = listings.iter().map(String::as_str).collect();
-            let text = format!("`{listing}` is no way of being listed: write {}", known.join(", "));
-            faults.push(Fault::cell(row.line, "listing", text));
+            Ok(scope) => {
+                faults.extend(mail_fault(&person, scope, row.line));
+                faults.extend(listing_fault(&person, scope, organisations.listings(), row.line));
+            }
         }
         if !faults.is_empty() {
             return Err(faults);
@@ -209,6 +218,20 @@ impl Reading<'_> {
         let account = (!person.is_leaver).then(|| person.account());
         Ok(Found { mail: person.mail(), account, guid: person.guid, ods: person.ods })
     }
+}
+
+/// How somebody is listed is said in words that a release agreement or the scope knows.
+fn listing_fault(person: &Person, scope: &Scope, agreed: &BTreeSet<String>, line: u64) -> Option<Fault> {
+    let listing = person.listing()?;
+    let levels = scope.levels.iter().filter(|levels| levels.attribute == LISTING);
+    let own = levels.flat_map(|one| [&one.not_published, &one.not_findable, &one.without_contact]).flatten();
+    let known: BTreeSet<&str> = agreed.iter().chain(own).map(String::as_str).collect();
+    if known.contains(listing.to_lowercase().as_str()) {
+        return None;
+    }
+    let known: Vec<&str> = known.into_iter().collect();
+    let text = format!("`{listing}` is no way of being listed: write {}", known.join(", "));
+    Some(Fault::cell(line, "listing", text))
 }
 
 /// A mail must lie in the organisation's domains; without any it may have none.

@@ -72,12 +72,17 @@ impl Organisations {
             None => Some(format!(
                 "{ods} is not in the programme: correct the code, or add it with `portcullis programme import`"
             )),
-            Some(one) if one.status == Status::Closed && !is_leaver => Some(match &one.successor {
-                Some(successor) => format!("{ods} is closed: register its people for {successor}"),
-                None => format!("{ods} is closed: only leavers are taken"),
-            }),
-            Some(_) => None,
+            Some(_) => self.closed(ods).filter(|_| !is_leaver),
         }
+    }
+
+    /// That it is closed, when it is, and what there is to do.
+    pub fn closed(&self, ods: &OdsCode) -> Option<String> {
+        let one = self.known.get(ods).filter(|one| one.status == Status::Closed)?;
+        Some(match &one.successor {
+            Some(successor) => format!("{ods} is closed: register its people for {successor}"),
+            None => format!("{ods} is closed: only leavers are taken"),
+        })
     }
 
     /// How somebody may be listed.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::ambient::sheet::{Columns, Fault, Row};
+use crate::ambient::sheet::{Columns, Fault, Row, formula};
 use crate::policy::terms::OdsCode;
 use crate::sync::guid::Guid;
 use crate::sync::staged::Object;
@@ -27,9 +27,12 @@ pub const COLUMNS: Columns = Columns {
         "listing",
         "status",
     ],
-    required: &["ods", "local_id", "given_name", "sn"],
+    required: &["ods", "local_id"],
     ours: &["result", "detail"],
 };
+
+/// Columns that must be there, too, as soon as a row is no leaver's.
+pub const REQUIRED_OF_ACTIVE: [&str; 2] = ["given_name", "sn"];
 
 /// Which attribute of an account a column stands for, and how many characters Active Directory would take there (rangeUpper).
 const ATTRIBUTES: &[(&str, &str, usize)] = &[
@@ -42,9 +45,11 @@ const ATTRIBUTES: &[(&str, &str, usize)] = &[
     ("department", "department", 64),
     ("site", "physicaldeliveryofficename", 128),
     ("employee_number", "employeenumber", 64),
-    ("listing", "employeetype", 64),
+    ("listing", LISTING, 64),
 ];
 
+/// The attribute that says how somebody is listed.
+pub const LISTING: &str = "employeetype";
 /// The longest local id, and the longest account name.
 const ID_CHARS_MAX: usize = 64;
 /// What a derivation of GUIDs begins with; another derivation needs another.
@@ -99,13 +104,18 @@ impl Person {
     /// Everything that is wrong with it by itself.
     pub fn read(row: &Row) -> Result<Person, Vec<Fault>> {
         let mut faults = row.faults.clone();
-        if !faults.is_empty() {
+        if row.cells.is_empty() {
+            // its cells could not be told
             return Err(faults);
         }
+        // of a cell that cannot be read nothing more is said
+        let is_empty = |column| row.cells.contains_key(column) && row.value(column).is_none();
         let mut wrong = |column: &str, text: String| faults.push(Fault::cell(row.line, column, text));
         let ods: Option<OdsCode> = match row.value("ods").map(str::parse) {
             None => {
-                wrong("ods", "is empty: write the organisation's code".to_owned());
+                if is_empty("ods") {
+                    wrong("ods", "is empty: write the organisation's code".to_owned());
+                }
                 None
             }
             Some(Err(error)) => {
@@ -116,21 +126,20 @@ impl Person {
         };
         let local_id = row.value("local_id");
         match local_id {
-            None => wrong("local_id", "is empty: it is the person's key at the organisation".to_owned()),
+            None if is_empty("local_id") => {
+                wrong("local_id", "is empty: it is the person's key at the organisation".to_owned());
+            }
+            None => {}
             Some(id) => id_fault(id).into_iter().for_each(|text| wrong("local_id", text)),
         }
-        let is_leaver = match row.value("status").map(str::to_ascii_lowercase).as_deref() {
-            None | Some("active") => false,
-            Some("leaver") => true,
-            Some(_) => {
-                wrong("status", "must be `active` or `leaver`, or empty for active".to_owned());
-                false
-            }
-        };
+        let is_leaver = is_leaver(row);
+        if row.value("status").is_some_and(|word| !is_leaver && !word.eq_ignore_ascii_case("active")) {
+            wrong("status", "must be `active` or `leaver`, or empty for active".to_owned());
+        }
         // of somebody who leaves nothing else counts
         let values = if is_leaver { BTreeMap::new() } else { values(row, &mut wrong) };
         let account = row.value("account").filter(|_| !is_leaver).map(str::to_owned);
-        if let Some(text) = account.as_deref().and_then(id_fault) {
+        if let Some(text) = account.as_deref().and_then(account_fault) {
             wrong("account", text);
         }
         match (ods, local_id) {
@@ -146,9 +155,42 @@ impl Person {
         self.values.get("mail")?.as_ref().map(|mail| mail.to_lowercase())
     }
 
+    /// What the row says of the mail, lower case; none when the table has no such column.
+    pub fn mail_said(&self) -> Option<Option<String>> {
+        self.values.get("mail").map(|mail| mail.as_ref().map(|mail| mail.to_lowercase()))
+    }
+
+    /// Given name and surname, lower case.
+    pub fn names(&self) -> [Option<String>; 2] {
+        ["givenname", "sn"].map(|name| self.values.get(name)?.as_ref().map(|value| value.to_lowercase()))
+    }
+
+    /// The key at the organisation, as written.
+    pub fn local_id(&self) -> &str {
+        &self.local_id
+    }
+
+    /// Whether the row gives an account name.
+    pub fn has_account(&self) -> bool {
+        self.account.is_some()
+    }
+
+    /// Whether nothing of what a person is known by is as it was registered: given name, surname and mail. No mail is nobody's.
+    pub fn is_another(&self, before: &Object) -> bool {
+        let stays = |name: &str| match self.values.get(name) {
+            None => true,
+            Some(value) => {
+                let (new, old) =
+                    (value.as_deref().map(str::to_lowercase), before.first(name).map(str::to_lowercase));
+                new.is_some() && new == old
+            }
+        };
+        !self.is_leaver && !["givenname", "sn", "mail"].into_iter().any(stays)
+    }
+
     /// The listing wish.
     pub fn listing(&self) -> Option<&str> {
-        self.values.get("employeetype")?.as_deref()
+        self.values.get(LISTING)?.as_deref()
     }
 
     /// The account's name, lower case.
@@ -203,6 +245,11 @@ impl Person {
     }
 }
 
+/// Whether a row is somebody's who leaves.
+pub fn is_leaver(row: &Row) -> bool {
+    row.value("status").is_some_and(|word| word.eq_ignore_ascii_case("leaver"))
+}
+
 fn values(row: &Row, wrong: &mut impl FnMut(&str, String)) -> BTreeMap<&'static str, Option<String>> {
     let mut values = BTreeMap::new();
     for (column, attribute, most) in ATTRIBUTES {
@@ -215,8 +262,9 @@ fn values(row: &Row, wrong: &mut impl FnMut(&str, String)) -> BTreeMap<&'static 
             (_, Some(value)) if value.chars().count() > *most => {
                 Some(format!("has more than {most} characters: shorten it"))
             }
-            ("mail", Some(mail)) => mail_fault(mail),
-            ("telephone" | "mobile", Some(number)) => number_fault(number),
+            ("mail", Some(mail)) => mail_fault(mail).or_else(|| formula_fault(mail)),
+            (_, Some(value)) if is_number(column) => number_fault(value),
+            (_, Some(value)) => formula_fault(value),
             _ => None,
         };
         match text {
@@ -244,6 +292,13 @@ fn id_fault(id: &str) -> Option<String> {
     }
 }
 
+/// No account may have a name with a `/` (MS-SAMR 3.1.1.6), as a local id may.
+fn account_fault(name: &str) -> Option<String> {
+    let slash =
+        name.contains('/').then(|| "has a `/`, which no name of an account may have: take it out".to_owned());
+    slash.or_else(|| id_fault(name).map(|text| text.replace("`-` and `/`", "`-`")))
+}
+
 fn mail_fault(mail: &str) -> Option<String> {
     let atom = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.".contains(&byte);
     let good = mail.split_once('@').is_some_and(|(local, domain)| {
@@ -258,6 +313,20 @@ fn mail_fault(mail: &str) -> Option<String> {
             })
     });
     (!good).then(|| "is no mail address: write for example jo.bloggs@surgery.nhs.uk".to_owned())
+}
+
+/// Whether a column has telephone numbers, which may begin with a sign.
+pub fn is_number(column: &str) -> bool {
+    matches!(column, "telephone" | "mobile")
+}
+
+/// Officers open the file of results, and others what is published, in a spreadsheet. A value that was made harmless there comes back
+/// with an apostrophe.
+fn formula_fault(value: &str) -> Option<String> {
+    let sign = formula(value.strip_prefix('\'').unwrap_or(value))?;
+    Some(format!(
+        "begins with `{sign}`: a spreadsheet would take it for a formula; begin with a letter or a digit"
+    ))
 }
 
 fn number_fault(number: &str) -> Option<String> {

@@ -23,14 +23,14 @@ use crate::sync::member::National;
 use crate::sync::pass::Pass;
 use crate::sync::pause::{Pause, Pauses};
 use crate::sync::propose::make_of;
-use crate::sync::register::answer::{Answer, Findings, Word};
+use crate::sync::register::answer::{Answer, Findings, Unpublished, Word};
+use crate::sync::register::beside::{self, Found};
 use crate::sync::register::check::{Checked, Claim, Number};
 use crate::sync::register::mails::{self, Held};
 use crate::sync::register::organisation::{Organisations, may_write};
 use crate::sync::register::person::Person;
 use crate::sync::report::Outcome;
 use crate::sync::run::{Brought, after_reading, milliseconds};
-use crate::sync::settings::Scope;
 use crate::sync::shelf::{self, Shelf};
 use crate::sync::staged::Object;
 use crate::sync::step::{Action, Plan};
@@ -39,8 +39,6 @@ use crate::sync::step::{Action, Plan};
 pub const REGISTERED: &str = "registered";
 /// People staged in one transaction.
 const PAGE: usize = 1_000;
-/// How long an organisation that another run holds is waited for: longer than a lease that nobody prolongs any more.
-const WAIT_FOR_OTHER_RUN: Duration = Duration::from_secs(180);
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// How many people of an organisation are registered by file.
@@ -70,6 +68,9 @@ pub struct Summary {
     pub trips: Vec<Trip>,
     /// Entries published now.
     pub published: u64,
+    /// That the organisation is closed, and who takes over, where what is registered of it was gone on with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub closed: Option<String>,
     /// Why it ended early.
     pub error: Option<String>,
 }
@@ -95,6 +96,8 @@ pub struct Registrar {
     pub organisations: Arc<Organisations>,
     /// Whether anything may be written now at all.
     pub alive: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Hears of each organisation that another run is under way there, and is waited for.
+    pub waits: Arc<dyn Fn(&OdsCode) + Send + Sync>,
     /// Who registers.
     pub actor: String,
     /// SHA-256 of the table, lower-case hex, for the audit; empty without one.
@@ -107,7 +110,7 @@ impl fmt::Debug for Registrar {
     }
 }
 
-type Rows = Vec<(Number, Person)>;
+type Rows = Arc<[(Number, Person)]>;
 
 /// One organisation's part, done.
 struct Part {
@@ -132,13 +135,37 @@ impl Registrar {
         Ok(())
     }
 
+    /// Holds the table against who is registered already: rows that would make one person two, or two one, become faulty.
+    pub async fn check_registered(&self, checked: &mut Checked<'_>) -> Result<(), SyncError> {
+        let comparing = async {
+            let mut found = Vec::new();
+            for ods in checked.organisations() {
+                found.extend(self.beside(&ods, checked.people(&ods).into()).await?);
+            }
+            Ok(found)
+        };
+        for one in self.hands.interruption.unless(comparing).await? {
+            let line = checked.line(one.row);
+            checked.fault(one.row, vec![Fault::cell(line, one.column, one.text)]);
+        }
+        Ok(())
+    }
+
+    async fn beside(&self, ods: &OdsCode, rows: Rows) -> Result<Vec<Found>, SyncError> {
+        let (store, scope, ods) =
+            (Arc::clone(&self.hands.store), self.organisations.scope(ods)?, ods.clone());
+        let name = self.organisations.get(&ods).map(|one| one.name.clone()).unwrap_or_default();
+        let compare = move || beside::compare(store.as_ref(), &ods, &name, &scope, &rows);
+        Ok(tokio::task::spawn_blocking(compare).await??)
+    }
+
     /// Previews or applies for each of these organisations. `people` gives the people of one; `told` hears of each that is done.
     pub async fn run(
         &self,
         organisations: Vec<OdsCode>,
         rows: usize,
         apply: bool,
-        mut people: impl FnMut(&OdsCode) -> Rows,
+        mut people: impl FnMut(&OdsCode) -> Vec<(Number, Person)>,
         told: &mut (dyn FnMut(&Summary) + Send),
     ) -> Answers {
         let mut answers = Answers { rows: vec![None; rows], ..Answers::default() };
@@ -147,7 +174,7 @@ impl Registrar {
             let goes_on = answers.broken.is_none() && !self.hands.interruption.is_asked();
             while goes_on && tasks.len() < self.hands.settings.parallel.max(1) {
                 let Some(ods) = waiting.next() else { break };
-                let (this, rows) = (self.clone(), people(&ods));
+                let (this, rows) = (self.clone(), Rows::from(people(&ods)));
                 tasks.spawn(async move {
                     let done = Box::pin(this.organisation(&ods, &rows, apply)).await;
                     (ods, rows, done)
@@ -199,6 +226,10 @@ impl Registrar {
         result
     }
 
+    fn closed(&self, ods: &OdsCode, rows: &Rows) -> Option<String> {
+        self.organisations.closed(ods).filter(|_| rows.is_empty())
+    }
+
     async fn paused(&self, ods: &OdsCode) -> Result<Option<Pause>, SyncError> {
         let (store, ods) = (Arc::clone(&self.hands.store), ods.clone());
         let pauses = tokio::task::spawn_blocking(move || Pauses::read(store.as_ref())).await??;
@@ -207,10 +238,13 @@ impl Registrar {
 
     /// The lease, as soon as nobody else has it.
     async fn turn(&self, ods: &OdsCode) -> Result<Shelf, SyncError> {
-        let mut waited = Duration::ZERO;
+        let (mut waited, longest) = (Duration::ZERO, self.hands.settings.wait_for_other_run());
         loop {
             match begin(ods, &self.hands).await {
-                Err(SyncError::Busy(_)) if waited < WAIT_FOR_OTHER_RUN => {
+                Err(SyncError::Busy(_)) if waited < longest => {
+                    if waited.is_zero() {
+                        (self.waits)(ods);
+                    }
                     tokio::time::sleep(LOOK_AGAIN).await;
                     waited += LOOK_AGAIN;
                 }
@@ -220,10 +254,10 @@ impl Registrar {
     }
 
     async fn preview(&self, job: &Job, rows: &Rows, shelf: &Shelf) -> Result<Part, SyncError> {
-        let (mut instead, mut selected) = (BTreeMap::new(), Vec::with_capacity(rows.len()));
+        let (mut instead, mut unpublished) = (BTreeMap::new(), Vec::with_capacity(rows.len()));
         for page in rows.chunks(PAGE) {
             for (_, object) in self.objects(job, page, shelf).await? {
-                selected.push(object.as_ref().is_some_and(|object| is_selected(object, &job.scope)));
+                unpublished.push(object.as_ref().and_then(|object| Unpublished::of(object, &job.scope)));
                 instead.extend(object.map(|object| (object.guid, object)));
             }
         }
@@ -245,9 +279,10 @@ impl Registrar {
             held_steps: held.map_or(0, |held| held.steps.len() as u64),
             trips: made.verdict.trips,
             published: made.published,
+            closed: self.closed(&job.member, rows),
             error: None,
         };
-        Ok(Part { answers: answered(rows, &selected, &findings), summary })
+        Ok(Part { answers: answered(rows, &unpublished, &findings), summary })
     }
 
     async fn apply(&self, job: &Job, rows: &Rows, shelf: &mut Shelf) -> Result<Part, SyncError> {
@@ -256,13 +291,15 @@ impl Registrar {
         let ods = job.member.clone();
         // a page that is under way is staged as a whole or not at all
         let staging = async {
-            let refused = self.taken_meanwhile(job, rows, shelf).await?;
-            let is_good = |(number, _): &&(Number, Person)| !refused.contains_key(number);
-            let good: Rows = rows.iter().filter(is_good).cloned().collect();
-            let selected = self.stage(job, &good, shelf).await?;
-            Ok((refused, good, selected))
+            let mut refused = self.taken_meanwhile(job, rows, shelf).await?;
+            let good = without(rows, &refused);
+            let found = self.beside(&job.member, Arc::clone(&good)).await?;
+            refused.extend(found.into_iter().map(|one| (one.row, format!("{} {}", one.column, one.text))));
+            let good = without(&good, &refused);
+            let unpublished = self.stage(job, &good, shelf).await?;
+            Ok((refused, good, unpublished))
         };
-        let (refused, good, selected) = self.hands.interruption.unless(staging).await?;
+        let (refused, good, unpublished) = self.hands.interruption.unless(staging).await?;
         let (store, alive) = (Arc::clone(&self.hands.store), Arc::clone(&self.alive));
         let gate: Gate = Arc::new(move || alive() && may_write(store.as_ref(), &ods));
         let brought = Brought { pass: pass(rows.len()), started_at, read_ms: milliseconds(begun.elapsed()) };
@@ -301,6 +338,7 @@ impl Registrar {
             held_steps: report.held_steps,
             trips: report.trips,
             published: report.published,
+            closed: self.closed(&job.member, rows),
             error: paused,
         };
         if !summary.planned.is_empty() {
@@ -310,12 +348,12 @@ impl Registrar {
             }))
             .await?;
         }
-        let mut answers = answered(&good, &selected, &findings);
+        let mut answers = answered(&good, &unpublished, &findings);
         answers.extend(refused.into_iter().map(|(number, text)| (number, Answer::of(Word::Refused, text))));
         Ok(Part { answers, summary })
     }
 
-    /// Rows whose mail somebody took since the table was checked: another table may be applied at the same time. A mail that the
+    /// Rows whose mail somebody of another organisation took since the table was checked: another table may be applied at the same time. A mail that the
     /// person was registered with before is no longer asked for.
     async fn taken_meanwhile(
         &self,
@@ -355,9 +393,14 @@ impl Registrar {
         Ok(both.map(|(before, (_, person))| (before.clone(), person.object(before, name))).collect())
     }
 
-    /// Stages the people; tells of each whether the scope publishes it. A page, and how many people there are, is one transaction.
-    async fn stage(&self, job: &Job, rows: &Rows, shelf: &mut Shelf) -> Result<Vec<bool>, SyncError> {
-        let mut selected = Vec::with_capacity(rows.len());
+    /// Stages the people; tells of each why the scope does not publish it. A page, and how many people there are, is one transaction.
+    async fn stage(
+        &self,
+        job: &Job,
+        rows: &Rows,
+        shelf: &mut Shelf,
+    ) -> Result<Vec<Option<Unpublished>>, SyncError> {
+        let mut unpublished = Vec::with_capacity(rows.len());
         let mut registered = shelf.json::<Registered>(REGISTERED).await?.unwrap_or(Registered {
             since: self.hands.clock.now(),
             people: 0,
@@ -367,7 +410,7 @@ impl Registrar {
         for page in rows.chunks(PAGE) {
             let mut put = Vec::new();
             for (before, after) in self.objects(job, page, shelf).await? {
-                selected.push(after.as_ref().is_some_and(|object| is_selected(object, &job.scope)));
+                unpublished.push(after.as_ref().and_then(|object| Unpublished::of(object, &job.scope)));
                 let Some(after) = after.filter(|after| before.as_ref() != Some(after)) else { continue };
                 registered.count(before.as_ref(), &after);
                 put.push(shelf::kept(&after, 0)?);
@@ -385,7 +428,7 @@ impl Registrar {
             shelf.apply(StagedPage { put, values, ..StagedPage::default() }).await?;
         }
         shelf.renew_when_due().await?;
-        Ok(selected)
+        Ok(unpublished)
     }
 
     async fn record(&self, shelf: &Shelf, action: &str, detail: serde_json::Value) -> Result<(), SyncError> {
@@ -433,8 +476,12 @@ impl Answers {
     }
 }
 
-fn is_selected(object: &Object, scope: &Scope) -> bool {
-    !object.is_disabled() && object.matches(&scope.filter)
+/// The rows that were not refused.
+fn without(rows: &Rows, refused: &HashMap<Number, String>) -> Rows {
+    if refused.is_empty() {
+        return Arc::clone(rows);
+    }
+    rows.iter().filter(|(number, _)| !refused.contains_key(number)).cloned().collect()
 }
 
 /// Why a pause lets nothing be registered, and how it ends.
@@ -474,9 +521,9 @@ async fn kept_plan(shelf: &Shelf, hash: Option<String>) -> Result<Option<Plan>, 
     Ok(record.and_then(|record| serde_json::from_slice(&record.document).ok()))
 }
 
-fn answered(rows: &Rows, selected: &[bool], findings: &Findings) -> Vec<(Number, Answer)> {
-    let both = rows.iter().zip(selected);
-    both.map(|((number, person), selected)| (*number, findings.answer(person, *selected))).collect()
+fn answered(rows: &Rows, unpublished: &[Option<Unpublished>], findings: &Findings) -> Vec<(Number, Answer)> {
+    let both = rows.iter().zip(unpublished);
+    both.map(|((number, person), why)| (*number, findings.answer(person, *why))).collect()
 }
 
 /// A part that ended before anything of it was planned.
@@ -495,6 +542,7 @@ fn early(ods: OdsCode, rows: &Rows, outcome: &'static str, text: String) -> Part
             held_steps: 0,
             trips: Vec::new(),
             published: 0,
+            closed: None,
             error: Some(text),
         },
     }
