@@ -326,7 +326,8 @@ const FORMULA: [char; 8] = ['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d
 
 /// The sign by which a spreadsheet takes a value for a formula.
 pub fn formula(value: &str) -> Option<char> {
-    value.chars().next().filter(|first| FORMULA.contains(first))
+    // a sign alone stands for nothing
+    value.chars().next().filter(|first| FORMULA.contains(first) && value.chars().nth(1).is_some())
 }
 
 /// A value that no spreadsheet takes for a formula or for a line of its own.

@@ -24,7 +24,7 @@ use crate::sync::run::LAST_REPORT;
 
 /// How often it is looked whose turn it is, at most and at least.
 const LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-/// After a run that ended early.
+/// After a run that ended early, and after a pause: what was undone is to be mended before it is done again.
 const TRIED_AGAIN: Duration = Duration::from_secs(600);
 
 /// The turns of all organisations.
@@ -86,11 +86,14 @@ impl Upkeep {
             let mut turns = Vec::new();
             let pauses = Pauses::read(store.as_ref())?;
             for (ods, _) in store.sync_everywhere(REGISTERED)? {
-                let Some(ods) =
-                    ods.filter(|ods| pauses.of(ods).is_none() && organisations.get(ods).is_some())
-                else {
+                // one that has a directory by now is no table's any more
+                let Some(ods) = ods.filter(|ods| organisations.refusal(ods, true).is_none()) else {
                     continue;
                 };
+                if pauses.of(&ods).is_some() {
+                    due.insert(ods, now + TRIED_AGAIN.min(every));
+                    continue;
+                }
                 if due.get(&ods).is_some_and(|due| now < *due) {
                     continue;
                 }

@@ -317,6 +317,8 @@ fn of_registered(command: &Register, context: &Context) -> Result<Answer, Failur
             work.extend(kept.map(|_| ods.clone()));
         }
     }
+    work.sort();
+    work.dedup();
     let mut told = Told::on(context);
     let interrupt = Interrupt::heed(&registrar.hands.interruption)?;
     let answers =

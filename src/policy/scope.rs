@@ -104,6 +104,11 @@ pub struct LocalListing {
     pub contact: Vec<String>,
 }
 
+/// A word of a level as it is compared: people write `Not Listed`, `not_listed`, and hyphens that are none.
+pub fn spelled(word: &str) -> String {
+    word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
 /// What becomes of people who are no longer in scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leavers {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use crate::ldap::prepare::is_ignorable;
+use crate::policy::scope::spelled;
 use crate::policy::signature::hex;
 use crate::policy::terms::OdsCode;
 use crate::sync::guid::Guid;
@@ -71,11 +72,6 @@ pub fn is_not_published(object: &Object, scope: &Scope) -> bool {
     scope.levels.as_ref().is_some_and(|levels| has_level(object, &levels.attribute, &levels.not_published))
 }
 
-/// A word of a level as it is compared: people write `Not Listed`, `not_listed`, and hyphens that are none.
-fn spelled(word: &str) -> String {
-    word.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-}
-
 fn has_level(object: &Object, attribute: &str, words: &BTreeSet<String>) -> bool {
     let mut own = object.attributes.get(attribute).into_iter().flatten().map(|value| spelled(value));
     own.any(|own| !own.is_empty() && words.iter().any(|word| spelled(word) == own))
@@ -86,12 +82,12 @@ pub fn is_without_contact(object: &Object, scope: &Scope) -> bool {
     scope.levels.as_ref().is_some_and(|levels| has_level(object, &levels.attribute, &levels.without_contact))
 }
 
-/// Whether the person asks not to be listed as others are.
-pub fn is_asking(object: &Object, scope: &Scope) -> bool {
-    scope
-        .levels
-        .as_ref()
-        .is_some_and(|levels| levels.words().any(|words| has_level(object, &levels.attribute, words)))
+/// Whether the person asks not to be listed as others are, and if so, whether for not being named by others' entries.
+pub fn asks(object: &Object, scope: &Scope) -> Option<bool> {
+    let levels = scope.levels.as_ref()?;
+    let has = |words: &BTreeSet<String>| has_level(object, &levels.attribute, words);
+    let unnamed = has(&levels.not_published) || has(&levels.not_findable);
+    (unnamed || has(&levels.without_contact)).then_some(unnamed)
 }
 
 /// Values of the attribute that tells the level are published as the policies spell them, for release agreements go by those words.

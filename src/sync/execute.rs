@@ -5,7 +5,7 @@
 //! and the intention written to the journal; afterwards what came of it. Each write of an existing entry holds that it still
 //! is the entry that was planned against ([`crate::sync::national`]).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -50,6 +50,9 @@ pub struct Undone {
 pub struct Executed {
     pub done: BTreeMap<Action, u64>,
     pub undone: Vec<Undone>,
+    /// The numbers of the steps that were done.
+    #[serde(skip)]
+    pub which: BTreeSet<usize>,
     /// The gate closed on the way: the rest was not begun.
     pub gate_closed: bool,
 }
@@ -197,6 +200,7 @@ impl Running<'_> {
             if outcome.is_success() || exists {
                 self.note_version(&outcome, step);
                 *self.executed.done.entry(step.action).or_insert(0) += 1;
+                self.executed.which.insert(number);
                 let record = record::of(&outcome, &self.national);
                 self.lines.push(line(shelf, self.plan, number, "done", Ok(record)));
             } else {

@@ -1,6 +1,7 @@
 //! One member's work, what it is done with, and the lease without which none of it is done.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ambient::clock::Clock;
 use crate::directory;
@@ -105,7 +106,10 @@ pub async fn begin(member: &OdsCode, hands: &Hands) -> Result<Shelf, SyncError> 
     if hands.interruption.is_asked() {
         return Err(SyncError::Interrupted);
     }
-    let (store, name, holder) = (hands.store.clone(), lease_name(member), hands.holder.clone());
+    // two runs of one process are two holders: a holder is given its own lease again
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let holder = format!("{}/{}", hands.holder, RUNS.fetch_add(1, Ordering::Relaxed));
+    let (store, name) = (hands.store.clone(), lease_name(member));
     let (now, lasts, ods) = (hands.clock.now(), hands.settings.lease(), member.clone());
     let taken = tokio::task::spawn_blocking(move || {
         let lease = store.acquire_lease(&name, &holder, now, lasts)?;

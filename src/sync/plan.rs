@@ -145,7 +145,9 @@ fn refer(input: &Input<'_>, known: &mut Known<'_>) {
         .fates
         .iter()
         .map(|(guid, fate)| match fate {
-            Fate::Publish(wish) if !wish.unnamed => (*guid, Some(naming::dn(&wish.name, input.base))),
+            Fate::Publish(wish) if !wish.unnamed && !input.beside.others.unnamed.contains(guid) => {
+                (*guid, Some(naming::dn(&wish.name, input.base)))
+            }
             _ => (*guid, None),
         })
         .collect();

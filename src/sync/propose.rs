@@ -23,7 +23,7 @@ use crate::sync::step::{Action, Plan};
 use crate::sync::succession::{closed, succeeds};
 use crate::sync::survey::{Frame, Others, Sight};
 use crate::sync::target::TargetEntry;
-use crate::sync::wishes;
+use crate::sync::wishes::{self, Wishes};
 
 /// What planning came to.
 #[derive(Debug)]
@@ -36,15 +36,18 @@ pub struct Planned {
     pub deferred: u64,
     /// What somebody should know of it, one sentence each.
     pub notes: Vec<String>,
-    /// Who asks not to be listed as others are, to be remembered when this is written.
-    pub asking: BTreeSet<Guid>,
+    /// Who asks not to be listed as others are, to be remembered; and whose wish is over.
+    pub asking: Wishes,
+    pub over: BTreeSet<Guid>,
+    /// What the guards looked at.
+    pub around: Circumstances,
 }
 
 /// Among so many people somebody asks not to be listed: where nobody seems to, the wish may not be readable.
 const SOMEBODY_ASKS: u64 = 500;
 
 /// Of bases that follow another unit than who reads the scope would think, and of wishes that nobody seems to have.
-fn notes(job: &Job, bases: &Option<Vec<Base>>, asking: &BTreeSet<Guid>, people: u64) -> Vec<String> {
+fn notes(job: &Job, bases: &Option<Vec<Base>>, asking: &Wishes, people: u64) -> Vec<String> {
     let (member, other) = (&job.member, bases.iter().flatten().filter(|base| base.other));
     let mut notes: Vec<String> = other
         .map(|base| {
@@ -86,7 +89,7 @@ pub async fn weigh(
     shelf: &Shelf,
     plan: Plan,
     around: Circumstances,
-) -> Result<(Plan, Verdict), SyncError> {
+) -> Result<(Plan, Verdict, Circumstances), SyncError> {
     let (guards, second, now) = (job.scope.guards, hands.settings.second_officer_at, hands.clock.now());
     shelf
         .store(move |store, _| {
@@ -97,7 +100,7 @@ pub async fn weigh(
                     Vec::new()
                 })
             });
-            failed.map_or(Ok((plan, verdict)), Err)
+            failed.map_or(Ok((plan, verdict, around)), Err)
         })
         .await
 }
@@ -214,8 +217,9 @@ pub async fn make_of(
         national: Some((today, most_today)),
         blind: blind.map(str::to_owned),
     };
-    let (plan, verdict) = weigh(job, hands, shelf, plan, around).await?;
-    let asking = wishes::after(&beside.others, &verdict.go);
+    let (plan, verdict, around) = weigh(job, hands, shelf, plan, around).await?;
+    let over = wishes::over(&beside.others, &plan);
+    let Others { asking, deferred, .. } = beside.others;
     let notes = notes(job, &bases, &asking, plan.people);
-    Ok(Planned { plan, verdict, published, deferred: beside.others.deferred, notes, asking })
+    Ok(Planned { plan, verdict, published, deferred, notes, asking, over, around })
 }

@@ -11,6 +11,7 @@ use crate::sync::desired::{Desired, NAMING, SURNAME, stamp};
 use crate::sync::error::SyncError;
 use crate::sync::execute::{Executed, Undone};
 use crate::sync::guid::Guid;
+use crate::sync::settings::{Origin, Scope};
 use crate::sync::shelf::Shelf;
 use crate::sync::step::{Change, Plan};
 use crate::sync::target::{ANCHOR, LEFT_AT, MEMBER, STAMP, TargetEntry};
@@ -31,6 +32,12 @@ const ABOUT_VALUES: [ResultCode; 6] = [
     ResultCode::INVALID_ATTRIBUTE_SYNTAX,
     ResultCode::OBJECT_CLASS_VIOLATION,
     ResultCode::OTHER,
+];
+/// Those that are about a value even when no attribute is named.
+const SURELY: [ResultCode; 3] = [
+    ResultCode::CONSTRAINT_VIOLATION,
+    ResultCode::ATTRIBUTE_OR_VALUE_EXISTS,
+    ResultCode::INVALID_ATTRIBUTE_SYNTAX,
 ];
 /// Without these there is no entry.
 const NEEDED: [&str; 3] = [NAMING, SURNAME, "cn"];
@@ -53,7 +60,7 @@ struct Refusal {
 /// An attribute that is not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Withheld {
-    /// None: no entry can be made without it, and there is none.
+    /// None: no entry can be made without it and there is none, or it says how the person is listed.
     pub attribute: Option<String>,
     /// One sentence, says what to do.
     pub text: String,
@@ -77,10 +84,13 @@ fn culprit<'a>(changes: &'a [Change], code: ResultCode, text: &str) -> Option<&'
         let name = &change.attribute;
         [format!("'{name}'"), format!("\"{name}\"")].iter().any(|quoted| text.contains(quoted))
             || text.split_whitespace().any(|word| word.strip_suffix(':') == Some(name))
+            || text.ends_with(&format!(" on {name}"))
     };
     let mut told = gives.clone().filter(named);
     match (told.next(), told.next()) {
         (Some(one), None) => Some(one),
+        // a server's own trouble is nobody's value
+        (None, _) if !SURELY.contains(&code) => None,
         (None, _) => gives.next().filter(|_| gives.next().is_none()),
         _ => None,
     }
@@ -88,8 +98,15 @@ fn culprit<'a>(changes: &'a [Change], code: ResultCode, text: &str) -> Option<&'
 
 impl Refused {
     /// Takes out of a wish what would be refused once more. What the entry has instead stays.
-    pub fn withhold(&self, guid: &Guid, wish: &mut Desired, entry: Option<&TargetEntry>) -> Vec<Withheld> {
+    pub fn withhold(
+        &self,
+        guid: &Guid,
+        wish: &mut Desired,
+        entry: Option<&TargetEntry>,
+        scope: &Scope,
+    ) -> Vec<Withheld> {
         let mut withheld = Vec::new();
+        let level = scope.levels.as_ref().map(|levels| Origin::Local(levels.attribute.clone()));
         for (name, refusal) in self.0.get(guid).into_iter().flatten() {
             let wanted = wish.attributes.get(name);
             if wanted.is_none_or(|wanted| hash(name, wanted) != refusal.values) {
@@ -101,7 +118,9 @@ impl Refused {
             } else {
                 wish.attributes.insert(name.clone(), kept.to_vec());
             }
-            let needed = kept.is_empty() && NEEDED.contains(&name.as_str());
+            // without the word that says how somebody is listed an entry lists them like everybody
+            let tells = level.is_some() && scope.attributes.get(name) == level.as_ref();
+            let needed = tells || (kept.is_empty() && NEEDED.contains(&name.as_str()));
             withheld.push(Withheld {
                 attribute: (!needed).then(|| name.clone()),
                 text: format!(

@@ -65,11 +65,31 @@ pub async fn note(shelf: &Shelf, more: &Recent) -> Result<(), SyncError> {
         return Ok(());
     }
     let mut all = remembered(shelf).await?;
-    let hour = shelf.now().unix_timestamp() / 3_600 * 3_600;
+    let hour = hour(shelf);
     match all.last_mut().filter(|(at, _)| *at == hour) {
         Some((_, last)) => *last = std::mem::take(last).and(more),
         None => all.push((hour, more.clone())),
     }
-    let value = serde_json::to_vec(&all).map_err(|error| SyncError::Internal(error.to_string()))?;
+    keep(shelf, &all).await
+}
+
+/// Takes back what was not done after all: what is refused in every run is no mass, and neither is what was stopped on the way.
+pub async fn take_back(shelf: &Shelf, less: &Recent) -> Result<(), SyncError> {
+    if *less == Recent::default() {
+        return Ok(());
+    }
+    let mut all = remembered(shelf).await?;
+    if let Some((_, last)) = all.last_mut() {
+        *last = std::mem::take(last).without(less);
+    }
+    keep(shelf, &all).await
+}
+
+fn hour(shelf: &Shelf) -> i64 {
+    shelf.now().unix_timestamp() / 3_600 * 3_600
+}
+
+async fn keep(shelf: &Shelf, all: &[(i64, Recent)]) -> Result<(), SyncError> {
+    let value = serde_json::to_vec(all).map_err(|error| SyncError::Internal(error.to_string()))?;
     shelf.set(vec![(RECENT.to_owned(), Some(value))]).await
 }

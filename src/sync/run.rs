@@ -9,7 +9,7 @@ use crate::directory::client::Directory;
 use crate::store::record::PlanRecord;
 use crate::sync::error::SyncError;
 use crate::sync::execute::{Executed, Gate, execute};
-use crate::sync::guards::Verdict;
+use crate::sync::guards::{Recent, Verdict};
 use crate::sync::job::{Hands, Job, Mode, begin, end};
 use crate::sync::ledger;
 use crate::sync::observe;
@@ -145,7 +145,7 @@ pub async fn after_reading(
     let first_planned = begun.elapsed();
     keep_plans(shelf, Some(&planned.plan), &planned.verdict, started_at, mode).await?;
     if !mode.dry_run {
-        wishes::keep(shelf, &planned.asking).await?;
+        wishes::keep(shelf, &planned.asking, &planned.over).await?;
     }
     let (gate, stopped) = pause::also(gate, &hands.store, &hands.interruption, &job.member);
     let (mut written, left) = match mode.dry_run {
@@ -334,6 +334,18 @@ async fn keep_outcome(shelf: &Shelf, report: &Report, people: u64) -> Result<(),
 /// Key of the last run's report in the member's sync state, JSON.
 pub const LAST_REPORT: &str = "report";
 
+/// What was done counts for the guards' memory, and nothing else; and whose wish was withdrawn is listed by what was done alone.
+async fn settle(shelf: &Shelf, planned: &Planned, executed: &Executed) -> Result<(), SyncError> {
+    let go = &planned.verdict.go;
+    // what was approved was not counted
+    if !planned.verdict.approved {
+        let rest: Vec<usize> =
+            (0..go.steps.len()).filter(|number| !executed.which.contains(number)).collect();
+        removals::take_back(shelf, &Recent::of(&go.rest(&rest), &planned.around)).await?;
+    }
+    wishes::keep(shelf, &planned.asking, &wishes::listed_by(go, &executed.which)).await
+}
+
 /// A server tells of one value of a change at a time. So many plans in a row go round it; the next run goes on.
 const REFUSALS_IN_A_ROW: u32 = 8;
 
@@ -368,6 +380,7 @@ async fn write(
         let refused = refused::note(shelf, go, &mut executed).await? && retries < REFUSALS_IN_A_ROW;
         retries = if refused { retries + 1 } else { 0 };
         rewritten::note(shelf, &now.plan).await?;
+        settle(shelf, now, &executed).await?;
         let progress = !executed.done.is_empty();
         let closed = executed.gate_closed;
         let names = Names::of(&now.plan, &now.verdict);
@@ -396,6 +409,7 @@ async fn write(
         } else {
             written.last = Some(names);
         }
+        wishes::keep(shelf, &next.asking, &next.over).await?;
         // what waits is named as it is after the writes: the next run finds it under that hash
         keep_plans(shelf, again.then_some(&next.plan), &next.verdict, started_at, Mode::default()).await?;
         left = Some(next);

@@ -19,6 +19,7 @@ use crate::sync::shelf::Shelf;
 use crate::sync::staged::{Object, Staged};
 use crate::sync::step::{Action, Step};
 use crate::sync::target::{LEFT_AT, STAMP, TargetView};
+use crate::sync::wishes::{self, Wishes};
 
 /// How accounts stand, as they were last read.
 #[derive(Debug, Clone, Default)]
@@ -70,7 +71,9 @@ impl Standing {
         let scope = job.scope.clone();
         let contact = scope.levels.as_ref().map(|levels| levels.contact.clone()).unwrap_or_default();
         let by_table = job.source.is_none();
-        let accounts = shelf.store(move |store, ods| accounts(store, ods, &scope, asked, by_table)).await?;
+        let wishes = wishes::known(shelf).await?;
+        let accounts =
+            shelf.store(move |store, ods| accounts(store, ods, &scope, asked, by_table, &wishes)).await?;
         Ok(Standing { accounts: Some(accounts), contact, named })
     }
 
@@ -133,6 +136,7 @@ fn accounts(
     scope: &Scope,
     asked: BTreeSet<Guid>,
     by_table: bool,
+    wishes: &Wishes,
 ) -> Result<BTreeMap<Guid, Account>, StoreError> {
     // units, which bases are looked up among, and of people only who is asked for
     let mut kept: BTreeMap<Guid, Object> = BTreeMap::new();
@@ -159,6 +163,12 @@ fn accounts(
     let account = |guid: Guid| {
         let inside = bases.as_ref().is_none_or(|bases| staged.is_below(&guid, bases));
         let mut account = account(ods, scope, staged.get(&guid), inside);
+        let asks = staged.get(&guid).is_some_and(|object| desired::asks(object, scope).is_some());
+        if !asks && let Some(unnamed) = wishes.get(&guid) {
+            account.unpublished.get_or_insert_with(|| ASKED.to_owned());
+            account.without_contact = true;
+            account.unnamed |= *unnamed;
+        }
         if by_table && account.leaves {
             account.unpublished = Some(BY_TABLE.to_owned());
         }
@@ -166,6 +176,9 @@ fn accounts(
     };
     Ok(asked.into_iter().map(account).collect())
 }
+
+/// Of somebody whose wish is not read any more.
+const ASKED: &str = "the person asked not to be listed as others are, and that wish is not read any more: see whether it was withdrawn or cannot be read; a run lists them again once an officer has approved it";
 
 fn account(member: &OdsCode, scope: &Scope, object: Option<&Object>, inside: bool) -> Account {
     let Some(object) = object else {

@@ -226,10 +226,10 @@ fn surnames(known: &mut Known<'_>) {
     let lacks = |guid: &Guid, wish: &Desired| {
         !known.entries.contains_key(guid) && !wish.attributes.contains_key(SURNAME)
     };
-    let new: Vec<Guid> =
+    let new: BTreeSet<Guid> =
         known.wishes().filter(|(guid, wish)| lacks(guid, wish)).map(|(guid, _)| guid).collect();
+    known.quarantine.retain(|one| one.code != NO_SURNAME || !new.contains(&one.guid));
     for guid in new {
-        known.quarantine.retain(|one| one.guid != guid || one.code != NO_SURNAME);
         let text = "has no surname (`sn`) and gets no entry without: fill it in in the member directory";
         known.hold_person(guid, NO_SURNAME, text);
     }
@@ -240,7 +240,7 @@ fn withhold(input: &Input<'_>, known: &mut Known<'_>) {
     let mut held = Vec::new();
     for (guid, fate) in &mut known.fates {
         let Fate::Publish(wish) = fate else { continue };
-        let all = input.beside.refused.withhold(guid, wish, known.entries.get(guid).copied());
+        let all = input.beside.refused.withhold(guid, wish, known.entries.get(guid).copied(), input.scope);
         if all.iter().any(|one| one.attribute.is_none()) {
             *fate = Fate::Hold;
         }

@@ -31,8 +31,8 @@ pub struct Frame {
     pub now: OffsetDateTime,
     /// How many people who are to be created or changed are looked at, at most; the others are left for the next time.
     pub most: usize,
-    /// Who asked, as far as it was known, not to be listed as others are.
-    pub asked: BTreeSet<Guid>,
+    /// Who asked, as far as it was known, not to be listed as others are, and whether for not being named by others' entries.
+    pub asked: BTreeMap<Guid, bool>,
 }
 
 /// People who need nothing, or not now: what a plan must still know of them.
@@ -47,9 +47,11 @@ pub struct Others {
     /// How many of everybody are in scope, by the unit they are in.
     pub units: BTreeMap<Guid, u64>,
     /// Who asks not to be listed as others are, or asked and is not to be published now.
-    pub asking: BTreeSet<Guid>,
+    pub asking: BTreeMap<Guid, bool>,
     /// Who asked, and of whom no wish was read any more.
     pub withdrawn: BTreeSet<Guid>,
+    /// Those of them whom nobody else's entry is to name until it is clear.
+    pub unnamed: BTreeSet<Guid>,
     /// Names of those who are to be published, by GUID.
     names: Vec<(Guid, Box<str>)>,
 }
@@ -146,7 +148,7 @@ pub struct Survey {
     staged: BTreeMap<Guid, Object>,
     view: TargetView,
     changing: usize,
-    asking: BTreeSet<Guid>,
+    asking: BTreeMap<Guid, bool>,
     wanted: HashSet<Want>,
     looked: HashSet<Want>,
 }
@@ -187,7 +189,7 @@ impl Survey {
             staged: BTreeMap::new(),
             view: TargetView::default(),
             changing: 0,
-            asking: BTreeSet::new(),
+            asking: BTreeMap::new(),
             wanted: HashSet::new(),
             looked: HashSet::new(),
         }
@@ -209,8 +211,8 @@ impl Survey {
             Fate::Leave(desired::NOT_PUBLISHED) => (Kind::Erase, None),
             Fate::Leave(_) => (Kind::Leave, None),
         };
-        if !object.deleted && desired::is_asking(&object, &self.frame.scope) {
-            self.asking.insert(object.guid);
+        if let Some(unnamed) = desired::asks(&object, &self.frame.scope).filter(|_| !object.deleted) {
+            self.asking.insert(object.guid, unnamed);
         }
         let mails = wish.iter().flat_map(|wish| wish.attributes.get("mail")).flat_map(|all| mails(all));
         let mut mails: Vec<u64> = mails.collect();
@@ -342,12 +344,14 @@ impl Survey {
             self.wanted.extend([Want::Person(guid), Want::Referrers(guid)]);
             return self.keep(entry);
         }
-        let settled = match (kind, &object) {
-            (Kind::Leave, _) => self.stays_left(&entry),
+        let (same, told) = match (kind, &object) {
+            (Kind::Leave, _) => (self.stays_left(&entry), false),
             (Kind::Publish, Some(object)) => self.is_settled(&entry, object),
-            _ => false,
+            _ => (false, false),
         };
-        let waits = !settled && kind == Kind::Publish && self.changing >= self.frame.most;
+        // of whom something is held back must be told, and needs nothing
+        let settled = same && !told;
+        let waits = !same && kind == Kind::Publish && self.changing >= self.frame.most;
         let seen = match (settled, waits) {
             (true, _) => Seen::Settled,
             (_, true) => Seen::Deferred,
@@ -362,6 +366,7 @@ impl Survey {
             });
             self.keep(entry);
             self.keep_person(at, moves);
+            self.changing -= usize::from(same && kind == Kind::Publish);
             self.staged.extend(object.map(|object| (object.guid, object)));
         } else if kind == Kind::Leave || seen == Seen::Deferred {
             let key = naming::key(&entry.dn);
@@ -370,23 +375,26 @@ impl Survey {
         }
     }
 
-    fn is_settled(&self, entry: &TargetEntry, object: &Object) -> bool {
+    /// Whether an entry is as it should be, and whether anything of its person is held back.
+    fn is_settled(&self, entry: &TargetEntry, object: &Object) -> (bool, bool) {
         let mut held = BTreeSet::new();
         let fate = desired::fate(&self.frame.member, object, true, &self.frame.scope, &mut held);
-        let Fate::Publish(mut wish) = fate else { return false };
-        if !held.is_empty() {
-            return false;
-        }
+        let Fate::Publish(mut wish) = fate else { return (false, false) };
         let place = |guid: &Guid| {
             let person = self.people.get(self.find(guid)?)?;
-            if person.kind != Kind::Publish || person.unnamed {
+            if person.kind != Kind::Publish || person.unnamed || self.was_unnamed(guid) {
                 return None;
             }
             Some(naming::dn(&person.name, &self.frame.base))
         };
         difference::refer(&mut wish.attributes, object, &self.frame.scope, place);
         let ownership = Ownership { scope: &self.frame.scope, national: &self.frame.national };
-        ownership.is_settled(entry, &wish, &self.key(&wish))
+        (ownership.is_settled(entry, &wish, &self.key(&wish)), !held.is_empty())
+    }
+
+    /// Whether the person asked for not being named, and no wish is read any more.
+    fn was_unnamed(&self, guid: &Guid) -> bool {
+        self.frame.asked.get(guid) == Some(&true) && !self.asking.contains_key(guid)
     }
 
     fn key(&self, wish: &Desired) -> String {
@@ -494,15 +502,17 @@ impl Survey {
     /// What is left to plan with.
     pub fn finish(self) -> Sight {
         let (mut asking, mut withdrawn) = (self.asking.clone(), BTreeSet::new());
-        for guid in self.frame.asked.difference(&self.asking) {
+        for (guid, unnamed) in self.frame.asked.iter().filter(|(guid, _)| !self.asking.contains_key(*guid)) {
             match self.find(guid).and_then(|at| self.people.get(at)).map(|person| person.kind) {
-                Some(Kind::Publish) => withdrawn.insert(*guid),
+                Some(Kind::Publish) => _ = withdrawn.insert(*guid),
                 // who is held or has left may come back: then it is asked again
-                Some(_) => asking.insert(*guid),
-                None => false,
-            };
+                Some(_) => _ = asking.insert(*guid, *unnamed),
+                None => {}
+            }
         }
-        let mut others = Others { units: self.units, asking, withdrawn, ..Others::default() };
+        let unnamed: BTreeSet<Guid> =
+            withdrawn.iter().filter(|guid| self.was_unnamed(guid)).copied().collect();
+        let mut others = Others { units: self.units, asking, withdrawn, unnamed, ..Others::default() };
         for person in self.people {
             match person.seen {
                 _ if person.kind != Kind::Publish => continue,
@@ -515,7 +525,7 @@ impl Survey {
                 Seen::No => others.deferred += 1,
             }
             others.people += 1;
-            if !person.unnamed {
+            if !person.unnamed && !others.unnamed.contains(&person.guid) {
                 others.names.push((person.guid, person.name));
             }
         }

@@ -235,7 +235,8 @@ async fn weigh(
         national: Some((today, most)),
         ..Circumstances::default()
     };
-    propose::weigh(job, hands, shelf, plan, around).await
+    let (plan, verdict, _) = propose::weigh(job, hands, shelf, plan, around).await?;
+    Ok((plan, verdict))
 }
 
 /// Keeps the plan of undoing, what goes of it and what waits.

@@ -1,41 +1,61 @@
 //! Who asked not to be listed as others are, remembered from run to run: a wish that is not read any more may have been withdrawn, and may as well
-//! have become unreadable for our account. Of the one nobody is told apart from the other, so that a guard asks.
+//! have become unreadable for our account. Nobody can tell the one from the other, so that a guard asks. A wish is forgotten when what lists the
+//! person otherwise was written, not before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::sync::error::SyncError;
+use crate::sync::guards::listed;
 use crate::sync::guid::Guid;
 use crate::sync::shelf::Shelf;
 use crate::sync::step::Plan;
 use crate::sync::survey::Others;
 
-/// Key in a member's sync state: GUIDs, JSON.
+/// Key in a member's sync state: GUIDs, and whether nobody else's entry may name the person; JSON.
 const KEY: &str = "wishes";
+
+/// Who asked, and whether for not being named by others' entries.
+pub type Wishes = BTreeMap<Guid, bool>;
 
 /// Who asked, as far as it was read.
 ///
 /// # Errors
 /// Also one that cannot be understood: nobody's wish is forgotten for it.
-pub async fn known(shelf: &Shelf) -> Result<BTreeSet<Guid>, SyncError> {
+pub async fn known(shelf: &Shelf) -> Result<Wishes, SyncError> {
     match shelf.value(KEY).await? {
         Some(bytes) => serde_json::from_slice(&bytes)
             .map_err(|error| SyncError::Internal(format!("`{KEY}` cannot be read: {error}"))),
-        None => Ok(BTreeSet::new()),
+        None => Ok(Wishes::new()),
     }
 }
 
-/// Who is to be remembered once `go` is written: whoever asks, and who asked and is not listed otherwise by it.
-pub fn after(others: &Others, go: &Plan) -> BTreeSet<Guid> {
-    let listed: BTreeSet<Guid> =
-        go.steps.iter().filter_map(|step| Some(step.anchor.as_ref()?.guid)).collect();
-    others.asking.iter().chain(others.withdrawn.difference(&listed)).copied().collect()
+/// Whose wish is over before anything is written: nothing of the person is to be changed, so that it was done before.
+pub fn over(others: &Others, plan: &Plan) -> BTreeSet<Guid> {
+    let waits: BTreeSet<Guid> = plan
+        .steps
+        .iter()
+        .filter_map(|step| Some(step.anchor.as_ref()?.guid))
+        .chain(plan.quarantine.iter().map(|one| one.guid))
+        .collect();
+    // of whoever is left for the next plan it is not known
+    let all = others.withdrawn.iter().filter(|_| others.deferred == 0);
+    all.filter(|guid| !waits.contains(guid)).copied().collect()
 }
 
-/// Remembers them.
-pub async fn keep(shelf: &Shelf, asking: &BTreeSet<Guid>) -> Result<(), SyncError> {
-    if known(shelf).await? == *asking {
+/// Whom these steps of a plan list.
+pub fn listed_by(plan: &Plan, steps: &BTreeSet<usize>) -> BTreeSet<Guid> {
+    steps.iter().filter_map(|number| plan.steps.get(*number)).filter_map(listed).collect()
+}
+
+/// Remembers who asks, and forgets those of `over` who do not.
+pub async fn keep(shelf: &Shelf, asking: &Wishes, over: &BTreeSet<Guid>) -> Result<(), SyncError> {
+    let before = known(shelf).await?;
+    let mut now = before.clone();
+    now.retain(|guid, _| !over.contains(guid));
+    now.extend(asking.iter().map(|(guid, unnamed)| (*guid, *unnamed)));
+    if now == before {
         return Ok(());
     }
-    let value = serde_json::to_vec(asking).map_err(|error| SyncError::Internal(error.to_string()))?;
+    let value = serde_json::to_vec(&now).map_err(|error| SyncError::Internal(error.to_string()))?;
     shelf.set(vec![(KEY.to_owned(), Some(value))]).await
 }

@@ -8,7 +8,9 @@ use crate::policy::documents::Members;
 use crate::policy::fault::{Fault, Placed};
 use crate::policy::fields::{Fields, Reader};
 use crate::policy::read::agreement::members;
-use crate::policy::scope::{AttributeMapping, Guard, Guards, Leavers, LocalListing, Ownership, SyncScope};
+use crate::policy::scope::{
+    AttributeMapping, Guard, Guards, Leavers, LocalListing, Ownership, SyncScope, spelled,
+};
 use crate::policy::source::{Content, Node};
 
 /// The keys of a `SyncScope`.
@@ -134,7 +136,11 @@ fn listing(reader: &mut Reader, node: &Node) -> Option<LocalListing> {
     let mut values = |key: &str| {
         let mut values = Vec::new();
         for value in reader.texts(&fields, key) {
-            if !seen.insert(value.value.to_lowercase()) {
+            let word = spelled(&value.value);
+            if word.is_empty() {
+                let message = format!("`{}` is no word: it has neither a letter nor a digit", value.value);
+                reader.fault(Fault::new(&value.at, message).hint("name the words that people write"));
+            } else if !seen.insert(word) {
                 let message = format!("`{}` means more than one level", value.value);
                 reader.fault(Fault::new(&value.at, message).hint("give every value one level"));
             }

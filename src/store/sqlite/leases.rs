@@ -48,7 +48,13 @@ pub fn renew(
     lasts: Duration,
 ) -> Result<Lease, StoreError> {
     require(transaction, lease, now)?;
-    let renewed = Lease { ends_at: now + lasts, ..lease.clone() };
+    // of two that prolong it the later end holds, whichever came first
+    let kept = held(transaction, &lease.name)?.map_or(0, |(.., ends_at)| ends_at);
+    let ends_at = match OffsetDateTime::from_unix_timestamp_nanos(kept.into()) {
+        Ok(kept) => kept.max(now + lasts),
+        Err(_) => now + lasts,
+    };
+    let renewed = Lease { ends_at, ..lease.clone() };
     write(transaction, &renewed)?;
     Ok(renewed)
 }

@@ -162,7 +162,7 @@ struct Bench {
     view: TargetView,
     beside: Beside,
     /// Who asked before not to be listed as others are.
-    asked: BTreeSet<Guid>,
+    asked: BTreeMap<Guid, bool>,
     writes: u64,
 }
 
@@ -176,7 +176,7 @@ impl Bench {
             national: BTreeSet::new(),
             view: TargetView::default(),
             beside: Beside::default(),
-            asked: BTreeSet::new(),
+            asked: BTreeMap::new(),
             writes: 0,
         }
     }

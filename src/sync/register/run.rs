@@ -293,7 +293,10 @@ impl Registrar {
         let staging = async {
             let mut refused = self.taken_meanwhile(job, rows, shelf).await?;
             let good = without(rows, &refused);
-            let found = self.beside(&job.member, Arc::clone(&good)).await?;
+            let found = match good.is_empty() {
+                true => Vec::new(),
+                false => self.beside(&job.member, Arc::clone(&good)).await?,
+            };
             refused.extend(found.into_iter().map(|one| (one.row, format!("{} {}", one.column, one.text))));
             let good = without(&good, &refused);
             let unpublished = self.stage(job, &good, shelf).await?;

@@ -86,7 +86,7 @@ fn a_wish_that_is_not_read_any_more_lists_nobody_unasked() {
     let wish = with(objects(&people), "employeetype", &[(0, "not-listed"), (1, "by-address")]);
     let (plan, others) = bench.surveyed(wish, true, start(), 1000);
     bench.execute(&plan, start());
-    assert_eq!(others.asking, BTreeSet::from([guid(0), guid(1)]));
+    assert_eq!(others.asking, BTreeMap::from([(guid(0), true), (guid(1), true)]));
     bench.asked = others.asking;
     // the attribute is not given to our account any more
     let (plan, others) = bench.surveyed(objects(&people), true, start(), 1000);
@@ -107,11 +107,15 @@ fn a_wish_that_is_not_read_any_more_lists_nobody_unasked() {
     let held = judged(&bench, 2);
     assert_eq!(held.trips.iter().map(|trip| trip.guard).collect::<Vec<_>>(), [Kind::Wishes]);
     assert_eq!((held.go.steps.len(), held.held.steps.len()), (0, 2));
-    assert_eq!(crate::sync::wishes::after(&others, &held.go), others.withdrawn, "they are remembered");
+    let listed = |go: &Plan| crate::sync::wishes::listed_by(go, &(0..go.steps.len()).collect());
+    assert!(
+        listed(&held.go).is_empty() && crate::sync::wishes::over(&others, &plan).is_empty(),
+        "they are remembered"
+    );
     // two of fifty is what happens
     let few = judged(&bench, 50);
     assert_eq!((few.trips.len(), few.recent.wishes), (0, 2));
-    assert!(crate::sync::wishes::after(&others, &few.go).is_empty());
+    assert_eq!(listed(&few.go), others.withdrawn);
 }
 
 #[test]
@@ -127,4 +131,82 @@ fn a_wish_counts_however_it_is_spelled() {
     assert!((0..3).all(|number| !created.contains_key(&guid(number))));
     let level = |number: usize| created[&guid(number)].after()["employeetype"].to_vec();
     assert_eq!((level(3), level(4)), (vec!["by-address".to_owned()], vec!["staff".to_owned()]));
+}
+
+/// What a server refused of a change, held against the plan of it.
+fn refused(plan: &Plan, attribute: &str, code: u32, text: &str) -> (crate::sync::refused::Refused, bool) {
+    let step = plan.steps.iter().position(|step| step.changes.iter().any(|one| one.attribute == attribute));
+    let undone = crate::sync::execute::Undone {
+        step: step.unwrap(),
+        action: Action::Create,
+        guid: None,
+        code: Some(code),
+        text: text.to_owned(),
+    };
+    let mut executed = crate::sync::execute::Executed { undone: vec![undone], ..Default::default() };
+    let mut refused = crate::sync::refused::Refused::default();
+    let new = refused.take_in(plan, &mut executed, start());
+    (refused, new)
+}
+
+#[test]
+fn who_asked_is_not_published_without_the_word_that_says_so() {
+    let mut bench = Bench::new();
+    asking(&mut bench);
+    let wish = with(objects(&[somebody(0)]), "employeetype", &[(0, "by-address")]);
+    let plan = bench.plan(wish.clone(), true, start());
+    let (known, new) = refused(&plan, "employeetype", 19, "employeeType: value #0 breaks a constraint");
+    assert!(new);
+    bench.beside.refused = known;
+    let plan = bench.plan(wish, true, start());
+    assert!(plan.steps.iter().all(|step| step.action != Action::Create), "an entry without it is listed");
+    let held: Vec<_> =
+        plan.quarantine.iter().map(|one| (one.attribute.as_deref(), one.code.as_str())).collect();
+    assert_eq!(held, [(None, "refused")]);
+}
+
+#[test]
+fn the_own_trouble_of_a_server_is_nobodys_value() {
+    let mut bench = Bench::new();
+    let all = objects(&[somebody(0)]);
+    run(&mut bench, &all);
+    let plan = bench.plan(with(all, "title", &[(0, "Matron")]), true, start());
+    for (code, text, new) in [
+        (80, "internal error", false),
+        (80, "title: no equality matching rule", true),
+        (65, "attribute 'title' not allowed", true),
+        (19, "add breaks constraint on title", true),
+        (21, "invalid", true),
+        (51, "title: busy", false),
+    ] {
+        assert_eq!(refused(&plan, "title", code, text).1, new, "{code} {text}");
+    }
+}
+
+#[test]
+fn nobody_names_a_person_whose_wish_for_that_is_not_read_any_more() {
+    let mut bench = Bench::new();
+    asking(&mut bench);
+    bench.scope.attributes.insert("manager".into(), Origin::Local("manager".into()));
+    let people = [somebody(0), somebody(1)];
+    let named = |all: Vec<Object>| -> Vec<Object> {
+        let refer = |mut object: Object| {
+            if object.guid == guid(1) {
+                object.references.insert("manager".into(), vec![guid(0)]);
+            }
+            object
+        };
+        all.into_iter().map(refer).collect()
+    };
+    let wish = named(with(objects(&people), "employeetype", &[(0, "by-address")]));
+    let (plan, others) = bench.surveyed(wish, true, start(), 1000);
+    bench.execute(&plan, start());
+    bench.asked = others.asking;
+    let (plan, _) = bench.surveyed(named(objects(&people)), true, start(), 1000);
+    let of_other = |step: &&Step| step.anchor.as_ref().is_some_and(|anchor| anchor.guid == guid(1));
+    assert_eq!(plan.steps.iter().filter(of_other).count(), 0, "{:?}", plan.steps);
+    // it was withdrawn indeed
+    bench.asked.clear();
+    let (plan, _) = bench.surveyed(named(objects(&people)), true, start(), 1000);
+    assert_eq!(plan.steps.iter().filter(of_other).count(), 1);
 }
