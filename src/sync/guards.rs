@@ -73,42 +73,33 @@ impl Recent {
         }
     }
 
-    /// Without what was not done after all.
-    #[must_use]
-    pub fn without(mut self, less: &Recent) -> Recent {
-        for (mine, less) in [
-            (&mut self.gone, less.gone),
-            (&mut self.hidden, less.hidden),
-            (&mut self.renames, less.renames),
-            (&mut self.mails, less.mails),
-            (&mut self.wishes, less.wishes),
-        ] {
-            *mine = mine.saturating_sub(less);
-        }
-        for (unit, count) in &less.units {
-            if let Some(mine) = self.units.get_mut(unit) {
-                *mine = mine.saturating_sub(*count);
-            }
-        }
-        self.units.retain(|_, count| *count > 0);
-        self
-    }
-
     /// Both together.
     #[must_use]
-    pub fn and(mut self, more: &Recent) -> Recent {
-        for (mine, more) in [
-            (&mut self.gone, more.gone),
-            (&mut self.hidden, more.hidden),
-            (&mut self.renames, more.renames),
-            (&mut self.mails, more.mails),
-            (&mut self.wishes, more.wishes),
+    pub fn and(self, more: &Recent) -> Recent {
+        self.with(more, u64::saturating_add)
+    }
+
+    /// Without what was not done after all.
+    #[must_use]
+    pub fn without(self, less: &Recent) -> Recent {
+        self.with(less, u64::saturating_sub)
+    }
+
+    fn with(mut self, other: &Recent, sum: fn(u64, u64) -> u64) -> Recent {
+        for (mine, theirs) in [
+            (&mut self.gone, other.gone),
+            (&mut self.hidden, other.hidden),
+            (&mut self.renames, other.renames),
+            (&mut self.mails, other.mails),
+            (&mut self.wishes, other.wishes),
         ] {
-            *mine = mine.saturating_add(more);
+            *mine = sum(*mine, theirs);
         }
-        for (unit, count) in &more.units {
-            *self.units.entry(*unit).or_insert(0) += count;
+        for (unit, count) in &other.units {
+            let mine = self.units.entry(*unit).or_insert(0);
+            *mine = sum(*mine, *count);
         }
+        self.units.retain(|_, count| *count > 0);
         self
     }
 }

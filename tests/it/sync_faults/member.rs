@@ -13,7 +13,7 @@ use portcullis::ldap::typed_control::{DirSync, DirSyncAnswer};
 use crate::sync_faults::chance::Chance;
 use crate::sync_faults::process::{Fault, Process};
 use crate::sync_faults::wire::{Answer, Server, bend};
-use crate::sync_faults::world::{Controller, Id, Truth, is_published};
+use crate::sync_faults::world::{Controller, Id, Objects, Truth, is_published};
 
 /// The Deleted Objects container of a naming context.
 const DELETED: &str = "<WKGUID=18E2EA80684F11D2B9AA00C04F79F805,";
@@ -42,6 +42,8 @@ pub struct Shown {
     /// When somebody was last shown as one who is not to be published, and as one who is.
     gone: HashMap<Id, u64>,
     here: HashMap<Id, u64>,
+    /// Everything as it was shown last.
+    told: Objects,
     /// Complete passes that ended while the canary could be seen: when, and who was not in it.
     passes: Vec<(u64, BTreeSet<Id>)>,
 }
@@ -158,19 +160,21 @@ impl Member {
         !self.is_hidden(id) && (!object.deleted || self.tells_deletions)
     }
 
-    /// Keeps what was shown of these objects, and of those below them.
+    /// Keeps what was shown of these objects, and of those below them as far as it was shown where they are: whoever was moved or deleted
+    /// without our being told goes with the unit that we know them in.
     fn show(&mut self, at: usize, ids: &[Id], now: u64) {
         let objects = &self.controllers[at].objects;
-        let shown: BTreeSet<&Id> = ids.iter().collect();
-        for id in objects.iter().filter(|(_, object)| object.is_person()).map(|(id, _)| id) {
+        self.shown.told.extend(ids.iter().map(|id| (*id, objects[id].clone())));
+        let (shown, told) = (ids.iter().collect::<BTreeSet<&Id>>(), &self.shown.told);
+        for id in told.iter().filter(|(_, object)| object.is_person()).map(|(id, _)| id) {
             let mut up = Some(*id);
             let mut touched = false;
             while let Some(here) = up.filter(|_| !touched) {
                 touched = shown.contains(&here);
-                up = objects.get(&here).and_then(|object| object.parent);
+                up = told.get(&here).and_then(|object| object.parent);
             }
             if touched {
-                let to = if is_published(objects, id) { &mut self.shown.here } else { &mut self.shown.gone };
+                let to = if is_published(told, id) { &mut self.shown.here } else { &mut self.shown.gone };
                 to.insert(*id, now);
             }
         }

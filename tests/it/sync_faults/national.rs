@@ -180,8 +180,8 @@ impl National {
             let why = self.members[member].lock().unwrap().objects_to_removal(&id, since);
             if let (Some(why), false) = (why, left(&done.before) || late) {
                 self.trace.wrong(format!(
-                    "{}: {:?} of {anchor} though nobody saw them go: {why}",
-                    process.name, step.action
+                    "{}: {:?} of {anchor} ({}) though nobody saw them go: {why}",
+                    process.name, step.action, step.reason
                 ));
             }
             if step.action == Action::Delete && !left(&done.before) && step.rule != "not_published" {
