@@ -104,10 +104,11 @@ fn schedules(seeds: std::ops::Range<u64>) {
 /// - 1001182: the right to see deletions went and came back between two complete passes; the deletion between was told to nobody.
 /// - 1001016: an entry that was to be read once more came with a size limit's result code, and counted as not there: its mail was given away.
 /// - 1006627: the check itself: who was moved and deleted without our being told goes with the unit that we know them in.
+/// - 1000163: the check again: whoever a complete pass did not bring does not come back with a unit.
 /// - 1000621: a run that stood still went on with its batch after another had taken over and found its steps not done.
 #[test]
 fn seeds_that_failed() {
-    let more = [1_000_621, 1_000_923, 1_001_016, 1_001_182, 1_001_469, 1_001_634, 1_006_627];
+    let more = [1_000_163, 1_000_621, 1_000_923, 1_001_016, 1_001_182, 1_001_469, 1_001_634, 1_006_627];
     for seed in [13, 34, 55, 67, 71, 89, 115, 134, 245, 280].into_iter().chain(more) {
         let told = guarded(seed);
         assert!(told.wrong.is_empty(), "seed {seed}: {:#?}", told.wrong);

@@ -42,10 +42,19 @@ pub struct Shown {
     /// When somebody was last shown as one who is not to be published, and as one who is.
     gone: HashMap<Id, u64>,
     here: HashMap<Id, u64>,
-    /// Everything as it was shown last.
+    /// Everything as it was shown last, without the people whom a complete pass did not bring.
     told: Objects,
     /// Complete passes that ended while the canary could be seen: when, and who was not in it.
     passes: Vec<(u64, BTreeSet<Id>)>,
+}
+
+impl Shown {
+    /// Whoever the complete pass that ended did not bring is gone, and comes back with nothing but a showing of their own.
+    fn end_pass(&mut self) {
+        if let Some((_, seen)) = self.passes.last() {
+            self.told.retain(|id, object| !object.is_person() || seen.contains(id));
+        }
+    }
 }
 
 /// One member, with all of its controllers.
@@ -231,6 +240,8 @@ impl Server for Port {
         // what did not arrive was not shown
         if answer.end || answer.messages.is_empty() {
             member.shown.passes.truncate(before.min(ended));
+        } else if ended > before {
+            member.shown.end_pass();
         }
         answer
     }
