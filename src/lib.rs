@@ -65,18 +65,19 @@
 //!
 //! # The life of a sync run
 //!
-//! `sync::schedule` (or a command) -> lease -> `sync::source` (which controller) -> `sync::read` (DirSync, or `sync::polling` by uSNChanged; a
-//! page's effects and its cookie are one transaction) ->
-//! `sync::plan`, pure, with a hash -> `sync::guards` hold back what could harm until an officer approves that very plan ->
-//! `sync::execute` writes on the condition that each entry is what was planned against (`sync::national`), asks the gate before each
-//! batch, and keeps a journal around it -> `sync::observe` reads back. Killed anywhere, the next run goes on; asked to end
-//! (`sync::interruption`), it ends after the batch under way and gives the lease back.
+//! `sync::running::schedule` (or a command) -> lease -> `sync::reading::source` (which controller) -> `sync::reading::read` (DirSync, or
+//! `polling` by uSNChanged; a page's effects and its cookie are one transaction) -> `sync::planning::plan`, pure, with a hash ->
+//! `sync::people::guards` hold back what could harm until an officer approves that very plan -> `sync::writing::execute` writes on the
+//! condition that each entry is what was planned against (`sync::writing::national`), asks the gate before each batch, and keeps a
+//! journal around it -> `sync::writing::observe` reads back. Killed anywhere, the next run goes on; asked to end
+//! (`sync::terms::interruption`), it ends after the batch under way and gives the lease back.
 //!
-//! People of an organisation without a directory come from a table: `sync::register::check` tells every fault, `sync::register::run` takes
-//! the same lease and stages them as accounts, under GUIDs derived from organisation and local id; from the plan on it is the same run.
+//! People of an organisation without a directory come from a table: `sync::hand::register::check` tells every fault,
+//! `sync::hand::register::run` takes the same lease and stages them as accounts, under GUIDs derived from organisation and local id;
+//! from the plan on it is the same run.
 //!
-//! Beside the runs `sync::observer` watches the national directory, and `sync::listening` has members' controllers tell of changes
-//! (`sync::listener`): what is not as the journal says, and whatever changed, makes the member's next run come early.
+//! Beside the runs `sync::watching::observer` watches the national directory, and `sync::running::listening` has members' controllers
+//! tell of changes (`listener`): what is not as the journal says, and whatever changed, makes the member's next run come early.
 
 pub mod ambient;
 pub mod app;

@@ -26,8 +26,8 @@ use crate::policy::terms::OdsCode;
 use crate::release::listing::Reserve;
 use crate::store::error::StoreError;
 use crate::store::port::Store;
-use crate::sync::shelf;
-use crate::sync::staged::Object;
+use crate::sync::keeping::shelf;
+use crate::sync::terms::staged::Object;
 
 /// How long an index of a member that changes all the time is kept at least.
 const REBUILD: Duration = Duration::from_secs(300);

@@ -22,12 +22,12 @@ use crate::enrol::run::{self, By};
 use crate::policy::terms::Grant;
 use crate::store::member::Member;
 use crate::sync;
-use crate::sync::interruption::Interruption;
-use crate::sync::job::Hands;
-use crate::sync::listening::Listening;
-use crate::sync::member::Syncer;
-use crate::sync::metrics::{OfListening, OfObserver};
-use crate::sync::observer::Observer;
+use crate::sync::keeping::job::Hands;
+use crate::sync::running::listening::Listening;
+use crate::sync::running::member::Syncer;
+use crate::sync::running::metrics::{OfListening, OfObserver};
+use crate::sync::terms::interruption::Interruption;
+use crate::sync::watching::observer::Observer;
 
 /// The tasks that run.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ pub fn start(runtime: &Runtime, core: &Arc<Core>, stop: &Stop) -> Result<Schedul
     let assessing = runtime.spawn(schedule.run(stop.watch()));
     let interval = Duration::from_secs(u64::from(core.config.intervals.sync_seconds));
     let syncer = syncer(core)?;
-    let (schedule, demand) = sync::schedule::Schedule::new(syncer.clone(), interval);
+    let (schedule, demand) = sync::running::schedule::Schedule::new(syncer.clone(), interval);
     let mut tasks = vec![assessing, runtime.spawn(schedule.run(stop.watch()))];
     if core.config.sync.wake_seconds > 0 {
         let metrics = OfListening::register(&core.registry)?;
@@ -136,7 +136,7 @@ fn syncer(core: &Arc<Core>) -> Result<Syncer, AppError> {
         policies: Arc::new(move || policies.policy.load().as_ref().map(|policy| Arc::clone(&policy.set))),
         gates: Arc::new(move |member| gates.gates.snapshot().is_open(member, Grant::Sync, gates.clock.now())),
         national: core.config.national.for_sync(),
-        metrics: Some(sync::metrics::Metrics::register(&core.registry)?),
+        metrics: Some(sync::running::metrics::Metrics::register(&core.registry)?),
     })
 }
 

@@ -14,13 +14,13 @@ use crate::app::error::AppError;
 use crate::app::gates::ACTOR;
 use crate::policy::terms::OdsCode;
 use crate::store::error::StoreError;
-use crate::sync::job::Hands;
-use crate::sync::look::json;
-use crate::sync::pause::Pauses;
-use crate::sync::register::organisation::Organisations;
-use crate::sync::register::run::{REGISTERED, Registrar};
-use crate::sync::report::Report;
-use crate::sync::run::LAST_REPORT;
+use crate::sync::hand::look::json;
+use crate::sync::hand::register::organisation::Organisations;
+use crate::sync::hand::register::run::{REGISTERED, Registrar};
+use crate::sync::keeping::job::Hands;
+use crate::sync::running::report::Report;
+use crate::sync::running::run::LAST_REPORT;
+use crate::sync::writing::pause::Pauses;
 
 /// How often it is looked whose turn it is, at most and at least.
 const LOOKS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));

@@ -10,9 +10,9 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::publisher::{Publisher, job};
 use crate::cli::table::table;
 use crate::policy::terms::OdsCode;
-use crate::sync::drifting::{Compared, Found, compare};
-use crate::sync::error::SyncError;
-use crate::sync::member::Syncer;
+use crate::sync::running::member::Syncer;
+use crate::sync::terms::error::SyncError;
+use crate::sync::watching::drifting::{Compared, Found, compare};
 
 /// What is looked at, and how much of it is shown.
 #[derive(Debug, Args)]

@@ -9,8 +9,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::hands::failure;
-use crate::sync::error::SyncError;
-use crate::sync::interruption::Interruption;
+use crate::sync::terms::error::SyncError;
+use crate::sync::terms::interruption::Interruption;
 
 const INTERRUPT: u8 = 2;
 const TERMINATE: u8 = 15;

@@ -19,9 +19,9 @@ use crate::store::member::Member;
 use crate::store::organisation::Organisation;
 use crate::store::port::Store;
 use crate::store::record::GateRecord;
-use crate::sync::register::run::{REGISTERED, Registered};
-use crate::sync::report::Report;
-use crate::sync::run::LAST_REPORT;
+use crate::sync::hand::register::run::{REGISTERED, Registered};
+use crate::sync::running::report::Report;
+use crate::sync::running::run::LAST_REPORT;
 
 /// The options, and the commands of the group.
 #[derive(Debug, Args)]

@@ -21,15 +21,15 @@ use crate::cli::table::table;
 use crate::cli::{input, output};
 use crate::policy::signature::hex;
 use crate::policy::terms::OdsCode;
-use crate::sync::error::SyncError;
-use crate::sync::interruption::Interruption;
-use crate::sync::job::Hands;
-use crate::sync::register::answer::{self, Word};
-use crate::sync::register::check::Checked;
-use crate::sync::register::organisation::Organisations;
-use crate::sync::register::run::{Answers, REGISTERED, Registrar, Summary};
-use crate::sync::settings::Settings;
-use crate::sync::step::Action;
+use crate::sync::hand::register::answer::{self, Word};
+use crate::sync::hand::register::check::Checked;
+use crate::sync::hand::register::organisation::Organisations;
+use crate::sync::hand::register::run::{Answers, REGISTERED, Registrar, Summary};
+use crate::sync::keeping::job::Hands;
+use crate::sync::terms::error::SyncError;
+use crate::sync::terms::interruption::Interruption;
+use crate::sync::terms::settings::Settings;
+use crate::sync::terms::step::Action;
 
 /// Faults that are printed; the file of results has all.
 const FAULTS_TOLD: usize = 1_000;

@@ -8,8 +8,8 @@ use crate::cli::context::Context;
 use crate::cli::drift;
 use crate::cli::failure::{Answer, Failure};
 use crate::policy::terms::OdsCode;
-use crate::sync::guid::Guid;
-use crate::sync::job::Mode;
+use crate::sync::keeping::job::Mode;
+use crate::sync::terms::guid::Guid;
 
 mod approve;
 mod explain;

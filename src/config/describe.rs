@@ -56,8 +56,8 @@ pub fn settings() -> Vec<Setting> {
     describe::<Intervals>("intervals", &mut all);
     describe::<store::settings::Settings>("store", &mut all);
     describe::<assess::settings::Settings>("assess", &mut all);
-    describe::<sync::settings::Settings>("sync", &mut all);
-    describe::<sync::observing::Settings>("observer", &mut all);
+    describe::<sync::terms::settings::Settings>("sync", &mut all);
+    describe::<sync::watching::observing::Settings>("observer", &mut all);
     describe::<directory::discovery::Settings>("discovery", &mut all);
     describe::<ambient::sheet::Settings>("tables", &mut all);
     describe::<Log>("log", &mut all);
@@ -159,8 +159,8 @@ mod tests {
         every_number_has_its_bounds::<Intervals>();
         every_number_has_its_bounds::<store::settings::Settings>();
         every_number_has_its_bounds::<assess::settings::Settings>();
-        every_number_has_its_bounds::<sync::settings::Settings>();
-        every_number_has_its_bounds::<sync::observing::Settings>();
+        every_number_has_its_bounds::<sync::terms::settings::Settings>();
+        every_number_has_its_bounds::<sync::watching::observing::Settings>();
         every_number_has_its_bounds::<directory::discovery::Settings>();
         every_number_has_its_bounds::<ambient::sheet::Settings>();
         every_number_has_its_bounds::<Log>();

@@ -51,9 +51,9 @@ pub struct Config {
     pub front: proxy::settings::Settings,
     /// How member directories are measured.
     pub assess: assess::settings::Settings,
-    pub sync: sync::settings::Settings,
+    pub sync: sync::terms::settings::Settings,
     /// How the national directory is watched for changes by others.
-    pub observer: sync::observing::Settings,
+    pub observer: sync::watching::observing::Settings,
     /// How controllers are looked up that no member's list names.
     pub discovery: directory::discovery::Settings,
     /// How large the tables may be that people send.
@@ -124,8 +124,8 @@ pub struct National {
 
 impl National {
     /// As `sync` wants it.
-    pub fn for_sync(&self) -> sync::member::National {
-        sync::member::National {
+    pub fn for_sync(&self) -> sync::running::member::National {
+        sync::running::member::National {
             host: self.host.clone(),
             port: self.port,
             tls_name: self.tls_name.clone(),

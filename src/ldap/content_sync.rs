@@ -1,5 +1,5 @@
 //! Content synchronisation (RFC 4533): the request, and what comes with entries, between them and at the end. What the parts mean
-//! together is for `sync::content`.
+//! together is for `sync::watching::content`.
 
 use std::borrow::Cow;
 use std::fmt;

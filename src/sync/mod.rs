@@ -4,72 +4,28 @@
 //! target, guards, execute with assertions and a journal around every batch, read back. A run that was killed anywhere
 //! is resumed by running again: the plan is made anew from what is staged and what is really there.
 //!
+//! Its parts, each of which uses only those below it:
+//!
+//! ```text
+//! 8  hand                    what people do by hand: look, explain, undo, read anew, register a table
+//! 7  watching                the national directory watched (RFC 4533): what is not as the journal says
+//! 6  running                 a member's run from its lease to its report, and what makes runs come
+//! 5  planning                a plan from what is staged and what is published
+//! 4  writing                 the national directory: what is in it; writes on conditions, with a journal
+//! 3  reading                 a member directory: which controller, what changed, what is gone
+//! 2  keeping                 what the store keeps of a member, under the lease of a run
+//! 1  people                  who is to be published and as what, what is different, what guards hold back: pure
+//! 0  terms                   people and their identities, steps, settings, errors: words that every part uses
+//! ```
+//!
 //! Must never: apply a write that no plan holds; write to a member; take "not seen" for "deleted".
 
-pub mod arrival;
-pub mod bases;
-pub mod books;
-pub mod compare;
-pub mod content;
-pub mod controller;
-pub mod decision;
-pub mod desired;
-pub mod difference;
-pub mod drift;
-pub mod drifting;
-pub mod error;
-pub mod execute;
-pub mod explain;
-pub mod guards;
-pub mod guid;
-pub mod input;
-pub mod interruption;
-pub mod job;
-pub mod ledger;
-pub mod listener;
-pub mod listening;
-pub mod look;
-pub mod member;
-pub mod metrics;
-pub mod naming;
-pub mod national;
-pub mod observe;
-pub mod observer;
-pub mod observing;
-pub mod pass;
-pub mod pause;
-pub mod plan;
-pub mod polling;
-pub mod progress;
-pub mod propose;
-pub mod read;
-pub mod reason;
-pub mod record;
-pub mod refused;
-pub mod register;
-pub mod removals;
-pub mod report;
-pub mod resync;
-pub mod rewritten;
-pub mod run;
-pub mod schedule;
-pub mod settings;
-pub mod shelf;
-pub mod sight;
-pub mod source;
-pub mod source_metrics;
-pub mod staged;
-pub mod staging;
-pub mod standing;
-pub mod state;
-pub mod step;
-pub mod succession;
-pub mod survey;
-pub mod target;
-pub mod undo;
-pub mod undoing;
-pub mod vector;
-pub mod wake;
-pub mod watched;
-pub mod window;
-pub mod wishes;
+pub mod hand;
+pub mod keeping;
+pub mod people;
+pub mod planning;
+pub mod reading;
+pub mod running;
+pub mod terms;
+pub mod watching;
+pub mod writing;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use portcullis::store::port::Store;
-use portcullis::sync::step::Step;
+use portcullis::sync::terms::step::Step;
 use serde_json::{Value, json};
 
 use crate::app_stage::soon;

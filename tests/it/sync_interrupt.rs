@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use portcullis::ambient::clock::Clock;
 use portcullis::policy::terms::OdsCode;
 use portcullis::store::port::Store;
-use portcullis::sync::schedule::Schedule;
+use portcullis::sync::running::schedule::Schedule;
 use serde_json::Value;
 use tokio::sync::watch;
 

@@ -222,7 +222,7 @@ fn a_change_in_a_real_directory_is_published_long_before_its_turn() {
     let address = lab.address("national");
     let syncer = syncer_to(
         &stage,
-        portcullis::sync::member::National {
+        portcullis::sync::running::member::National {
             host: address.clone(),
             port: 636,
             tls_name: address,

@@ -15,12 +15,12 @@ use portcullis::secret::reference::SecretReference;
 use portcullis::store::port::Store;
 use portcullis::store::settings::Settings as StoreSettings;
 use portcullis::store::sqlite::store::SqliteStore;
-use portcullis::sync::content::Content;
-use portcullis::sync::job::{Hands, Mode};
-use portcullis::sync::member::{National, Syncer};
-use portcullis::sync::metrics::OfObserver;
-use portcullis::sync::observer::Observer;
-use portcullis::sync::observing::Settings;
+use portcullis::sync::keeping::job::{Hands, Mode};
+use portcullis::sync::running::member::{National, Syncer};
+use portcullis::sync::running::metrics::OfObserver;
+use portcullis::sync::watching::content::Content;
+use portcullis::sync::watching::observer::Observer;
+use portcullis::sync::watching::observing::Settings;
 use prometheus::Registry;
 use tokio::sync::watch;
 

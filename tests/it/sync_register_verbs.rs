@@ -10,7 +10,7 @@ use portcullis::app::policies::Reload;
 use portcullis::app::upkeep::Upkeep;
 use portcullis::directory::request::Change;
 use portcullis::store::port::Store;
-use portcullis::sync::job::Hands;
+use portcullis::sync::keeping::job::Hands;
 use serde_json::{Value, json};
 
 use crate::sync_crash::connect;

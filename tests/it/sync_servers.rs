@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use portcullis::directory::request::{Scope, Search};
 use portcullis::ldap::filter::Filter;
-use portcullis::sync::national::{ASSERTION_FAILED, Condition, National};
-use portcullis::sync::step::{Action, Change, Step};
-use portcullis::sync::target::Anchor;
+use portcullis::sync::terms::step::{Action, Change, Step};
+use portcullis::sync::terms::target::Anchor;
+use portcullis::sync::writing::national::{ASSERTION_FAILED, Condition, National};
 use serde_json::Value;
 
 use crate::sync_crash::{HEAD, SCOPE, connect, expected, guid, person, published, stage, trust};

@@ -9,8 +9,8 @@ use crate::cli::sync::hands::read;
 use crate::cli::sync::officers::{Officers, trips};
 use crate::cli::table::{moment, table};
 use crate::store::record::{Approval, same_person};
-use crate::sync::step::Plan;
-use crate::sync::undoing;
+use crate::sync::hand::undoing;
+use crate::sync::terms::step::Plan;
 
 /// Shows a plan, or approves it.
 pub fn approve(context: &Context, hash: &str, reason: Option<&str>) -> Result<Answer, Failure> {

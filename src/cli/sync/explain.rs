@@ -16,12 +16,12 @@ use crate::cli::table::moment;
 use crate::policy::set::PolicySet;
 use crate::policy::terms::{Grant, OdsCode};
 use crate::store::port::Store;
-use crate::sync::books::DONE;
-use crate::sync::explain::{Findings, Owned, Person, Unowned, Who, explain, filter, fits};
-use crate::sync::ledger::mends;
-use crate::sync::look::{self, Look};
-use crate::sync::pause::{Pause, Pauses};
-use crate::sync::step::Step;
+use crate::sync::hand::explain::{Findings, Owned, Person, Unowned, Who, explain, filter, fits};
+use crate::sync::hand::look::{self, Look};
+use crate::sync::people::books::DONE;
+use crate::sync::running::ledger::mends;
+use crate::sync::terms::step::Step;
+use crate::sync::writing::pause::{Pause, Pauses};
 
 mod by_table;
 

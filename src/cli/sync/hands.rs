@@ -15,11 +15,11 @@ use crate::policy::signature::hex;
 use crate::policy::terms::{Grant, OdsCode};
 use crate::store::port::Store;
 use crate::store::record::{GateRecord, PlanRecord};
-use crate::sync::error::SyncError;
-use crate::sync::interruption::Interruption;
-use crate::sync::job::Hands;
-use crate::sync::member::Syncer;
-use crate::sync::step::Plan;
+use crate::sync::keeping::job::Hands;
+use crate::sync::running::member::Syncer;
+use crate::sync::terms::error::SyncError;
+use crate::sync::terms::interruption::Interruption;
+use crate::sync::terms::step::Plan;
 
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
 

@@ -5,8 +5,8 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::hands::known;
 use crate::cli::table::{moment, table};
 use crate::policy::terms::OdsCode;
-use crate::sync::ledger::{HISTORY, Ran};
-use crate::sync::look::json;
+use crate::sync::hand::look::json;
+use crate::sync::running::ledger::{HISTORY, Ran};
 
 /// Shows how a member's past runs ended.
 pub fn go(context: &Context, member: &OdsCode) -> Result<Answer, Failure> {

@@ -8,11 +8,11 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::hands::{known, runtime};
 use crate::cli::sync::publisher::Publisher;
 use crate::policy::terms::OdsCode;
-use crate::sync::decision::{Decision, decisions, key};
-use crate::sync::guid::Guid;
-use crate::sync::look::{self, look};
-use crate::sync::naming;
-use crate::sync::target::ANCHOR;
+use crate::sync::hand::look::{self, look};
+use crate::sync::people::naming;
+use crate::sync::terms::decision::{Decision, decisions, key};
+use crate::sync::terms::guid::Guid;
+use crate::sync::terms::target::ANCHOR;
 
 #[derive(Debug, Serialize)]
 struct Decided {

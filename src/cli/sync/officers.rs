@@ -8,11 +8,11 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::policy::terms::OdsCode;
 use crate::store::record::person;
-use crate::sync::guards::Trip;
-use crate::sync::look::json;
-use crate::sync::report::Report;
-use crate::sync::run::LAST_REPORT;
-use crate::sync::undoing::{WAITING, Waits};
+use crate::sync::hand::look::json;
+use crate::sync::hand::undoing::{WAITING, Waits};
+use crate::sync::people::guards::Trip;
+use crate::sync::running::report::Report;
+use crate::sync::running::run::LAST_REPORT;
 
 /// Officers who approved, and how many must.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -8,7 +8,7 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::hands::known;
 use crate::cli::table::moment;
 use crate::policy::terms::OdsCode;
-use crate::sync::pause::{PAUSED, Pause, Pauses, kept};
+use crate::sync::writing::pause::{PAUSED, Pause, Pauses, kept};
 
 /// Whose sync is meant.
 #[derive(Debug, Clone, clap::Args)]

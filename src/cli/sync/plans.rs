@@ -10,8 +10,8 @@ use crate::cli::context::Context;
 use crate::cli::failure::{Answer, Failure};
 use crate::cli::output::replace_private;
 use crate::cli::sync::hands::read;
-use crate::sync::compare::{Difference, How, compare};
-use crate::sync::step::{Action, Change, Plan, Step};
+use crate::sync::people::compare::{Difference, How, compare};
+use crate::sync::terms::step::{Action, Change, Plan, Step};
 
 /// The largest plan file that is read: half a million steps of a kibibyte each.
 const PLAN_BYTES_MAX: u64 = 1 << 30;

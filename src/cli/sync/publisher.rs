@@ -10,15 +10,15 @@ use crate::policy::terms::OdsCode;
 use crate::store::member::Member;
 use crate::store::organisation::Organisation;
 use crate::store::port::Store;
-use crate::sync::error::SyncError;
-use crate::sync::execute::Gate;
-use crate::sync::guid::Guid;
-use crate::sync::job::Job;
-use crate::sync::look::{self, Subject};
-use crate::sync::member::Syncer;
-use crate::sync::register::organisation::{Organisations, may_write};
-use crate::sync::register::person;
-use crate::sync::register::run::REGISTERED;
+use crate::sync::hand::look::{self, Subject};
+use crate::sync::hand::register::organisation::{Organisations, may_write};
+use crate::sync::hand::register::person;
+use crate::sync::hand::register::run::REGISTERED;
+use crate::sync::keeping::job::Job;
+use crate::sync::running::member::Syncer;
+use crate::sync::terms::error::SyncError;
+use crate::sync::terms::guid::Guid;
+use crate::sync::writing::execute::Gate;
 
 /// One of them.
 #[derive(Debug)]

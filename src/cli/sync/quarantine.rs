@@ -11,11 +11,11 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::publisher::Publisher;
 use crate::cli::table::{day, moment, table};
 use crate::policy::terms::{OdsCode, Party};
-use crate::sync::guid::Guid;
-use crate::sync::ledger::{Aged, QUARANTINE, REASONS, mends};
-use crate::sync::look::json;
-use crate::sync::report::Report;
-use crate::sync::run::LAST_REPORT;
+use crate::sync::hand::look::json;
+use crate::sync::running::ledger::{Aged, QUARANTINE, REASONS, mends};
+use crate::sync::running::report::Report;
+use crate::sync::running::run::LAST_REPORT;
+use crate::sync::terms::guid::Guid;
 
 /// Organisations without a directory that are told one by one though nothing is held back; `--json` has all.
 const TABLES_TOLD: usize = 10;

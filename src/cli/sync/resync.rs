@@ -8,9 +8,9 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::hands::{failure, in_turn, runtime, syncer, with_directory};
 use crate::cli::sync::run;
 use crate::policy::terms::OdsCode;
-use crate::sync::job::Mode;
-use crate::sync::pause::{Pause, Pauses};
-use crate::sync::resync::forget;
+use crate::sync::hand::resync::forget;
+use crate::sync::keeping::job::Mode;
+use crate::sync::writing::pause::{Pause, Pauses};
 
 #[derive(Debug, Serialize)]
 struct Forgotten {

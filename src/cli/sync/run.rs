@@ -13,9 +13,9 @@ use crate::cli::sync::pause::{paused, stopped};
 use crate::cli::sync::plans::save;
 use crate::cli::table::moment;
 use crate::policy::terms::OdsCode;
-use crate::sync::job::Mode;
-use crate::sync::report::{Outcome, Report};
-use crate::sync::step::Plan;
+use crate::sync::keeping::job::Mode;
+use crate::sync::running::report::{Outcome, Report};
+use crate::sync::terms::step::Plan;
 
 /// Plans, and keeps the plan in a file when asked for.
 pub fn plan(
@@ -81,7 +81,7 @@ struct Shown<'a> {
 
 /// A report as people read it.
 pub fn told(report: &Report, officers: Option<&Officers>) -> String {
-    let counts = |counts: &std::collections::BTreeMap<crate::sync::step::Action, u64>| {
+    let counts = |counts: &std::collections::BTreeMap<crate::sync::terms::step::Action, u64>| {
         let words: Vec<String> =
             counts.iter().map(|(action, count)| format!("{count} {}", action.as_str())).collect();
         if words.is_empty() { "nothing".to_owned() } else { words.join(", ") }

@@ -17,14 +17,14 @@ use crate::cli::table::{moment, table};
 use crate::policy::terms::{Grant, Membership, OdsCode};
 use crate::store::port::Store;
 use crate::store::record::GateRecord;
-use crate::sync::controller::Controller;
-use crate::sync::ledger::{Aged, HISTORY, QUARANTINE, Ran};
-use crate::sync::look::{json, seconds};
-use crate::sync::pause::{Pause, Pauses};
-use crate::sync::progress::{PROGRESS, Progress};
-use crate::sync::report::Report;
-use crate::sync::run::LAST_REPORT;
-use crate::sync::shelf;
+use crate::sync::hand::look::{json, seconds};
+use crate::sync::keeping::shelf;
+use crate::sync::reading::controller::Controller;
+use crate::sync::running::ledger::{Aged, HISTORY, QUARANTINE, Ran};
+use crate::sync::running::report::Report;
+use crate::sync::running::run::LAST_REPORT;
+use crate::sync::terms::progress::{PROGRESS, Progress};
+use crate::sync::writing::pause::{Pause, Pauses};
 
 /// What `status` answers.
 #[derive(Debug, Serialize)]

@@ -13,11 +13,11 @@ use crate::cli::sync::pause::{everybody_paused, holds, stopped};
 use crate::cli::sync::publisher::{Publisher, gate, job};
 use crate::policy::terms::OdsCode;
 use crate::store::port::Store;
-use crate::sync::report::Report;
-use crate::sync::run::LAST_REPORT;
-use crate::sync::step::Action;
-use crate::sync::undo::Kept;
-use crate::sync::undoing::{Account, Asked, Ended, undo};
+use crate::sync::hand::undo::Kept;
+use crate::sync::hand::undoing::{Account, Asked, Ended, undo};
+use crate::sync::running::report::Report;
+use crate::sync::running::run::LAST_REPORT;
+use crate::sync::terms::step::Action;
 
 /// Entries that are named for one reason; `--json` has all.
 const NAMED: usize = 5;

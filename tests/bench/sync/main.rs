@@ -24,7 +24,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use people::Trust;
-use portcullis::sync::job::Mode;
+use portcullis::sync::keeping::job::Mode;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use run::Place;
 

@@ -8,12 +8,12 @@ use portcullis::ldap::dn::Dn;
 use portcullis::ldap::filter::Filter;
 use portcullis::policy::scope::{Guard, Guards};
 use portcullis::policy::terms::OdsCode;
-use portcullis::sync::desired::{Fate, fate};
-use portcullis::sync::difference::{CLASSES, Ownership, refer};
-use portcullis::sync::guid::Guid;
-use portcullis::sync::naming;
-use portcullis::sync::settings::{Origin, Scope};
-use portcullis::sync::staged::Object;
+use portcullis::sync::people::desired::{Fate, fate};
+use portcullis::sync::people::difference::{CLASSES, Ownership, refer};
+use portcullis::sync::people::naming;
+use portcullis::sync::terms::guid::Guid;
+use portcullis::sync::terms::settings::{Origin, Scope};
+use portcullis::sync::terms::staged::Object;
 
 pub const PEOPLE_BASE: &str = "ou=people,dc=national,dc=test";
 /// People of one organisational unit.

@@ -9,10 +9,10 @@ use portcullis::directory::endpoint::Endpoint;
 use portcullis::directory::request::Credential;
 use portcullis::secret::text::Secret;
 use portcullis::store::sqlite::store::SqliteStore;
-use portcullis::sync::execute::Gate;
-use portcullis::sync::job::{Hands, Job, Mode, Reach};
-use portcullis::sync::run::run_member;
-use portcullis::sync::settings::Settings;
+use portcullis::sync::keeping::job::{Hands, Job, Mode, Reach};
+use portcullis::sync::running::run::run_member;
+use portcullis::sync::terms::settings::Settings;
+use portcullis::sync::writing::execute::Gate;
 use portcullis::tls::client::client_config;
 use portcullis::tls::material::Anchors;
 

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use portcullis::ambient::sheet::{Settings, Sheet};
-use portcullis::sync::register::person::{COLUMNS, Person};
+use portcullis::sync::hand::register::person::{COLUMNS, Person};
 
 fuzz_target!(|bytes: &[u8]| {
     // most inputs would end at the heading

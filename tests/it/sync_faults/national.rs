@@ -14,7 +14,7 @@ use portcullis::ldap::filter::Filter;
 use portcullis::ldap::limits::Limits;
 use portcullis::ldap::message::{ChangeKind, Message, Operation, Outcome, ResultCode, Scope, Search};
 use portcullis::ldap::typed_control::{self, ASSERTION, POST_READ, PRE_READ, PagedResults};
-use portcullis::sync::step::{Action, Step};
+use portcullis::sync::terms::step::{Action, Step};
 
 use crate::sync_faults::member::Member;
 use crate::sync_faults::process::{Fault, Process, Trace};

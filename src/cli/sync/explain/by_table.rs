@@ -9,9 +9,9 @@ use crate::cli::sync::publisher::Publisher;
 use crate::cli::table::moment;
 use crate::policy::terms::OdsCode;
 use crate::store::port::Store;
-use crate::sync::explain::{Person, Who, fits};
-use crate::sync::look::Look;
-use crate::sync::register::person;
+use crate::sync::hand::explain::{Person, Who, fits};
+use crate::sync::hand::look::Look;
+use crate::sync::hand::register::person;
 
 /// Where somebody comes from who was registered by table.
 #[derive(Debug, Serialize)]

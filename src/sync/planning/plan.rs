@@ -1,0 +1,382 @@
+//! The plan: a pure function of what is staged, what is published, the scope and the time.
+//!
+//! Steps come in the order of their kinds: values are released before they are claimed, entries are renamed out of the
+//! way before a name is taken, deletions come last. The same input in any order gives the same plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::policy::terms::OdsCode;
+use crate::sync::people::desired::{self, Desired, Fate, NAMING};
+use crate::sync::people::difference::{self, CLASSES, classes, difference, sorted};
+use crate::sync::people::naming::{self, Wish};
+use crate::sync::people::survey::Others;
+use crate::sync::planning::input::Input;
+use crate::sync::planning::state::{Known, settle};
+use crate::sync::terms::guid::Guid;
+use crate::sync::terms::step::{Action, Change, NOW, Plan, Step};
+use crate::sync::terms::target::{ANCHOR, Anchor, LEFT_AT, MEMBER, STAMP, TargetEntry};
+
+/// What is told of an attribute that is left alone.
+const REWRITTEN: &str =
+    "somebody else gives this attribute another value again and again: find out who, then resync";
+/// What is told of somebody who gets no new entry.
+const CLOSED: &str = "the organisation is closed: its successor publishes its people";
+/// What stays on a leaver's entry.
+const KEPT: &[&str] = &["cn", "sn", "employeenumber", ANCHOR, MEMBER];
+
+/// Makes the plan.
+pub fn plan(input: &Input<'_>) -> Plan {
+    let wanted = desired::desired(input.member, input.staged, input.scope, input.bases);
+    let mut known = settle(input, wanted);
+    refer(input, &mut known);
+    let mut drafts = Drafts::default();
+    prepare(input, &known, &mut drafts);
+    for (guid, fate) in &known.fates {
+        match (known.entries.get(guid), fate) {
+            (Some(entry), Fate::Publish(wish)) => change(input, &known, guid, entry, wish, &mut drafts),
+            (Some(entry), Fate::Leave(why)) => leave(input, &known, guid, entry, why, &mut drafts),
+            _ => {}
+        }
+    }
+    rename(input, &known, &mut drafts);
+    let mut new = BTreeSet::new();
+    for (guid, fate) in &known.fates {
+        if let (None, Fate::Publish(wish)) = (known.entries.get(guid), fate) {
+            if input.beside.closed {
+                new.insert(*guid);
+            } else {
+                create(input, &known, guid, wish, &mut drafts);
+            }
+        }
+    }
+    for guid in new {
+        known.hold(guid, None, "closed", CLOSED);
+    }
+    for (guid, attribute) in &input.beside.rewritten {
+        if let (Some(Fate::Publish(_)), Some(_)) = (known.fates.get(guid), known.entries.get(guid)) {
+            known.hold(*guid, Some(attribute), "rewritten", REWRITTEN);
+        }
+    }
+    drafts.into_plan(input.member, known, &input.beside.others)
+}
+
+/// Steps by kind and GUID, with the keys of what they need.
+#[derive(Default)]
+struct Drafts {
+    steps: BTreeMap<Key, (Step, Vec<Key>)>,
+    /// Which step frees a name, by the name's key.
+    names: BTreeMap<String, Key>,
+}
+
+/// Kind, number among the renames (else 0), GUID.
+type Key = (Action, usize, Option<Guid>);
+
+impl Drafts {
+    fn add(&mut self, order: usize, step: Step, needs: Vec<Key>) -> Key {
+        let key = (step.action, order, step.anchor.as_ref().map(|anchor| anchor.guid));
+        self.steps.insert(key, (step, needs));
+        key
+    }
+
+    fn into_plan(self, member: &OdsCode, known: Known<'_>, others: &Others) -> Plan {
+        let numbers: BTreeMap<Key, usize> = self.steps.keys().enumerate().map(|(n, key)| (*key, n)).collect();
+        let mut last: BTreeMap<Guid, usize> = BTreeMap::new();
+        let mut steps = Vec::with_capacity(self.steps.len());
+        for (number, (step, needs)) in self.steps.into_values().enumerate() {
+            let mut needs: BTreeSet<usize> =
+                needs.iter().filter_map(|key| numbers.get(key).copied()).collect();
+            // one entry's steps follow one another: each asserts the version that the one before left
+            needs.extend(step.anchor.as_ref().and_then(|anchor| last.insert(anchor.guid, number)));
+            steps.push(Step { needs: needs.into_iter().collect(), ..step });
+        }
+        let people = known.fates.values().filter(|fate| !matches!(fate, Fate::Leave(_))).count() as u64;
+        Plan::new(member.clone(), steps, known.quarantine.into_iter().collect(), people + others.people)
+    }
+}
+
+fn blank(input: &Input<'_>, action: Action, guid: &Guid, entry: Option<&TargetEntry>) -> Step {
+    Step {
+        action,
+        anchor: Some(Anchor { member: input.member.clone(), guid: *guid }),
+        dn: entry.map(|entry| entry.dn.clone()).unwrap_or_default(),
+        to: None,
+        entry_uuid: entry.map(|entry| entry.entry_uuid.clone()),
+        entry_csn: entry.map(|entry| entry.entry_csn.clone()),
+        changes: Vec::new(),
+        reason: String::new(),
+        rule: String::new(),
+        needs: Vec::new(),
+    }
+}
+
+fn prepare(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
+    let anybody = known.fates.values().any(|fate| matches!(fate, Fate::Publish(_)));
+    if input.target.base_exists || !anybody {
+        return;
+    }
+    let unit = input.base.rdn().and_then(|rdn| rdn.text().map(str::to_owned)).unwrap_or_default();
+    let changes = vec![added("objectclass", &["organizationalUnit"]), added("ou", &[&unit])];
+    let step = Step {
+        action: Action::Prepare,
+        anchor: None,
+        dn: input.base.to_string(),
+        to: None,
+        entry_uuid: None,
+        entry_csn: None,
+        changes,
+        reason: "the member has no organisational unit yet".to_owned(),
+        rule: "prepare".to_owned(),
+        needs: Vec::new(),
+    };
+    drafts.add(0, step, Vec::new());
+}
+
+fn added(name: &str, values: &[&str]) -> Change {
+    Change {
+        attribute: name.to_owned(),
+        before: Vec::new(),
+        after: values.iter().map(|value| (*value).to_owned()).collect(),
+    }
+}
+
+/// Fills in the attributes that name other people: where those people's entries are to be.
+fn refer(input: &Input<'_>, known: &mut Known<'_>) {
+    let places: BTreeMap<Guid, Option<String>> = known
+        .fates
+        .iter()
+        .map(|(guid, fate)| match fate {
+            Fate::Publish(wish) if !wish.unnamed && !input.beside.others.unnamed.contains(guid) => {
+                (*guid, Some(naming::dn(&wish.name, input.base)))
+            }
+            _ => (*guid, None),
+        })
+        .collect();
+    let place = |guid: &Guid| match places.get(guid) {
+        Some(place) => place.clone(),
+        None => input.beside.others.name(guid).map(|name| naming::dn(name, input.base)),
+    };
+    for (guid, fate) in &mut known.fates {
+        if let (Fate::Publish(wish), Some(object)) = (fate, input.staged.get(guid)) {
+            difference::refer(&mut wish.attributes, object, input.scope, place);
+        }
+    }
+}
+
+fn change(
+    input: &Input<'_>,
+    known: &Known<'_>,
+    guid: &Guid,
+    entry: &TargetEntry,
+    wish: &Desired,
+    drafts: &mut Drafts,
+) {
+    let owner = entry.anchor().map(|anchor| anchor.member);
+    let mut changes = input.ownership().content(entry, wish);
+    changes.extend(classes(entry));
+    let stamp = input.ownership().stamp(&wish.attributes);
+    let drifted = entry.first(STAMP) == Some(stamp.as_str());
+    if drifted {
+        changes.retain(|change| !input.beside.rewritten.contains(&(*guid, change.attribute.clone())));
+    }
+    changes.extend(difference(entry, STAMP, std::slice::from_ref(&stamp)));
+    if entry.has_left() {
+        changes.extend(difference(entry, LEFT_AT, &[]));
+    }
+    if changes.is_empty() {
+        return;
+    }
+    let mut needs = release(input, known, guid, entry, &mut changes, drafts);
+    if changes.is_empty() {
+        return;
+    }
+    needs.extend(known.claims(guid).map(|from| freed_by(known, &from)));
+    let (action, rule, reason) = match (owner, entry.has_left(), drifted) {
+        (None, ..) => (Action::Join, "join", "an entry that was there before is this person's"),
+        (Some(owner), left, _) if owner != *input.member => {
+            let rule = if left { "claim" } else { "succession" };
+            (Action::Claim, rule, "the organisation before has released the entry of this person")
+        }
+        (_, true, _) => (Action::Modify, "return", "the person is published again"),
+        (.., true) => (Action::Modify, "drift", "the entry was changed by somebody else"),
+        _ => (Action::Modify, "change", "the member directory changed"),
+    };
+    let step =
+        Step { changes, reason: reason.into(), rule: rule.into(), ..blank(input, action, guid, Some(entry)) };
+    drafts.add(0, step, needs);
+}
+
+/// The step that takes a unique value from `from`: its marking as a leaver, or its release. A key without a step is none.
+fn freed_by(known: &Known<'_>, from: &Guid) -> Key {
+    match known.fates.get(from) {
+        Some(Fate::Leave(why)) if *why != desired::NOT_PUBLISHED => (Action::Mark, 0, Some(*from)),
+        _ => (Action::Release, 0, Some(*from)),
+    }
+}
+
+/// Splits off the release of a mail that somebody else is to have.
+fn release(
+    input: &Input<'_>,
+    known: &Known<'_>,
+    guid: &Guid,
+    entry: &TargetEntry,
+    changes: &mut Vec<Change>,
+    drafts: &mut Drafts,
+) -> Vec<Key> {
+    if !known.releases(guid) {
+        return Vec::new();
+    }
+    let Some(mail) = changes.iter_mut().find(|change| change.attribute == "mail") else { return Vec::new() };
+    let kept: Vec<String> =
+        mail.before.iter().filter(|value| !known.is_claimed(guid, value)).cloned().collect();
+    let off = Change { attribute: "mail".to_owned(), before: mail.before.clone(), after: kept.clone() };
+    mail.before = kept;
+    if mail.before == mail.after {
+        changes.retain(|change| change.attribute != "mail");
+    }
+    let step = Step {
+        changes: vec![off],
+        reason: "somebody else is to have this mail".into(),
+        rule: "release".into(),
+        ..blank(input, Action::Release, guid, Some(entry))
+    };
+    vec![drafts.add(0, step, Vec::new())]
+}
+
+/// Whether an attribute stays on a leaver's entry: by what it is found again when the person comes back, or goes elsewhere.
+fn stays(input: &Input<'_>, name: &str) -> bool {
+    KEPT.contains(&name) || input.scope.person.as_deref() == Some(name)
+}
+
+fn leave(
+    input: &Input<'_>,
+    known: &Known<'_>,
+    guid: &Guid,
+    entry: &TargetEntry,
+    why: &str,
+    drafts: &mut Drafts,
+) {
+    let erased = why == desired::NOT_PUBLISHED;
+    if erased && let Some(mut mail) = difference(entry, "mail", &[]).map(|change| vec![change]) {
+        release(input, known, guid, entry, &mut mail, drafts);
+    }
+    if entry.has_left() || erased {
+        let over = entry.left_at().is_some_and(|at| at + input.scope.keep <= input.now);
+        if over || erased {
+            let changes = entry
+                .attributes
+                .iter()
+                .map(|(name, values)| Change {
+                    attribute: name.clone(),
+                    before: values.clone(),
+                    after: Vec::new(),
+                })
+                .collect();
+            let step = Step {
+                changes,
+                reason: match entry.first(LEFT_AT) {
+                    Some(at) if over => format!("left {at} and the time to keep is over"),
+                    _ => why.to_owned(),
+                },
+                rule: if over { "leaver_over" } else { why }.into(),
+                ..blank(input, Action::Delete, guid, Some(entry))
+            };
+            drafts.add(0, step, Vec::new());
+        }
+        return;
+    }
+    let mut changes: Vec<Change> = input
+        .ownership()
+        .owned(entry)
+        .into_iter()
+        .filter(|name| !stays(input, name))
+        .filter_map(|name| difference(entry, name, &[]))
+        .collect();
+    let kept = entry.attributes.iter().filter(|(name, _)| stays(input, name));
+    let kept = kept.map(|(name, values)| (name.clone(), sorted(values))).collect();
+    changes.extend(difference(entry, STAMP, &[input.ownership().stamp(&kept)]));
+    changes.push(added(LEFT_AT, &[NOW]));
+    let step = Step {
+        changes,
+        reason: why.to_owned(),
+        rule: match why {
+            "disabled" => "disabled",
+            "outside_filter" => "hidden",
+            _ => "leaver",
+        }
+        .into(),
+        ..blank(input, Action::Mark, guid, Some(entry))
+    };
+    drafts.add(0, step, Vec::new());
+}
+
+fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
+    let mut wishes = BTreeMap::new();
+    for (guid, entry) in &known.entries {
+        let name = match known.fates.get(guid) {
+            Some(Fate::Publish(wish)) => wish.name.clone(),
+            Some(Fate::Leave(_)) if known.name_is_wanted(guid) => naming::leaver(guid),
+            _ => continue,
+        };
+        let (from, to) = (naming::key(&entry.dn), naming::key(&naming::dn(&name, input.base)));
+        if from != to {
+            wishes.insert(*guid, (Wish { from, to }, name));
+        }
+    }
+    let only: BTreeMap<Guid, Wish> = wishes.iter().map(|(guid, (wish, _))| (*guid, wish.clone())).collect();
+    let mut keys: Vec<Key> = Vec::new();
+    let mut places: BTreeMap<Guid, String> = BTreeMap::new();
+    for (number, turn) in naming::order(&only).into_iter().enumerate() {
+        let (Some(entry), Some((wish, name))) = (known.entries.get(&turn.guid), wishes.get(&turn.guid))
+        else {
+            continue;
+        };
+        let between = naming::between(&turn.guid);
+        let to = naming::dn(if turn.aside { &between } else { name }, input.base);
+        let needs: Vec<Key> = turn.after.and_then(|after| keys.get(after).copied()).into_iter().collect();
+        let mut step = Step {
+            to: Some(to.clone()),
+            reason: if turn.aside { "two names change places" } else { "the name changed" }.to_owned(),
+            rule: if turn.aside { "rename_aside" } else { "rename" }.to_owned(),
+            ..blank(input, Action::Rename, &turn.guid, Some(entry))
+        };
+        if let Some(place) = places.get(&turn.guid) {
+            step.dn.clone_from(place);
+        } else {
+            // what was called by the old name
+            drafts.names.insert(wish.from.clone(), (Action::Rename, number, Some(turn.guid)));
+        }
+        keys.push(drafts.add(number, step, needs));
+        places.insert(turn.guid, to);
+    }
+    // a leaver that makes room for a name is deleted where it is by then
+    for (guid, place) in places {
+        if let Some((step, _)) = drafts.steps.get_mut(&(Action::Delete, 0, Some(guid))) {
+            step.dn = place;
+        }
+    }
+}
+
+fn create(input: &Input<'_>, known: &Known<'_>, guid: &Guid, wish: &Desired, drafts: &mut Drafts) {
+    let dn = naming::dn(&wish.name, input.base);
+    let mut changes = vec![added("objectclass", &CLASSES), added(NAMING, &[&wish.name])];
+    changes.extend(
+        wish.attributes.iter().filter(|(name, _)| !input.national.contains(*name)).map(|(name, values)| {
+            Change { attribute: name.clone(), before: Vec::new(), after: values.clone() }
+        }),
+    );
+    changes.push(added(STAMP, &[&input.ownership().stamp(&wish.attributes)]));
+    let mut needs: Vec<Key> = vec![(Action::Prepare, 0, None)];
+    needs.extend(drafts.names.get(&naming::key(&dn)).copied());
+    needs.extend(known.claims(guid).map(|from| freed_by(known, &from)));
+    let step = Step {
+        dn,
+        changes,
+        reason: "a person in scope has no entry".into(),
+        rule: "create".into(),
+        ..blank(input, Action::Create, guid, None)
+    };
+    drafts.add(0, step, needs);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,398 @@
+//! Who has which entry, and who gets a name or a mail that more than one would have: settled before steps are made.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::sync::people::desired::{
+    Desired, Fate, NAMING, NO_SURNAME, NOT_PUBLISHED, SURNAME, Wanted, is_owned,
+};
+use crate::sync::people::naming;
+use crate::sync::planning::input::Input;
+use crate::sync::terms::guid::Guid;
+use crate::sync::terms::step::Quarantine;
+use crate::sync::terms::target::{ANCHOR, TargetEntry};
+use crate::sync::writing::refused;
+
+/// What is settled.
+#[derive(Debug, Default)]
+pub struct Known<'a> {
+    /// By GUID; people whose entries are there though they are not staged included.
+    pub fates: BTreeMap<Guid, Fate>,
+    /// Entries that are, or are to be, somebody's.
+    pub entries: BTreeMap<Guid, &'a TargetEntry>,
+    pub quarantine: BTreeSet<Quarantine>,
+    claims: BTreeMap<Guid, BTreeSet<Guid>>,
+    released: BTreeMap<Guid, BTreeSet<String>>,
+    names_wanted: BTreeSet<Guid>,
+}
+
+impl Known<'_> {
+    /// Who must let go of a mail before `guid` can have it.
+    pub fn claims(&self, guid: &Guid) -> impl Iterator<Item = Guid> {
+        self.claims.get(guid).into_iter().flatten().copied()
+    }
+
+    /// Whether it has a mail that somebody else is to have.
+    pub fn releases(&self, guid: &Guid) -> bool {
+        self.released.contains_key(guid)
+    }
+
+    /// Whether somebody else is to have this mail of it.
+    pub fn is_claimed(&self, guid: &Guid, mail: &str) -> bool {
+        self.released.get(guid).is_some_and(|mails| mails.contains(&mail.to_lowercase()))
+    }
+
+    /// Whether it is a leaver whose name somebody else is to have.
+    pub fn name_is_wanted(&self, guid: &Guid) -> bool {
+        self.names_wanted.contains(guid)
+    }
+
+    /// Holds an attribute back, or the whole person.
+    pub fn hold(&mut self, guid: Guid, attribute: Option<&str>, code: &str, text: &str) {
+        let attribute = attribute.map(str::to_owned);
+        self.quarantine.insert(Quarantine { guid, attribute, code: code.to_owned(), text: text.to_owned() });
+    }
+
+    fn hold_person(&mut self, guid: Guid, code: &str, text: &str) {
+        self.fates.insert(guid, Fate::Hold);
+        self.hold(guid, None, code, text);
+    }
+
+    fn wishes(&self) -> impl Iterator<Item = (Guid, &Desired)> {
+        self.fates.iter().filter_map(|(guid, fate)| match fate {
+            Fate::Publish(wish) => Some((*guid, wish)),
+            _ => None,
+        })
+    }
+}
+
+/// Settles entries, names and mails.
+pub fn settle<'a>(input: &Input<'a>, wanted: Wanted) -> Known<'a> {
+    let mut known = Known { fates: wanted.fates, quarantine: wanted.quarantine, ..Known::default() };
+    anchors(input, &mut known);
+    joins(input, &mut known);
+    claims(input, &mut known);
+    surnames(&mut known);
+    withhold(input, &mut known);
+    // holding one person back keeps a name in use, which may hold the next
+    while names(input, &mut known) {}
+    mails(input, &mut known);
+    known
+}
+
+fn anchors<'a>(input: &Input<'a>, known: &mut Known<'a>) {
+    let mut twice = BTreeSet::new();
+    for entry in &input.target.entries {
+        let Some(anchor) = entry.anchor().filter(|anchor| anchor.member == *input.member) else { continue };
+        if known.entries.insert(anchor.guid, entry).is_some() {
+            twice.insert(anchor.guid);
+        }
+        let gone = if input.whole { Fate::Leave("absent") } else { Fate::Hold };
+        known.fates.entry(anchor.guid).or_insert(gone);
+    }
+    for guid in twice {
+        known.hold_person(
+            guid,
+            "anchor_twice",
+            "two national entries carry this anchor: see which is the person's (sync explain), and have the other's anchor taken away or it deleted in the national directory",
+        );
+    }
+}
+
+fn joins<'a>(input: &Input<'a>, known: &mut Known<'a>) {
+    let mut free: Vec<&TargetEntry> =
+        input.target.entries.iter().filter(|entry| entry.first(ANCHOR).is_none()).collect();
+    decided(input, known, &mut free);
+    if free.is_empty() {
+        return;
+    }
+    let mut by_number: BTreeMap<&str, Vec<&TargetEntry>> = BTreeMap::new();
+    let mut by_mail: BTreeMap<String, Vec<&TargetEntry>> = BTreeMap::new();
+    for entry in free {
+        entry.values("employeenumber").iter().for_each(|one| by_number.entry(one).or_default().push(entry));
+        entry
+            .values("mail")
+            .iter()
+            .for_each(|one| by_mail.entry(one.to_lowercase()).or_default().push(entry));
+    }
+    let mut chosen: BTreeMap<&str, Vec<(Guid, &TargetEntry)>> = BTreeMap::new();
+    let mut unclear = BTreeSet::new();
+    for (guid, wish) in known.wishes().filter(|(guid, _)| !known.entries.contains_key(guid)) {
+        let values = |name: &str| wish.attributes.get(name).cloned().unwrap_or_default();
+        let mut found: Vec<&TargetEntry> = values("employeenumber")
+            .iter()
+            .filter_map(|one| by_number.get(one.as_str()))
+            .flatten()
+            .copied()
+            .collect();
+        if found.is_empty() {
+            let owned = values("mail").into_iter().filter(|mail| is_owned(mail, &input.scope.mail_domains));
+            found = owned.filter_map(|mail| by_mail.get(&mail.to_lowercase())).flatten().copied().collect();
+        }
+        found.dedup_by_key(|entry| entry.dn.as_str());
+        match found.as_slice() {
+            [] => {}
+            [one] => chosen.entry(&one.dn).or_default().push((guid, one)),
+            _ => {
+                unclear.insert(guid);
+            }
+        }
+    }
+    for candidates in chosen.into_values() {
+        match candidates.as_slice() {
+            [(guid, entry)] => {
+                known.entries.insert(*guid, entry);
+            }
+            several => unclear.extend(several.iter().map(|(guid, _)| *guid)),
+        }
+    }
+    for guid in unclear {
+        known.hold_person(
+            guid,
+            "ambiguous",
+            "more than one entry or person fits: decide by hand which it is",
+        );
+    }
+}
+
+/// Entries of other organisations that people here take over: released ones of the same person, and those of organisations that
+/// the member succeeds.
+fn claims<'a>(input: &Input<'a>, known: &mut Known<'a>) {
+    let Some(key) = input.scope.person.as_deref() else { return };
+    let mut by_person: BTreeMap<&str, Vec<&TargetEntry>> = BTreeMap::new();
+    for entry in &input.beside.elsewhere {
+        let owner = entry.anchor().map(|anchor| anchor.member);
+        let free = owner.is_some_and(|owner| entry.has_left() || input.beside.succeeds.contains(&owner));
+        for person in entry.values(key).iter().filter(|_| free) {
+            by_person.entry(person).or_default().push(entry);
+        }
+    }
+    if by_person.is_empty() {
+        return;
+    }
+    let mut chosen: BTreeMap<&str, Vec<(Guid, &TargetEntry)>> = BTreeMap::new();
+    let (mut unclear, mut paused) = (BTreeSet::new(), BTreeSet::new());
+    for (guid, wish) in known.wishes().filter(|(guid, _)| !known.entries.contains_key(guid)) {
+        let persons = wish.attributes.get(key).into_iter().flatten();
+        let mut found: Vec<&TargetEntry> =
+            persons.filter_map(|person| by_person.get(person.as_str())).flatten().copied().collect();
+        found.dedup_by_key(|entry| entry.dn.as_str());
+        let of_paused = |entry: &&TargetEntry| {
+            entry.anchor().is_some_and(|anchor| input.beside.paused.contains(&anchor.member))
+        };
+        match found.as_slice() {
+            [] => {}
+            several if several.iter().any(of_paused) => {
+                paused.insert(guid);
+            }
+            [one] => chosen.entry(&one.dn).or_default().push((guid, one)),
+            _ => {
+                unclear.insert(guid);
+            }
+        }
+    }
+    for candidates in chosen.into_values() {
+        match candidates.as_slice() {
+            [(guid, entry)] => {
+                known.entries.insert(*guid, entry);
+            }
+            several => unclear.extend(several.iter().map(|(guid, _)| *guid)),
+        }
+    }
+    for guid in unclear {
+        known.hold_person(
+            guid,
+            "ambiguous",
+            "more than one entry or person fits: decide by hand which it is",
+        );
+    }
+    for guid in paused {
+        let text = "the entry is of an organisation that is paused: it is taken over when that is resumed";
+        known.hold_person(guid, "owner_paused", text);
+    }
+}
+
+/// Ties what was decided by hand, so that nobody else can have these entries.
+fn decided<'a>(input: &Input<'a>, known: &mut Known<'a>, free: &mut Vec<&'a TargetEntry>) {
+    for (guid, dn) in &input.beside.decided {
+        let wants =
+            matches!(known.fates.get(guid), Some(Fate::Publish(_))) && !known.entries.contains_key(guid);
+        let at = free.iter().position(|entry| wants && naming::key(&entry.dn) == naming::key(dn));
+        if let Some(at) = at {
+            known.entries.insert(*guid, free.swap_remove(at));
+        }
+    }
+}
+
+/// Holds whoever would get an entry that no directory takes.
+fn surnames(known: &mut Known<'_>) {
+    let lacks = |guid: &Guid, wish: &Desired| {
+        !known.entries.contains_key(guid) && !wish.attributes.contains_key(SURNAME)
+    };
+    let new: BTreeSet<Guid> =
+        known.wishes().filter(|(guid, wish)| lacks(guid, wish)).map(|(guid, _)| guid).collect();
+    known.quarantine.retain(|one| one.code != NO_SURNAME || !new.contains(&one.guid));
+    for guid in new {
+        let text = "has no surname (`sn`) and gets no entry without: fill it in in the member directory";
+        known.hold_person(guid, NO_SURNAME, text);
+    }
+}
+
+/// Holds back what the national directory would refuse once more; before mails are settled, so that nobody is given one that is kept.
+fn withhold(input: &Input<'_>, known: &mut Known<'_>) {
+    let mut held = Vec::new();
+    for (guid, fate) in &mut known.fates {
+        let Fate::Publish(wish) = fate else { continue };
+        let all = input.beside.refused.withhold(guid, wish, known.entries.get(guid).copied(), input.scope);
+        if all.iter().any(|one| one.attribute.is_none()) {
+            *fate = Fate::Hold;
+        }
+        held.extend(all.into_iter().map(|one| (*guid, one)));
+    }
+    for (guid, one) in held {
+        known.hold(guid, one.attribute.as_deref(), refused::CODE, &one.text);
+    }
+}
+
+/// Holds the name back: an entry that is there keeps its own, and only whoever has none waits for it.
+fn hold_name(input: &Input<'_>, known: &mut Known<'_>, guid: Guid, code: &str, text: &str) {
+    let own = known.entries.get(&guid).and_then(|entry| naming::own(&entry.dn, input.base));
+    let key = |name: &str| naming::key(&naming::dn(name, input.base));
+    match (own, known.fates.get_mut(&guid)) {
+        // one that would keep the very name that it cannot have waits as a whole
+        (Some(own), Some(Fate::Publish(wish))) if key(&wish.name) != key(&own) => {
+            wish.name = own;
+            known.hold(guid, Some(NAMING), code, text);
+        }
+        _ => known.hold_person(guid, code, text),
+    }
+}
+
+/// Looks for names that cannot be had; returns whether somebody was held for it.
+fn names(input: &Input<'_>, known: &mut Known<'_>) -> bool {
+    let owner: BTreeMap<String, Guid> =
+        known.entries.iter().map(|(guid, entry)| (naming::key(&entry.dn), *guid)).collect();
+    let taken: BTreeSet<String> = input.target.entries.iter().map(|entry| naming::key(&entry.dn)).collect();
+    let mut wanters: BTreeMap<String, Vec<Guid>> = BTreeMap::new();
+    for (guid, wish) in known.wishes() {
+        wanters.entry(naming::key(&naming::dn(&wish.name, input.base))).or_default().push(guid);
+    }
+    let mut held = false;
+    known.names_wanted.clear();
+    for (key, guids) in wanters {
+        let holder = owner.get(&key).copied();
+        let mut winner = if let [one] = guids.as_slice() { Some(*one) } else { None };
+        if guids.len() > 1 {
+            winner = holder.filter(|holder| guids.contains(holder));
+            for guid in guids.into_iter().filter(|guid| Some(*guid) != winner) {
+                let text = "several people have this account name: give each its own";
+                hold_name(input, known, guid, "duplicate", text);
+                held = true;
+            }
+        }
+        let Some(winner) = winner.filter(|winner| taken.contains(&key) && holder != Some(*winner)) else {
+            continue;
+        };
+        match holder.and_then(|holder| known.fates.get(&holder).map(|fate| (holder, fate))) {
+            Some((_, Fate::Publish(_))) => {}
+            Some((holder, Fate::Leave(_))) => {
+                known.names_wanted.insert(holder);
+            }
+            Some((_, Fate::Hold)) | None => {
+                let text = "the name belongs to an entry that stays: free it first";
+                hold_name(input, known, winner, "name_taken", text);
+                held = true;
+            }
+        }
+    }
+    held
+}
+
+fn mails(input: &Input<'_>, known: &mut Known<'_>) {
+    let owner: BTreeMap<&str, Guid> =
+        known.entries.iter().map(|(guid, entry)| (entry.dn.as_str(), *guid)).collect();
+    let mut holders: BTreeMap<String, Vec<(Option<Guid>, bool)>> = BTreeMap::new();
+    for entry in &input.target.entries {
+        for mail in entry.values("mail") {
+            let holder = (owner.get(entry.dn.as_str()).copied(), entry.has_left());
+            holders.entry(mail.to_lowercase()).or_default().push(holder);
+        }
+    }
+    let claimed: BTreeSet<&str> = known.entries.values().map(|entry| entry.dn.as_str()).collect();
+    let elsewhere: BTreeSet<String> = input
+        .beside
+        .elsewhere
+        .iter()
+        .filter(|entry| !claimed.contains(entry.dn.as_str()))
+        .flat_map(|entry| entry.values("mail"))
+        .map(|mail| mail.to_lowercase())
+        .collect();
+    let mut wanters: BTreeMap<String, BTreeSet<Guid>> = BTreeMap::new();
+    for (guid, wish) in known.wishes() {
+        for mail in wish.attributes.get("mail").into_iter().flatten() {
+            wanters.entry(mail.to_lowercase()).or_default().insert(guid);
+        }
+    }
+    for (mail, guids) in wanters {
+        if elsewhere.contains(&mail) {
+            for guid in guids {
+                lose(
+                    known,
+                    guid,
+                    &mail,
+                    "mail_elsewhere",
+                    "an entry of another organisation has this mail: agree whose it is",
+                );
+            }
+            continue;
+        }
+        let holding = holders.get(&mail).map(Vec::as_slice).unwrap_or_default();
+        let winner = match guids.len() {
+            1 => guids.first().copied(),
+            _ => {
+                let mut having =
+                    holding.iter().filter_map(|(holder, _)| holder.filter(|h| guids.contains(h)));
+                having.next().filter(|_| having.next().is_none())
+            }
+        };
+        let winner = winner.filter(|winner| claim(known, *winner, &mail, holding));
+        for guid in guids.into_iter().filter(|guid| Some(*guid) != winner) {
+            let text = "somebody else has this mail: give each person their own";
+            lose(known, guid, &mail, "duplicate", text);
+        }
+    }
+}
+
+/// Notes who must let go of the mail; false when somebody who stays has it.
+fn claim(known: &mut Known<'_>, winner: Guid, mail: &str, holding: &[(Option<Guid>, bool)]) -> bool {
+    let others = || holding.iter().filter(|(holder, _)| *holder != Some(winner));
+    let free = others().all(|(holder, has_left)| {
+        match holder.and_then(|holder| known.fates.get(&holder)) {
+            Some(Fate::Publish(_)) => true,
+            // marking takes it away; one that was marked before and still has it is not touched again
+            Some(Fate::Leave(_)) => !has_left,
+            Some(Fate::Hold) | None => false,
+        }
+    });
+    if free {
+        for holder in others().filter_map(|(holder, _)| *holder) {
+            known.claims.entry(winner).or_default().insert(holder);
+            // whose entry is deleted at once is not marked before, and deletions come last
+            if matches!(known.fates.get(&holder), Some(Fate::Publish(_) | Fate::Leave(NOT_PUBLISHED))) {
+                known.released.entry(holder).or_default().insert(mail.to_owned());
+            }
+        }
+    }
+    free
+}
+
+fn lose(known: &mut Known<'_>, guid: Guid, mail: &str, code: &str, text: &str) {
+    if let Some(Fate::Publish(wish)) = known.fates.get_mut(&guid)
+        && let Some(mails) = wish.attributes.get_mut("mail")
+    {
+        mails.retain(|one| one.to_lowercase() != mail);
+        if mails.is_empty() {
+            wish.attributes.remove("mail");
+        }
+    }
+    known.hold(guid, Some("mail"), code, text);
+}
