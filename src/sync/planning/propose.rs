@@ -187,17 +187,19 @@ pub async fn make_of(
     let Look { sight: Sight { staged, view, others }, bases, elsewhere } =
         look(frame, &Stock { shelf, instead }, target).await?;
     let beside = beside(shelf, others, elsewhere).await?;
-    let plan = plan(&Input {
-        member: &job.member,
-        base: &base,
-        staged: &staged,
-        whole,
-        scope: &job.scope,
-        bases: bases::guids(&bases).as_ref(),
-        target: &view,
-        national: &hands.settings.national_attributes,
-        beside: &beside,
-        now,
+    let plan = shelf::at_length(|| {
+        plan(&Input {
+            member: &job.member,
+            base: &base,
+            staged: &staged,
+            whole,
+            scope: &job.scope,
+            bases: bases::guids(&bases).as_ref(),
+            target: &view,
+            national: &hands.settings.national_attributes,
+            beside: &beside,
+            now,
+        })
     });
     let lost = bases.iter().flatten().any(|base| base.guid.is_none());
     let blind = if by_file { None } else { blind(pass, whole, lost) };
