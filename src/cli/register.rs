@@ -37,6 +37,7 @@ const FAULTS_TOLD: usize = 1_000;
 const ORGANISATIONS_TOLD: usize = 30;
 /// The rows cannot be told without the heading.
 const HEADING_WRONG: &str = "the heading is wrong: no row was read, and nothing was written";
+const TABLE_WRONG: &str = "this is no table that can be read: no row was taken, and nothing was written";
 const LOOKED: &str = "what is registered was looked at, nothing was written; --apply goes on with it";
 /// How often a person hears that it goes on.
 const EVERY: Duration = Duration::from_secs(5);
@@ -250,13 +251,13 @@ fn of_table(command: &Register, file: &Path, context: &Context) -> Result<Answer
     });
     let mut checked = match checked {
         Ok(checked) => checked,
-        Err(faults) => return nothing_read(context, faults, HEADING_WRONG),
+        Err(faults) => return nothing_read(context, unread(&faults), faults),
     };
     if checked.is_empty() {
         // an empty file is no file of people who stay as they are: somebody meant another one
         let text = "no row stands beneath the heading: nothing is applied; name the file with the people";
         if command.apply {
-            return nothing_read(context, vec![Fault::row(1, text)], "nothing was written");
+            return nothing_read(context, "nothing was written", vec![Fault::row(1, text)]);
         }
         context.note(format_args!("{}: with --apply this is refused: {text}", file.display()));
     }
@@ -362,7 +363,12 @@ fn not_applied(rows: usize) -> Answers {
     Answers { rows: vec![Some(row); rows], ..Answers::default() }
 }
 
-fn nothing_read(context: &Context, faults: Vec<Fault>, unread: &'static str) -> Result<Answer, Failure> {
+/// What of a table keeps its rows from being read.
+fn unread(faults: &[Fault]) -> &'static str {
+    if faults.iter().all(|fault| fault.line == 1) { HEADING_WRONG } else { TABLE_WRONG }
+}
+
+fn nothing_read(context: &Context, unread: &'static str, faults: Vec<Fault>) -> Result<Answer, Failure> {
     let page = Page {
         unread: Some(unread),
         applied: false,

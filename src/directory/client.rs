@@ -470,7 +470,7 @@ impl Directory {
                         return if fault.is_protocol {
                             DirectoryError::Malformed(fault.text)
                         } else {
-                            DirectoryError::Closed(fault.text)
+                            DirectoryError::closed(&fault.text)
                         };
                     }
                     tokio::time::sleep(Duration::from_millis(5)).await;

@@ -37,6 +37,12 @@ pub enum DirectoryError {
 }
 
 impl DirectoryError {
+    /// The connection ended; what a library says of it, without where its manual is.
+    pub fn closed(text: &str) -> DirectoryError {
+        let said = text.split_once(": https://").map_or(text, |(said, _)| said);
+        DirectoryError::Closed(said.to_owned())
+    }
+
     /// Whose fault it is, for a directory that belongs to `owner`.
     pub fn party(&self, owner: Party) -> Party {
         match self {

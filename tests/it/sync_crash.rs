@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use portcullis::directory::client::Directory;
 use portcullis::directory::endpoint::Endpoint;
-use portcullis::directory::request::{Credential, Scope, Search};
+use portcullis::directory::request::{Change, Credential, Scope, Search};
 use portcullis::ldap::filter::Filter;
 use portcullis::secret::text::Secret;
 use portcullis::store::port::Store;
+use portcullis::sync::terms::target::left_stamp;
 use portcullis::tls::client::client_config;
 use portcullis::tls::material::Anchors;
 use proptest::prelude::Rng;
@@ -177,6 +178,28 @@ pub async fn connect(slapd: &Slapd) -> Directory {
     let endpoint = Endpoint::ldaps("127.0.0.1", slapd.port, Some(NAME));
     let tls = client_config(&anchors, None).unwrap();
     Directory::connect(&endpoint, tls, &credential, &Default::default()).await.unwrap()
+}
+
+/// Makes a leaver one who left years ago, as if we had written it then.
+pub fn age(slapd: &Slapd, dn: &str) {
+    const LEFT_AT: &str = "20200101000000Z";
+    let kept = ["cn", "sn", "employeeNumber", "portcullisAnchor", "portcullisMember"];
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let mut directory = connect(slapd).await;
+        let search = Search::new(dn, Scope::Base, Filter::present("objectClass"), &kept);
+        let (entries, _) = directory.read(&search).await.unwrap();
+        let text = |value: &Vec<u8>| String::from_utf8(value.clone()).unwrap();
+        let content = entries[0].attributes.iter();
+        let content =
+            content.map(|one| (one.description.to_lowercase(), one.values.iter().map(text).collect()));
+        let stamp = left_stamp(&portcullis::sync::people::desired::stamp(&content.collect()), LEFT_AT);
+        let changes =
+            [("portcullisLeftAt", LEFT_AT), ("portcullisStamp", &stamp)].map(|(attribute, value)| {
+                Change::Replace { attribute: attribute.to_owned(), values: vec![value.as_bytes().to_vec()] }
+            });
+        let done = directory.modify(dn, &changes, Vec::new()).await.unwrap();
+        assert!(done.is_success(), "{done:?}");
+    });
 }
 
 /// What is published.

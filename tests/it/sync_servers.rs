@@ -10,7 +10,7 @@ use portcullis::sync::terms::target::Anchor;
 use portcullis::sync::writing::national::{ASSERTION_FAILED, Condition, National};
 use serde_json::Value;
 
-use crate::sync_crash::{HEAD, SCOPE, connect, expected, guid, person, published, stage, trust};
+use crate::sync_crash::{HEAD, SCOPE, age, connect, expected, guid, person, published, stage, trust};
 use crate::sync_national::{Pki, Slapd};
 use crate::sync_stage::Stage;
 
@@ -134,7 +134,7 @@ fn told(stage: &Stage, slapd: &Slapd, name: &str) {
     assert_eq!((&title["found"][0], &title["published"][0]), (&"Queen".into(), &"Nurse".into()), "{name}");
 }
 
-/// Nothing is told of what is as published, national attributes and leavers included; a leaver's time runs out.
+/// Nothing is told of what is as published, national attributes and leavers included; a leaver's time is the one that we wrote, and runs out.
 fn over(stage: &Stage, slapd: &Slapd, name: &str) {
     let output = stage.sync(&["drift", "RXS"]);
     assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stdout));
@@ -146,11 +146,70 @@ fn over(stage: &Stage, slapd: &Slapd, name: &str) {
         ),
     );
     let output = stage.sync(&["drift", "RXS"]);
+    assert_eq!(output.status.code(), Some(1), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+    let report = run(stage, name);
+    assert_eq!(report["executed"]["done"], serde_json::json!({"modify": 1}), "{name}: {report:#}");
+    let output = stage.sync(&["drift", "RXS"]);
     assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+    age(slapd, &format!("uid=n0005,{UNIT}"));
     let report = run(stage, name);
     assert_eq!(report["executed"]["done"], serde_json::json!({"delete": 1}), "{name}: {report:#}");
     let output = stage.sync(&["drift", "RXS"]);
     assert_eq!(output.status.code(), Some(0), "{name}: {}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// Entries that somebody moved to another unit come back as they are; those whose anchors were exchanged are nobody's to write, and an entry
+/// of nobody with somebody's mail takes nothing away.
+#[test]
+fn what_others_move_exchange_and_copy() {
+    let pki = Pki::new();
+    for (name, slapd) in servers("what_others_move_exchange_and_copy", &pki) {
+        let world = Arc::new(Mutex::new(trust(12)));
+        let stage = stage(&world, &slapd, &pki, SCOPE, "");
+        run(&stage, name);
+        let before = published(&slapd);
+        let anchor = |number: u64| format!("RXS/{}", uuid::Uuid::from_bytes_le(guid(number)));
+        let give = |anchors: [(u64, u64); 2]| {
+            let changes = anchors.map(|(at, to)| {
+                format!(
+                    "dn: uid=n{at:04},{UNIT}\nchangetype: modify\nreplace: portcullisAnchor\nportcullisAnchor: {}\n\n",
+                    anchor(to)
+                )
+            });
+            slapd.ldif("ldapmodify", &changes.concat());
+        };
+        slapd.ldif(
+            "ldapmodify",
+            &format!(
+                "dn: ou=RXB,ou=people,dc=national,dc=test\nchangetype: add\nobjectClass: organizationalUnit\nou: RXB\n\n\
+                 dn: uid=n0003,{UNIT}\nchangetype: modrdn\nnewrdn: uid=n0003\ndeleteoldrdn: 0\n\
+                 newsuperior: ou=RXB,ou=people,dc=national,dc=test\n\n\
+                 dn: uid=stray,{UNIT}\nchangetype: add\nobjectClass: inetOrgPerson\nuid: stray\ncn: S\nsn: S\n\
+                 mail: {}\n\n",
+                before[&anchor(4)]["mail"]
+            ),
+        );
+        give([(1, 2), (2, 1)]);
+        world
+            .lock()
+            .unwrap()
+            .change(guid(4), |object| drop(object.attributes.insert("title".into(), vec!["Sister".into()])));
+        let report = run(&stage, name);
+        let done = serde_json::json!({"modify": 1, "rename": 1});
+        assert_eq!(report["executed"]["done"], done, "{name}: {report:#}");
+        let codes: Vec<&Value> =
+            report["quarantine"].as_array().unwrap().iter().map(|one| &one["code"]).collect();
+        assert_eq!(codes, ["anchor_exchanged", "anchor_exchanged"], "{name}: {report:#}");
+        give([(1, 1), (2, 2)]);
+        slapd.ldif("ldapmodify", &format!("dn: uid=stray,{UNIT}\nchangetype: delete\n\n"));
+        let report = run(&stage, name);
+        assert_eq!(
+            (&report["planned"], &report["quarantine"]),
+            (&serde_json::json!({}), &serde_json::json!([])),
+            "{name}: {report:#}"
+        );
+        assert_eq!(published(&slapd), expected(&world.lock().unwrap()), "{name}");
+    }
 }
 
 fn change(attribute: &str, before: &[&str], after: &[&str]) -> Change {

@@ -93,8 +93,7 @@ fn a_deleted_entry_comes_back_with_what_others_had_added() {
     // sync neither publishes nor reads this one
     trust.modify(&dn("n0001"), "carLicense", &["AB12 CDE"]);
     trust.modify(&dn("n0001"), "userPassword", &["a secret of theirs"]);
-    // she left long ago
-    trust.modify(&dn("n0001"), "portcullisLeftAt", &["20200101000000Z"]);
+    crate::sync_crash::age(&trust.slapd, &dn("n0001"));
     let before = trust.entries();
     let report = trust.json(0, &["run", "RXS"]);
     assert_eq!(report["planned"], json!({"delete": 1}), "{report:#}");

@@ -29,6 +29,9 @@ pub fn failure(error: SyncError) -> Failure {
         SyncError::GateClosed(_) | SyncError::Busy(_) | SyncError::Paused(_) | SyncError::NotWritten(_) => {
             Failure::refused(error)
         }
+        SyncError::Source(_) | SyncError::Target(_) if error.may_retry() => Failure::could_not(format!(
+            "{error}; what was done before is kept (portcullis sync history): see that it answers, then give the same command again"
+        )),
         _ => Failure::could_not(error),
     }
 }

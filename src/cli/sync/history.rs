@@ -37,8 +37,8 @@ fn row(ran: &Ran) -> [String; 7] {
     [
         moment(ran.ended_at),
         outcome,
-        if ran.error.is_some() { String::new() } else { read },
-        done.join(", "),
+        if ran.error.is_some() && ran.objects == 0 { String::new() } else { read },
+        if ran.through > 0 { format!("{} steps were through", ran.through) } else { done.join(", ") },
         ran.undone.to_string(),
         ran.held.to_string(),
         ran.quarantine.to_string(),

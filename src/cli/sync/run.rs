@@ -89,13 +89,18 @@ pub fn told(report: &Report, officers: Option<&Officers>) -> String {
     let pass = &report.pass;
     let kind = pass.because.as_deref().map_or("what changed".to_owned(), |why| format!("everything ({why})"));
     let mut text = format!(
-        "{} {} at {}\nread {kind} from {}: {} objects, {} deleted\nplanned {}\ndone {}\n",
+        "{} {} at {}\nread {kind} from {}: {} objects, {} deleted{}\nplanned {}\ndone {}\n",
         report.member,
         report.outcome.as_str(),
         moment(report.ended_at),
         pass.controller,
         pass.objects,
         pass.deleted,
+        if pass.unseen > 0 {
+            format!(", {} no longer there though not told as deleted", pass.unseen)
+        } else {
+            String::new()
+        },
         counts(&report.planned),
         counts(&report.executed.done),
     );

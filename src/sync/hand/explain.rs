@@ -234,6 +234,7 @@ pub fn explain(
             base: &look.base,
             staged: &look.staged,
             whole: look.whole,
+            told: look.told,
             scope,
             bases: look.bases.as_ref(),
             target: view,
@@ -250,6 +251,9 @@ pub fn explain(
     found.people = guids.iter().map(|guid| ground.person(guid)).collect();
     found
 }
+
+const UNSEEN_TOLD: &str = "a complete pass did not bring it any more, though no deletion of it was told: may our account still read it?";
+const GONE_TOLD: &str = "was deleted in the member directory, or a complete pass did not bring it any more";
 
 /// What one person is explained by.
 struct Ground<'a> {
@@ -363,7 +367,7 @@ impl Ground<'_> {
             let is = look.bases.as_ref().is_none_or(|bases| look.staged.is_below(&object.guid, bases));
             (is, names)
         };
-        let gone = "was deleted in the member directory, or a complete pass did not bring it any more";
+        let gone = if object.unseen { UNSEEN_TOLD } else { GONE_TOLD };
         let _ = check("there", !object.deleted, "is in the member directory", gone.to_owned())
             && {
                 let level = scope.levels.as_ref().map(|levels| levels.attribute.as_str()).unwrap_or_default();

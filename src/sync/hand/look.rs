@@ -69,6 +69,8 @@ pub struct Look {
     pub staged: Staged,
     /// Whether everything was read at least once.
     pub whole: bool,
+    /// Whether the directory told of deletions all the time since.
+    pub told: bool,
     /// The scope's bases by GUID; none: the whole tree.
     pub bases: Option<BTreeSet<Guid>>,
     /// The same, as people know them.
@@ -124,6 +126,7 @@ pub fn look(
         base,
         scope,
         whole: complete_at.is_some(),
+        told: store.sync_value(ods, shelf::TOLD_ALWAYS)?.as_deref() == Some(b"yes"),
         bases: bases::guids(&bases),
         staged,
         read_at: moment(store, ods, shelf::READ_AT)?,

@@ -4,7 +4,7 @@ use crate::policy::terms::OdsCode;
 use crate::store::audit::NewAudit;
 use crate::sync::keeping::job::{Hands, begin, end};
 use crate::sync::keeping::rewritten;
-use crate::sync::keeping::shelf::{COMPLETING, COOKIE, SUSPECT, Shelf};
+use crate::sync::keeping::shelf::{COMPLETING, COOKIE, SUSPECT, Shelf, TOLD_ALWAYS};
 use crate::sync::terms::error::SyncError;
 use crate::sync::writing::refused;
 
@@ -21,6 +21,10 @@ async fn forgotten(shelf: &Shelf, bases: bool, audit: NewAudit) -> Result<(), Sy
     let pins = if bases { shelf.pins().await? } else { Vec::new() };
     let keys = [COOKIE, COMPLETING, SUSPECT, rewritten::KEY, refused::KEY].map(str::to_owned);
     let keys = keys.into_iter().chain(pins.into_iter().map(|(key, _)| key));
-    let values: Vec<(String, Option<Vec<u8>>)> = keys.map(|key| (key, None)).collect();
+    let mut values: Vec<(String, Option<Vec<u8>>)> = keys.map(|key| (key, None)).collect();
+    if shelf.value(SUSPECT).await?.is_some() {
+        // whoever came after the state that it was set back to is missing, and no deletion tells of them: that was looked at
+        values.push((TOLD_ALWAYS.to_owned(), Some(b"no".to_vec())));
+    }
     shelf.store(move |store, ods| store.change_sync(Some(ods), &values, &audit)).await
 }

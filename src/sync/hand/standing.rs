@@ -12,7 +12,7 @@ use crate::sync::keeping::bases;
 use crate::sync::keeping::job::Job;
 use crate::sync::keeping::shelf::Shelf;
 use crate::sync::keeping::wishes::{self, Wishes};
-use crate::sync::people::desired::{self, Fate, NOT_PUBLISHED};
+use crate::sync::people::desired::{self, Fate, NOT_PUBLISHED, UNSEEN};
 use crate::sync::people::naming;
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::guid::Guid;
@@ -211,6 +211,7 @@ fn leaving(member: &OdsCode, why: &str) -> String {
                 .to_owned();
         }
         "deleted" => "the account is deleted now",
+        UNSEEN => "a complete pass did not bring the account any more",
         "disabled" => "the account is disabled now",
         "outside_scope" => "the account lies outside the bases of the scope now",
         "outside_filter" => "the filter of the scope does not select the account now",

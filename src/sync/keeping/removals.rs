@@ -4,7 +4,7 @@ use time::{Duration, OffsetDateTime};
 
 use crate::sync::keeping::shelf::Shelf;
 use crate::sync::people::guards::Recent;
-use crate::sync::terms::error::SyncError;
+use crate::sync::terms::error::{SyncError, damaged};
 use crate::sync::terms::step::Plan;
 
 /// `removed/2026-11-29` in a member's sync state: entries marked as left or deleted on that day (UTC).
@@ -15,7 +15,7 @@ fn key(shelf: &Shelf) -> String {
 /// One that cannot be read is no leave to begin the count anew.
 fn number(value: &[u8]) -> Result<u64, SyncError> {
     let number = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
-    number.ok_or_else(|| SyncError::Internal("the count of today's removals cannot be read".to_owned()))
+    number.ok_or_else(|| damaged("removed", &"no number"))
 }
 
 /// Removals of today so far.
@@ -45,8 +45,7 @@ const WINDOW: Duration = Duration::hours(24);
 async fn remembered(shelf: &Shelf) -> Result<Vec<(i64, Recent)>, SyncError> {
     let oldest: OffsetDateTime = shelf.now() - WINDOW;
     let mut all: Vec<(i64, Recent)> = match shelf.value(RECENT).await? {
-        Some(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|error| SyncError::Internal(format!("`{RECENT}` cannot be read: {error}")))?,
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(RECENT, &error))?,
         None => Vec::new(),
     };
     all.retain(|(at, _)| *at > oldest.unix_timestamp());

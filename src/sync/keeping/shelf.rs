@@ -25,6 +25,8 @@ pub const COOKIE: &str = "cookie";
 pub const PASS: &str = "pass";
 /// Whether deletions were told to us at every page since the last complete pass began: `yes` or `no`.
 pub const TOLD: &str = "told";
+/// Whether deletions were told to us at every page since the last complete pass ended: `yes` or `no`.
+pub const TOLD_ALWAYS: &str = "told_always";
 /// There while a complete pass is under way.
 pub const COMPLETING: &str = "completing";
 /// When the last complete pass ended, seconds since 1970. Not there: not everything was seen yet.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::sync::keeping::shelf::Shelf;
 use crate::sync::people::guards::listed;
 use crate::sync::people::survey::Others;
-use crate::sync::terms::error::SyncError;
+use crate::sync::terms::error::{SyncError, damaged};
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::Plan;
 
@@ -23,8 +23,7 @@ pub type Wishes = BTreeMap<Guid, bool>;
 /// Also one that cannot be understood: nobody's wish is forgotten for it.
 pub async fn known(shelf: &Shelf) -> Result<Wishes, SyncError> {
     match shelf.value(KEY).await? {
-        Some(bytes) => serde_json::from_slice(&bytes)
-            .map_err(|error| SyncError::Internal(format!("`{KEY}` cannot be read: {error}"))),
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(KEY, &error)),
         None => Ok(Wishes::new()),
     }
 }

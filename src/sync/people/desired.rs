@@ -67,6 +67,9 @@ pub fn is_person(object: &Object) -> bool {
 /// Why somebody's entry is deleted at once.
 pub const NOT_PUBLISHED: &str = "not_published";
 
+/// Why somebody leaves whom a complete pass did not bring, although the directory tells of deletions and told of none.
+pub const UNSEEN: &str = "unseen";
+
 /// Whether somebody must not leave the member directory.
 pub fn is_not_published(object: &Object, scope: &Scope) -> bool {
     scope.levels.as_ref().is_some_and(|levels| has_level(object, &levels.attribute, &levels.not_published))
@@ -110,7 +113,7 @@ pub fn fate(
     quarantine: &mut BTreeSet<Quarantine>,
 ) -> Fate {
     if object.deleted {
-        return Fate::Leave("deleted");
+        return Fate::Leave(if object.unseen { UNSEEN } else { "deleted" });
     }
     // before everything else: nobody's wish waits for what is wrong with the account, or is forgotten where it was moved to
     if is_not_published(object, scope) {
@@ -242,26 +245,43 @@ const NAMES: [&str; 4] = ["sn", "cn", "givenname", "displayname"];
 
 /// Leaves out what nobody would publish by hand: whoever runs a member directory may write anything into it.
 fn fit(name: &str, values: &mut Vec<String>, object: &Object, quarantine: &mut BTreeSet<Quarantine>) {
-    let before = values.len();
-    if before > VALUES_MAX {
+    let mut whys = BTreeSet::new();
+    if values.len() > VALUES_MAX {
+        whys.insert(format!("there are more than {VALUES_MAX} values"));
         values.clear();
     }
     values.retain(|value| {
-        let steers = |c: char| {
-            let line = matches!(c, '\r' | '\n' | '\t') && LINES.contains(&name);
-            (c.is_control() && !line) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        };
-        let is_mail = || value.matches('@').count() == 1 && !value.contains(char::is_whitespace);
-        let shown = value.chars().any(|c| !c.is_whitespace() && !is_ignorable(c));
-        let named = !NAMES.contains(&name) || value.chars().any(char::is_alphanumeric);
-        let plain = value.len() <= VALUE_BYTES_MAX && !value.chars().any(steers);
-        plain && shown && named && (name != "mail" || is_mail())
+        let why = unfit(name, value);
+        whys.extend(why.clone());
+        why.is_none()
     });
-    if values.len() < before {
-        let text = format!(
-            "a value is no plain text, has more than {VALUE_BYTES_MAX} bytes, or there are more than {VALUES_MAX}: correct it in the member directory"
-        );
+    if !whys.is_empty() {
+        let whys: Vec<String> = whys.into_iter().collect();
+        let text = format!("{}: correct it in the member directory", whys.join(", and "));
         hold(quarantine, object, Some(name), "unfit", &text);
+    }
+}
+
+/// Why a value is not published.
+fn unfit(name: &str, value: &str) -> Option<String> {
+    let steers = |c: char| {
+        let line = matches!(c, '\r' | '\n' | '\t') && LINES.contains(&name);
+        (c.is_control() && !line) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let is_mail = || value.matches('@').count() == 1 && !value.contains(char::is_whitespace);
+    match () {
+        () if value.len() > VALUE_BYTES_MAX => Some(format!("a value has more than {VALUE_BYTES_MAX} bytes")),
+        () if value.chars().any(steers) => {
+            Some("a value has control characters, or some that turn the direction of text".to_owned())
+        }
+        () if !value.chars().any(|c| !c.is_whitespace() && !is_ignorable(c)) => {
+            Some("of a value nothing can be seen".to_owned())
+        }
+        () if NAMES.contains(&name) && !value.chars().any(char::is_alphanumeric) => {
+            Some("a name has neither letter nor digit".to_owned())
+        }
+        () if name == "mail" && !is_mail() => Some("a mail is no address (one `@`, and no space)".to_owned()),
+        () => None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::sync::people::difference::PUBLISHABLE;
 use crate::sync::people::naming;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::settings::Scope;
-use crate::sync::terms::target::{ANCHOR, Anchor, MEMBER};
+use crate::sync::terms::target::{ANCHOR, Anchor, LEFT_AT, MEMBER, STAMP, TargetEntry, left_stamp};
 
 /// What was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -79,12 +79,18 @@ pub fn stamped(scope: &Scope, national: &BTreeSet<String>) -> BTreeSet<String> {
     names
 }
 
-/// The stamp that this content should carry. Names are lower case.
+/// The stamp that an entry should carry. Names are lower case.
 pub fn stamp_of<'a>(
     attributes: impl Iterator<Item = (&'a str, Vec<String>)>,
     stamped: &BTreeSet<String>,
 ) -> String {
+    let mut left_at = None;
     let content: BTreeMap<String, Vec<String>> = attributes
+        .inspect(|(name, values)| {
+            if *name == LEFT_AT {
+                left_at = values.first().cloned();
+            }
+        })
         .filter(|(name, values)| stamped.contains(*name) && !values.is_empty())
         .map(|(name, mut values)| {
             values.sort();
@@ -92,7 +98,14 @@ pub fn stamp_of<'a>(
             (name.to_owned(), values)
         })
         .collect();
-    desired::stamp(&content)
+    let content = desired::stamp(&content);
+    left_at.map_or_else(|| content.clone(), |at| left_stamp(&content, &at))
+}
+
+/// Whether an entry carries the stamp of what it says.
+pub fn is_as_written(entry: &TargetEntry, stamped: &BTreeSet<String>) -> bool {
+    let content = entry.attributes.iter().map(|(name, values)| (name.as_str(), values.clone()));
+    entry.first(STAMP) == Some(stamp_of(content, stamped).as_str())
 }
 
 /// The account behind an entry of `member`'s unit.
@@ -174,7 +187,6 @@ mod tests {
     use super::*;
     use crate::store::record::{JournalEntry, NewJournalEntry};
     use crate::sync::terms::step::{Action, Change, Step};
-    use crate::sync::terms::target::STAMP;
 
     fn guid(number: u8) -> Guid {
         Guid([number; 16])

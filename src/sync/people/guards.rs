@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::policy::scope::{Guard, Guards};
 use crate::store::record::{Approval, person};
-use crate::sync::people::desired::NOT_PUBLISHED;
+use crate::sync::people::desired::{NOT_PUBLISHED, UNSEEN};
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::{Action, Plan, Step};
 
@@ -62,7 +62,7 @@ fn is_zero(count: &u64) -> bool {
 impl Recent {
     /// What this plan does.
     pub fn of(plan: &Plan, around: &Circumstances) -> Recent {
-        let count = |guard: Kind| plan.steps.iter().filter(|step| is_of(guard, step)).count() as u64;
+        let count = |guard: Kind| count(plan, guard);
         Recent {
             gone: count(Kind::Day),
             hidden: count(Kind::DayHides),
@@ -130,12 +130,13 @@ pub enum Kind {
     Day,
     DayHides,
     Wishes,
+    Unseen,
     National,
     Blind,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 16] = [
         Kind::Deletes,
         Kind::Disables,
         Kind::Hides,
@@ -149,6 +150,7 @@ impl Kind {
         Kind::Day,
         Kind::DayHides,
         Kind::Wishes,
+        Kind::Unseen,
         Kind::National,
         Kind::Blind,
     ];
@@ -169,6 +171,7 @@ impl Kind {
             Kind::Day => "day",
             Kind::DayHides => "day_hides",
             Kind::Wishes => "wishes",
+            Kind::Unseen => "unseen",
             Kind::National => "national",
             Kind::Blind => "blind",
         }
@@ -231,6 +234,22 @@ fn complement(plan: &Plan, stopped: &impl Fn(&Step) -> bool) -> Plan {
     plan.rest(&held.into_iter().collect::<Vec<_>>())
 }
 
+/// The rule of a step that takes a mail from somebody who stays, because somebody else is to have it.
+pub const RELEASE: &str = "release";
+
+/// How many people have a step of this kind; one without a person counts by itself.
+fn count(plan: &Plan, guard: Kind) -> u64 {
+    let steps = || plan.steps.iter().filter(|step| is_of(guard, step));
+    let people: BTreeSet<_> = steps().filter_map(|step| step.anchor.as_ref()).collect();
+    people.len() as u64 + steps().filter(|step| step.anchor.is_none()).count() as u64
+}
+
+/// How many people are published by this plan with an entry that is there and does not list them.
+fn coming(plan: &Plan) -> u64 {
+    let comes = |step: &&Step| matches!(step.action, Action::Join | Action::Claim) || step.rule == "return";
+    plan.steps.iter().filter(comes).count() as u64
+}
+
 /// Whether a step is of a kind that is counted.
 fn is_of(guard: Kind, step: &Step) -> bool {
     let removes = step.action.removes();
@@ -239,16 +258,22 @@ fn is_of(guard: Kind, step: &Step) -> bool {
         Kind::Hides | Kind::DayHides => removes && matches!(step.rule.as_str(), "hidden" | NOT_PUBLISHED),
         Kind::Deletes => removes && !is_of(Kind::Disables, step) && !is_of(Kind::Hides, step),
         Kind::Day => removes && !is_of(Kind::Hides, step),
+        Kind::Unseen => removes && step.rule == UNSEEN,
         Kind::Unit | Kind::Shrink | Kind::National | Kind::Blind => removes,
         Kind::Renames => step.action == Action::Rename,
         Kind::Joins => matches!(step.action, Action::Join | Action::Claim),
         Kind::Succession => step.rule == "succession",
         Kind::Mails => {
             let mail = step.changes.iter().find(|change| change.attribute == "mail");
-            step.action == Action::Modify && mail.is_some_and(|mail| !mail.before.is_empty())
+            // a mail that goes to somebody else is released first
+            let changes =
+                step.action == Action::Modify || (step.action == Action::Release && step.rule == RELEASE);
+            changes && mail.is_some_and(|mail| !mail.before.is_empty())
         }
         Kind::Changes => {
-            matches!(step.action, Action::Modify | Action::Join | Action::Claim | Action::Release)
+            let changes =
+                matches!(step.action, Action::Modify | Action::Join | Action::Claim | Action::Release);
+            changes && step.rule != NOT_PUBLISHED
         }
         Kind::Wishes => {
             matches!(step.action, Action::Create | Action::Modify | Action::Join | Action::Claim)
@@ -320,6 +345,8 @@ fn emptied(plan: &Plan, around: &Circumstances, guards: &Guards) -> BTreeMap<Gui
     leaving
 }
 
+const UNSEEN_TOLD: &str = "people whom a complete reading did not bring though no deletion of them was told (may our account read them?)";
+
 /// In a small practice a few may leave in a day: no guard that looks over time stops fewer.
 const FEW: u64 = 5;
 
@@ -329,28 +356,9 @@ fn limit(guard: Guard, published: u64) -> u64 {
     guard.count.min(share.max(1))
 }
 
-fn trips(
-    plan: &Plan,
-    around: &Circumstances,
-    guards: &Guards,
-    emptied: &BTreeMap<Guid, u64>,
-    second_officer_at: u64,
-) -> Vec<Trip> {
-    let count = |guard: Kind| plan.steps.iter().filter(|step| is_of(guard, step)).count() as u64;
-    let removing = count(Kind::Blind);
-    let mut trips = Vec::new();
-    let mut check = |guard: Kind, found: u64, limit: u64, what: &str| {
-        if found > limit {
-            // of few wishes the share is nobody: one of them is no mass
-            let least = u64::from(guard == Kind::Wishes);
-            let far = found > limit.max(least).saturating_mul(second_officer_at.max(1));
-            let officers = if far { 2 } else { 1 };
-            let advice = "look at the plan, then approve it or mend the source";
-            let text = format!("{found} {what}, more than {limit}: {advice}");
-            trips.push(Trip { guard, found, limit, officers: Some(officers), text });
-        }
-    };
-    let simple = [
+/// Guards of one run, each with its limit and how many more there are to do.
+fn simple(around: &Circumstances, guards: &Guards) -> [(Kind, Guard, u64, &'static str); 7] {
+    [
         (Kind::Deletes, guards.deletes, 0, "leavers and deletions"),
         (Kind::Disables, guards.disables, 0, "people whose accounts were disabled"),
         (Kind::Hides, guards.hides, 0, "people who are no longer to be listed"),
@@ -358,10 +366,35 @@ fn trips(
         (Kind::Joins, guards.joins, 0, "entries taken over"),
         (Kind::Mails, guards.mails, 0, "mails that change"),
         (Kind::Changes, guards.changes, around.deferred, "changed entries"),
-    ];
-    for (kind, guard, more, what) in simple {
+    ]
+}
+
+fn trips(
+    plan: &Plan,
+    around: &Circumstances,
+    guards: &Guards,
+    emptied: &BTreeMap<Guid, u64>,
+    second_officer_at: u64,
+) -> Vec<Trip> {
+    let count = |guard: Kind| count(plan, guard);
+    let removing = count(Kind::Blind);
+    let mut trips = Vec::new();
+    let mut check = |guard: Kind, found: u64, limit: u64, what: &str| {
+        if found > limit {
+            // of few wishes the share is nobody: one of them is no mass
+            let least = u64::from(matches!(guard, Kind::Wishes | Kind::Unseen));
+            let far = found > limit.max(least).saturating_mul(second_officer_at.max(1));
+            let officers = if far { 2 } else { 1 };
+            let advice = "look at the plan, then approve it or mend the source";
+            let text = format!("{found} {what}, more than {limit}: {advice}");
+            trips.push(Trip { guard, found, limit, officers: Some(officers), text });
+        }
+    };
+    for (kind, guard, more, what) in simple(around, guards) {
         let found = count(kind);
-        check(kind, if found > 0 { found + more } else { 0 }, limit(guard, around.published), what);
+        // whoever comes back is changed, and is published by then
+        let of = around.published + if kind == Kind::Changes { coming(plan) } else { 0 };
+        check(kind, if found > 0 { found + more } else { 0 }, limit(guard, of), what);
     }
     // whoever lets everybody change in one run sets no share: what comes again and again is more than everybody
     let over_time = |guard: Guard, of: u64| match guard.share {
@@ -388,6 +421,7 @@ fn trips(
         let what = "people of whom no wish not to be listed is read any more (withdrawn, or not readable?)";
         check(Kind::Wishes, recent.wishes + listed, limit, what);
     }
+    check(Kind::Unseen, count(Kind::Unseen), 0, UNSEEN_TOLD);
     if let (Some(before), true) = (around.people_before, removing > 0) {
         let fewer = before.saturating_sub(around.people);
         let what = "people fewer than at the last complete pass or approved plan";
@@ -408,7 +442,7 @@ fn beyond(
     guards: &Guards,
     second_officer_at: u64,
 ) -> Vec<Trip> {
-    let count = |guard: Kind| plan.steps.iter().filter(|step| is_of(guard, step)).count() as u64;
+    let count = |guard: Kind| count(plan, guard);
     let mut trips = Vec::new();
     if !emptied.is_empty() {
         let units: Vec<String> = emptied

@@ -13,6 +13,7 @@ use crate::ldap::dn::Dn;
 use crate::policy::terms::OdsCode;
 use crate::sync::people::desired::{self, Desired, Fate};
 use crate::sync::people::difference::{self, Ownership};
+use crate::sync::people::drift;
 use crate::sync::people::naming;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::settings::Scope;
@@ -133,6 +134,8 @@ pub struct Recall {
 #[derive(Debug)]
 pub struct Survey {
     frame: Frame,
+    /// Attributes that stamps are made over.
+    stamped: BTreeSet<String>,
     /// Everything that is no person, with nothing but its place and class.
     tree: Vec<Object>,
     people: Vec<Person>,
@@ -177,6 +180,7 @@ impl Survey {
     /// Nobody is known yet.
     pub fn new(frame: Frame) -> Survey {
         Survey {
+            stamped: drift::stamped(&frame.scope, &frame.national),
             frame,
             tree: Vec::new(),
             people: Vec::new(),
@@ -326,8 +330,7 @@ impl Survey {
 
     fn stays_left(&self, entry: &TargetEntry) -> bool {
         let over = entry.left_at().is_some_and(|at| at + self.frame.scope.keep <= self.frame.now);
-        // marking takes the mail away: one that has it again was changed by somebody else
-        entry.has_left() && !over && entry.values("mail").is_empty()
+        entry.has_left() && !over && drift::is_as_written(entry, &self.stamped)
     }
 
     /// Then each national entry of the member, with its staged object when [`Survey::needs`] names one.
@@ -438,7 +441,8 @@ impl Survey {
             let Some(person) = self.people.get(at).filter(|person| person.seen == Seen::No) else { continue };
             // held people are told of whether they have an entry or not; whoever leaves and has none needs nothing
             let create = person.kind == Kind::Publish && self.changing < self.frame.most;
-            if create || person.kind == Kind::Hold {
+            // nor does whoever asks not to be listed, unless the entry was moved to somewhere else
+            if create || matches!(person.kind, Kind::Hold | Kind::Erase) {
                 found.insert(at);
                 self.keep_person(at, true);
             }

@@ -44,6 +44,8 @@ pub struct Input<'a> {
     pub staged: &'a Staged,
     /// Everything there is has been seen at least once: only then does absence mean that somebody has gone.
     pub whole: bool,
+    /// The directory told of deletions all the time since: then absence alone is no sign of one.
+    pub told: bool,
     pub scope: &'a Scope,
     /// The scope's bases by GUID; none: the whole tree.
     pub bases: Option<&'a BTreeSet<Guid>>,

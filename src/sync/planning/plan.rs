@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::policy::terms::OdsCode;
 use crate::sync::people::desired::{self, Desired, Fate, NAMING};
-use crate::sync::people::difference::{self, CLASSES, classes, difference, sorted};
+use crate::sync::people::difference::{self, CLASSES, classes, difference};
+use crate::sync::people::drift;
+use crate::sync::people::guards::RELEASE;
 use crate::sync::people::naming::{self, Wish};
 use crate::sync::people::survey::Others;
 use crate::sync::planning::input::Input;
@@ -37,6 +39,13 @@ pub fn plan(input: &Input<'_>) -> Plan {
             (Some(entry), Fate::Leave(why)) => leave(input, &known, guid, entry, why, &mut drafts),
             _ => {}
         }
+        if let Fate::Leave(desired::NOT_PUBLISHED) = fate {
+            let more = known.twins(guid).enumerate().map(|(number, twin)| {
+                let step = erasure(input, guid, twin, desired::NOT_PUBLISHED, false);
+                (number + 1, step)
+            });
+            more.for_each(|(number, step)| _ = drafts.add(number, step, Vec::new()));
+        }
     }
     rename(input, &known, &mut drafts);
     let mut new = BTreeSet::new();
@@ -53,7 +62,12 @@ pub fn plan(input: &Input<'_>) -> Plan {
         known.hold(guid, None, "closed", CLOSED);
     }
     for (guid, attribute) in &input.beside.rewritten {
-        if let (Some(Fate::Publish(_)), Some(_)) = (known.fates.get(guid), known.entries.get(guid)) {
+        let is_there = known.entries.get(guid).is_some_and(|entry| match known.fates.get(guid) {
+            Some(Fate::Publish(_)) => true,
+            Some(Fate::Leave(why)) => *why != desired::NOT_PUBLISHED && entry.has_left(),
+            _ => false,
+        });
+        if is_there {
             known.hold(*guid, Some(attribute), "rewritten", REWRITTEN);
         }
     }
@@ -185,7 +199,7 @@ fn change(
     if changes.is_empty() {
         return;
     }
-    let mut needs = release(input, known, guid, entry, &mut changes, drafts);
+    let mut needs = release(input, known, (guid, entry), RELEASE, &mut changes, drafts);
     if changes.is_empty() {
         return;
     }
@@ -217,8 +231,8 @@ fn freed_by(known: &Known<'_>, from: &Guid) -> Key {
 fn release(
     input: &Input<'_>,
     known: &Known<'_>,
-    guid: &Guid,
-    entry: &TargetEntry,
+    (guid, entry): (&Guid, &TargetEntry),
+    rule: &str,
     changes: &mut Vec<Change>,
     drafts: &mut Drafts,
 ) -> Vec<Key> {
@@ -236,7 +250,7 @@ fn release(
     let step = Step {
         changes: vec![off],
         reason: "somebody else is to have this mail".into(),
-        rule: "release".into(),
+        rule: rule.into(),
         ..blank(input, Action::Release, guid, Some(entry))
     };
     vec![drafts.add(0, step, Vec::new())]
@@ -245,6 +259,25 @@ fn release(
 /// Whether an attribute stays on a leaver's entry: by what it is found again when the person comes back, or goes elsewhere.
 fn stays(input: &Input<'_>, name: &str) -> bool {
     KEPT.contains(&name) || input.scope.person.as_deref() == Some(name)
+}
+
+/// Deletes an entry, with all that it was.
+fn erasure(input: &Input<'_>, guid: &Guid, entry: &TargetEntry, why: &str, over: bool) -> Step {
+    let all = entry.attributes.iter();
+    let gone = |(name, values): (&String, &Vec<String>)| Change {
+        attribute: name.clone(),
+        before: values.clone(),
+        after: Vec::new(),
+    };
+    Step {
+        changes: all.map(gone).collect(),
+        reason: match entry.first(LEFT_AT) {
+            Some(at) if over => format!("left {at} and the time to keep is over"),
+            _ => why.to_owned(),
+        },
+        rule: if over { "leaver_over" } else { why }.into(),
+        ..blank(input, Action::Delete, guid, Some(entry))
+    }
 }
 
 fn leave(
@@ -257,31 +290,18 @@ fn leave(
 ) {
     let erased = why == desired::NOT_PUBLISHED;
     if erased && let Some(mut mail) = difference(entry, "mail", &[]).map(|change| vec![change]) {
-        release(input, known, guid, entry, &mut mail, drafts);
+        release(input, known, (guid, entry), why, &mut mail, drafts);
     }
-    if entry.has_left() || erased {
-        let over = entry.left_at().is_some_and(|at| at + input.scope.keep <= input.now);
+    let kept = entry.has_left() && drift::is_as_written(entry, known.stamped());
+    if kept || erased {
+        let over = kept && entry.left_at().is_some_and(|at| at + input.scope.keep <= input.now);
         if over || erased {
-            let changes = entry
-                .attributes
-                .iter()
-                .map(|(name, values)| Change {
-                    attribute: name.clone(),
-                    before: values.clone(),
-                    after: Vec::new(),
-                })
-                .collect();
-            let step = Step {
-                changes,
-                reason: match entry.first(LEFT_AT) {
-                    Some(at) if over => format!("left {at} and the time to keep is over"),
-                    _ => why.to_owned(),
-                },
-                rule: if over { "leaver_over" } else { why }.into(),
-                ..blank(input, Action::Delete, guid, Some(entry))
-            };
-            drafts.add(0, step, Vec::new());
+            drafts.add(0, erasure(input, guid, entry, why, over), Vec::new());
         }
+        return;
+    }
+    // somebody insists on what they write: nobody can say any more since when the person has left
+    if entry.has_left() && input.beside.rewritten.iter().any(|(who, _)| who == guid) {
         return;
     }
     let mut changes: Vec<Change> = input
@@ -291,16 +311,24 @@ fn leave(
         .filter(|name| !stays(input, name))
         .filter_map(|name| difference(entry, name, &[]))
         .collect();
-    let kept = entry.attributes.iter().filter(|(name, _)| stays(input, name));
-    let kept = kept.map(|(name, values)| (name.clone(), sorted(values))).collect();
-    changes.extend(difference(entry, STAMP, &[input.ownership().stamp(&kept)]));
-    changes.push(added(LEFT_AT, &[NOW]));
+    let kept = entry.attributes.iter().filter(|(name, _)| stays(input, name) && *name != LEFT_AT);
+    let kept = kept.map(|(name, values)| (name.as_str(), values.clone()));
+    changes.extend(difference(entry, STAMP, &[drift::stamp_of(kept, known.stamped())]));
+    changes.extend(difference(entry, LEFT_AT, &[NOW.to_owned()]));
+    if entry.has_left() {
+        let reason =
+            "the entry of a leaver was changed by somebody else: it is kept for its time anew".into();
+        let again = blank(input, Action::Modify, guid, Some(entry));
+        drafts.add(0, Step { changes, reason, rule: "drift".into(), ..again }, Vec::new());
+        return;
+    }
     let step = Step {
         changes,
         reason: why.to_owned(),
         rule: match why {
             "disabled" => "disabled",
             "outside_filter" => "hidden",
+            desired::UNSEEN => desired::UNSEEN,
             _ => "leaver",
         }
         .into(),

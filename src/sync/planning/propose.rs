@@ -174,6 +174,7 @@ pub async fn make_of(
     // a file never says who has gone: whoever is not in it stays, and a leaver is named
     let by_file = job.source.is_none();
     let whole = !by_file && shelf.value(shelf::COMPLETE_AT).await?.is_some();
+    let told = shelf.value(shelf::TOLD_ALWAYS).await?.as_deref() == Some(b"yes");
     let frame = Frame {
         member: job.member.clone(),
         base: base.clone(),
@@ -193,6 +194,7 @@ pub async fn make_of(
             base: &base,
             staged: &staged,
             whole,
+            told,
             scope: &job.scope,
             bases: bases::guids(&bases).as_ref(),
             target: &view,

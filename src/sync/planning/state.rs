@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::sync::people::desired::{
-    Desired, Fate, NAMING, NO_SURNAME, NOT_PUBLISHED, SURNAME, Wanted, is_owned,
+    Desired, Fate, NAMING, NO_SURNAME, NOT_PUBLISHED, SURNAME, UNSEEN, Wanted, is_owned,
 };
+use crate::sync::people::drift;
 use crate::sync::people::naming;
 use crate::sync::planning::input::Input;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::Quarantine;
-use crate::sync::terms::target::{ANCHOR, TargetEntry};
+use crate::sync::terms::target::{ANCHOR, Anchor, TargetEntry};
 use crate::sync::writing::refused;
+
+/// Why somebody is held whose anchor two entries carry.
+const TWICE: &str = "anchor_twice";
 
 /// What is settled.
 #[derive(Debug, Default)]
@@ -20,12 +24,26 @@ pub struct Known<'a> {
     /// Entries that are, or are to be, somebody's.
     pub entries: BTreeMap<Guid, &'a TargetEntry>,
     pub quarantine: BTreeSet<Quarantine>,
+    /// Attributes that stamps are made over.
+    stamped: BTreeSet<String>,
+    /// Further entries with the anchor of somebody who has one.
+    twins: BTreeMap<Guid, Vec<&'a TargetEntry>>,
     claims: BTreeMap<Guid, BTreeSet<Guid>>,
     released: BTreeMap<Guid, BTreeSet<String>>,
     names_wanted: BTreeSet<Guid>,
 }
 
-impl Known<'_> {
+impl<'a> Known<'a> {
+    /// Attributes that stamps are made over.
+    pub fn stamped(&self) -> &BTreeSet<String> {
+        &self.stamped
+    }
+
+    /// Further entries with the anchor of somebody who has one.
+    pub fn twins(&self, guid: &Guid) -> impl Iterator<Item = &'a TargetEntry> {
+        self.twins.get(guid).into_iter().flatten().copied()
+    }
+
     /// Who must let go of a mail before `guid` can have it.
     pub fn claims(&self, guid: &Guid) -> impl Iterator<Item = Guid> {
         self.claims.get(guid).into_iter().flatten().copied()
@@ -67,8 +85,10 @@ impl Known<'_> {
 
 /// Settles entries, names and mails.
 pub fn settle<'a>(input: &Input<'a>, wanted: Wanted) -> Known<'a> {
-    let mut known = Known { fates: wanted.fates, quarantine: wanted.quarantine, ..Known::default() };
+    let stamped = drift::stamped(input.scope, input.national);
+    let mut known = Known { fates: wanted.fates, quarantine: wanted.quarantine, stamped, ..Known::default() };
     anchors(input, &mut known);
+    exchanged(input, &mut known);
     joins(input, &mut known);
     claims(input, &mut known);
     surnames(&mut known);
@@ -79,22 +99,71 @@ pub fn settle<'a>(input: &Input<'a>, wanted: Wanted) -> Known<'a> {
     known
 }
 
+/// Ties entries to the people whose anchors they carry, those that somebody has moved out of the member's unit as well.
 fn anchors<'a>(input: &Input<'a>, known: &mut Known<'a>) {
-    let mut twice = BTreeSet::new();
-    for entry in &input.target.entries {
+    for entry in input.target.entries.iter().chain(&input.beside.elsewhere) {
         let Some(anchor) = entry.anchor().filter(|anchor| anchor.member == *input.member) else { continue };
-        if known.entries.insert(anchor.guid, entry).is_some() {
-            twice.insert(anchor.guid);
+        if let Some(first) = known.entries.insert(anchor.guid, entry) {
+            known.twins.entry(anchor.guid).or_default().push(first);
         }
-        let gone = if input.whole { Fate::Leave("absent") } else { Fate::Hold };
+        let gone = match (input.whole, input.told) {
+            (true, true) => Fate::Leave(UNSEEN),
+            (true, false) => Fate::Leave("absent"),
+            _ => Fate::Hold,
+        };
         known.fates.entry(anchor.guid).or_insert(gone);
     }
-    for guid in twice {
-        known.hold_person(
-            guid,
-            "anchor_twice",
-            "two national entries carry this anchor: see which is the person's (sync explain), and have the other's anchor taken away or it deleted in the national directory",
-        );
+    let text = "two national entries carry this anchor: see which is the person's (sync explain), and have the other's anchor taken away or it deleted in the national directory";
+    for (guid, twins) in std::mem::take(&mut known.twins) {
+        if !matches!(known.fates.get(&guid), Some(Fate::Leave(_))) {
+            known.hold_person(guid, TWICE, text);
+            continue;
+        }
+        // whoever leaves does not wait: one entry after the other is marked, and a wish not to be listed takes all of them
+        known.hold(guid, None, TWICE, text);
+        let mut all: Vec<&TargetEntry> = twins;
+        all.extend(known.entries.get(&guid).copied());
+        all.sort_by_key(|entry| (entry.has_left(), entry.dn.as_str()));
+        if let Some(first) = all.first() {
+            known.entries.insert(guid, first);
+            known.twins.insert(guid, all.split_off(1));
+        }
+    }
+}
+
+/// Holds those whose entries have one another's anchors: each would be written over with the other's values, and whatever else the national
+/// directory keeps with an entry would be somebody else's.
+fn exchanged(input: &Input<'_>, known: &mut Known<'_>) {
+    let mut named: BTreeMap<String, Guid> = BTreeMap::new();
+    let mut unlike: Vec<(Guid, &TargetEntry)> = Vec::new();
+    for (guid, entry) in &known.entries {
+        if !drift::is_as_written(entry, &known.stamped) {
+            unlike.push((*guid, entry));
+        }
+    }
+    if unlike.is_empty() {
+        return;
+    }
+    for (guid, wish) in known.wishes() {
+        named.insert(naming::key(&naming::dn(&wish.name, input.base)), guid);
+    }
+    let mut held = BTreeSet::new();
+    for (guid, entry) in unlike {
+        let Some(other) = named.get(&naming::key(&entry.dn)).filter(|other| **other != guid) else {
+            continue;
+        };
+        let mut theirs = entry.clone();
+        let anchor = Anchor { member: input.member.clone(), guid: *other };
+        theirs.attributes.insert(ANCHOR.to_owned(), vec![anchor.to_string()]);
+        if drift::is_as_written(&theirs, &known.stamped) {
+            held.extend([guid, *other]);
+        }
+    }
+    let text = "the national entry with this anchor is another person's by its stamp: have the anchors put back in the national directory (sync explain, sync journal)";
+    for guid in held {
+        if !matches!(known.fates.get(&guid), Some(Fate::Leave(_))) {
+            known.hold_person(guid, "anchor_exchanged", text);
+        }
     }
 }
 
@@ -161,7 +230,8 @@ fn claims<'a>(input: &Input<'a>, known: &mut Known<'a>) {
     let mut by_person: BTreeMap<&str, Vec<&TargetEntry>> = BTreeMap::new();
     for entry in &input.beside.elsewhere {
         let owner = entry.anchor().map(|anchor| anchor.member);
-        let free = owner.is_some_and(|owner| entry.has_left() || input.beside.succeeds.contains(&owner));
+        let others = owner.filter(|owner| owner != input.member);
+        let free = others.is_some_and(|owner| entry.has_left() || input.beside.succeeds.contains(&owner));
         for person in entry.values(key).iter().filter(|_| free) {
             by_person.entry(person).or_default().push(entry);
         }
@@ -354,10 +424,17 @@ fn mails(input: &Input<'_>, known: &mut Known<'_>) {
                 having.next().filter(|_| having.next().is_none())
             }
         };
+        let of_nobody = guids.len() == 1 && holding.iter().any(|(holder, _)| holder.is_none());
         let winner = winner.filter(|winner| claim(known, *winner, &mail, holding));
+        let (code, text) = match of_nobody {
+            true => (
+                "mail_of_nobody",
+                "an entry here that is nobody's has this mail (sync drift names it): remove it, or sync join",
+            ),
+            false => ("duplicate", "somebody else has this mail: give each person their own"),
+        };
         for guid in guids.into_iter().filter(|guid| Some(*guid) != winner) {
-            let text = "somebody else has this mail: give each person their own";
-            lose(known, guid, &mail, "duplicate", text);
+            lose(known, guid, &mail, code, text);
         }
     }
 }
@@ -365,12 +442,15 @@ fn mails(input: &Input<'_>, known: &mut Known<'_>) {
 /// Notes who must let go of the mail; false when somebody who stays has it.
 fn claim(known: &mut Known<'_>, winner: Guid, mail: &str, holding: &[(Option<Guid>, bool)]) -> bool {
     let others = || holding.iter().filter(|(holder, _)| *holder != Some(winner));
+    let keeps = holding.iter().any(|(holder, _)| *holder == Some(winner));
     let free = others().all(|(holder, has_left)| {
         match holder.and_then(|holder| known.fates.get(&holder)) {
             Some(Fate::Publish(_)) => true,
             // marking takes it away; one that was marked before and still has it is not touched again
             Some(Fate::Leave(_)) => !has_left,
-            Some(Fate::Hold) | None => false,
+            Some(Fate::Hold) => false,
+            // an entry of nobody does not take a mail away from whoever has it
+            None => keeps,
         }
     });
     if free {

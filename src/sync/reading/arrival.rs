@@ -15,6 +15,26 @@ pub const LAST_PARENT: &str = "lastKnownParent";
 const OF_THE_OBJECT: [&str; 6] =
     ["objectguid", "parentguid", "isdeleted", "instancetype", "usnchanged", "lastknownparent"];
 
+/// Attributes of a person that name other objects, lower case (syntax Object(DS-DN), MS-ADTS 3.1.1.2.2.2.1). In any other attribute whoever
+/// runs the directory may write what looks like a name with a GUID.
+const NAMES_OF_OTHERS: [&str; 15] = [
+    "altrecipient",
+    "assistant",
+    "directreports",
+    "distinguishedname",
+    "managedby",
+    "managedobjects",
+    "manager",
+    "member",
+    "memberof",
+    "objectcategory",
+    "owner",
+    "publicdelegates",
+    "roleoccupant",
+    "secretary",
+    "seealso",
+];
+
 /// A part of an attribute's values (MS-ADTS 3.1.1.3.1.3.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
@@ -71,8 +91,13 @@ pub fn add(delta: &mut Delta, attribute: Attribute) {
     }
     let mut references = Vec::new();
     let mut values = Vec::new();
+    let names_others = NAMES_OF_OTHERS.contains(&name.as_str());
     for value in attribute.values {
         let Ok(value) = String::from_utf8(value) else { continue };
+        if !names_others {
+            values.push(value);
+            continue;
+        }
         let (guid, plain) = extended(&value);
         references.extend(guid);
         values.push(plain.to_owned());
@@ -123,6 +148,17 @@ mod tests {
         assert_eq!(guid.map(|g| g.to_string()).as_deref(), Some("4db40800-7fc2-47a1-b529-829b96a124c2"));
         assert_eq!(plain, "CN=A <b>,OU=Staff");
         assert_eq!(extended("CN=A"), (None, "CN=A"));
+    }
+
+    #[test]
+    fn only_what_names_others_is_taken_apart() {
+        let text = "<GUID=4db40800-7fc2-47a1-b529-829b96a124c2>;hello";
+        let both = delta(entry("CN=A", &[("title", &[text]), ("manager", &[text])])).unwrap();
+        assert_eq!(
+            (&both.attributes["title"][..], &both.attributes["manager"][..]),
+            (&[text.to_owned()][..], &["hello".to_owned()][..])
+        );
+        assert_eq!(both.references.keys().collect::<Vec<_>>(), ["manager"]);
     }
 
     #[test]

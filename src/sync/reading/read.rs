@@ -19,7 +19,7 @@ use crate::sync::keeping::shelf::{self, Shelf};
 use crate::sync::reading::arrival::{LAST_PARENT, PARENT};
 use crate::sync::reading::controller::{self, Controller, ROLLED_BACK};
 use crate::sync::reading::polling;
-use crate::sync::reading::reason::{Because, why_complete};
+use crate::sync::reading::reason::{Because, FORGOTTEN, why_complete};
 use crate::sync::reading::staging::{Staging, absent, in_full, with_guids};
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::pass::{DELETED_OBJECTS, Method, Pass, Reading};
@@ -126,6 +126,9 @@ impl Attempt {
             values.extend(none);
             let told = if pass.deletions_told { "yes" } else { "no" };
             values.push((shelf::TOLD.into(), Some(text(told))));
+            if !pass.deletions_told || pass.because.as_deref() == Some(FORGOTTEN) {
+                values.push((shelf::TOLD_ALWAYS.into(), Some(text("no"))));
+            }
             shelf.set(values).await?;
         }
         Ok(Attempt { cookie, number, asked })
@@ -261,15 +264,23 @@ async fn keep(
     pass.canary_seen = pass.canary_seen && can_see(directory, reading).await?;
     if !pass.canary_seen {
         // what came is true, but what was hidden never comes again: the next run reads on from where everything was seen
-        if place.changed || pass.deleted > 0 {
+        if place.changed || pass.deleted + pass.unseen > 0 {
             keep.values.push((shelf::CHANGED.into(), Some(text(place.asked_at.unix_timestamp_nanos()))));
         }
         return shelf.apply(keep).await;
     }
     // what a controller that was set back does not have says nothing about who has gone
     if pass.complete && !place.more && !pass.suspect {
-        pass.deleted += absent(shelf, attempt.number).await?;
+        let told = pass.deletions_told && shelf.value(shelf::TOLD_ALWAYS).await?.as_deref() == Some(b"yes");
+        let gone = absent(shelf, attempt.number, told).await?;
+        if told {
+            pass.unseen += gone
+        } else {
+            pass.deleted += gone
+        }
         keep.values.push((shelf::COMPLETE_AT.into(), Some(text(shelf.now().unix_timestamp()))));
+        let told = if pass.deletions_told { "yes" } else { "no" };
+        keep.values.push((shelf::TOLD_ALWAYS.into(), Some(text(told))));
     }
     if pass.complete {
         let completing = place.more.then(|| text(attempt.number));
@@ -279,12 +290,12 @@ async fn keep(
     }
     if !pass.deletions_told {
         // the cookie moves past deletions that nobody told: only a whole pass makes that good
-        keep.values.push((shelf::TOLD.into(), Some(text("no"))));
+        keep.values.extend([shelf::TOLD, shelf::TOLD_ALWAYS].map(|key| (key.to_owned(), Some(text("no")))));
     }
     if !place.more {
         keep.values.push((shelf::READ_AT.into(), Some(text(place.asked_at.unix_timestamp()))));
     }
-    if place.changed || pass.deleted > 0 {
+    if place.changed || pass.deleted + pass.unseen > 0 {
         keep.values.push((shelf::CHANGED.into(), Some(text(place.asked_at.unix_timestamp_nanos()))));
     }
     // as it was before the page: a later look must not find less

@@ -10,6 +10,9 @@ use crate::sync::reading::window;
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::pass::Reading;
 
+/// So much time went by that deletions may have come and gone unseen.
+pub const FORGOTTEN: &str = "deletions_forgotten";
+
 /// Nothing forgets deletions sooner: until then nobody asks how long they are shown.
 const ALWAYS_SHOWN: Duration = Duration::DAY;
 
@@ -75,7 +78,7 @@ pub async fn why_complete(
         return because("deletions_told");
     }
     if told && forgotten(directory, shelf).await? {
-        return because("deletions_forgotten");
+        return because(FORGOTTEN);
     }
     let every =
         if told { reading.settings.complete_seconds } else { reading.settings.complete_blind_seconds };

@@ -142,13 +142,15 @@ impl Sink for Staging<'_> {
     }
 }
 
-/// Marks living objects that the complete pass with this number did not bring as gone; tells how many.
-pub async fn absent(shelf: &Shelf, number: u64) -> Result<u64, SyncError> {
+/// Marks living objects that the complete pass with this number did not bring as gone; tells how many. `told`: any deletion of them would
+/// have been told.
+pub async fn absent(shelf: &Shelf, number: u64, told: bool) -> Result<u64, SyncError> {
     let mut gone = 0;
     loop {
         let mut keep = StagedPage::default();
         for (mut object, seen) in shelf.unseen(number, ABSENT).await? {
             object.deleted = true;
+            object.unseen = told;
             keep.put.push(shelf::kept(&object, seen)?);
         }
         if keep.put.is_empty() {

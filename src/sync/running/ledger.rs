@@ -9,6 +9,7 @@ use crate::policy::terms::Party;
 use crate::sync::keeping::shelf::Shelf;
 use crate::sync::running::report::{Outcome, Report};
 use crate::sync::terms::error::SyncError;
+use crate::sync::terms::progress::{PROGRESS, Progress};
 use crate::sync::terms::step::{Action, Quarantine};
 
 /// Key of what is held back, JSON.
@@ -37,7 +38,7 @@ pub fn age(before: &[Aged], held: &[Quarantine], at: OffsetDateTime) -> Vec<Aged
 }
 
 /// Every reason for which somebody is held back, and whose it is to mend; none: that depends.
-pub const REASONS: [(&str, Option<Party>); 16] = [
+pub const REASONS: [(&str, Option<Party>); 18] = [
     ("no_name", Some(Party::Member)),
     ("no_surname", Some(Party::Member)),
     ("conflict", Some(Party::Member)),
@@ -50,6 +51,8 @@ pub const REASONS: [(&str, Option<Party>); 16] = [
     ("ambiguous", Some(Party::National)),
     ("name_taken", Some(Party::National)),
     ("anchor_twice", Some(Party::National)),
+    ("anchor_exchanged", Some(Party::National)),
+    ("mail_of_nobody", Some(Party::National)),
     ("closed", Some(Party::National)),
     ("owner_paused", Some(Party::National)),
     ("mail_elsewhere", None),
@@ -78,6 +81,9 @@ pub struct Ran {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub complete: Option<String>,
     pub objects: u64,
+    /// Of one that ended early: steps that were through by then, whatever came of them; the journal has each.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub through: u64,
     #[serde(default)]
     pub done: BTreeMap<Action, u64>,
     pub undone: u64,
@@ -102,6 +108,7 @@ impl Ran {
             party: None,
             complete: report.pass.because.clone(),
             objects: report.pass.objects,
+            through: 0,
             done: report.executed.done.clone(),
             undone: report.executed.undone.len() as u64,
             held: report.held_steps,
@@ -111,15 +118,28 @@ impl Ran {
         }
     }
 
-    /// Of one that ended early.
-    pub fn failed(error: &SyncError, at: OffsetDateTime) -> Ran {
+    /// Of one that ended early after so much.
+    pub fn failed(error: &SyncError, at: OffsetDateTime, after: &Progress) -> Ran {
+        let said = (error.code(), error.to_string(), error.party());
+        Ran::early(said, at, after)
+    }
+
+    /// Of one that was ended without being able to say so; known since the next one.
+    fn killed(left: &Progress) -> Ran {
+        let text = "it was ended at once, by a signal or with its machine: the next run went on from there"
+            .to_owned();
+        Ran::early(("killed", text, Party::Us), left.at, left)
+    }
+
+    fn early((code, text, party): (&str, String, Party), at: OffsetDateTime, after: &Progress) -> Ran {
         Ran {
             ended_at: at,
-            outcome: error.code().to_owned(),
-            error: Some(error.to_string()),
-            party: Some(error.party()),
+            outcome: code.to_owned(),
+            error: Some(text),
+            party: Some(party),
             complete: None,
-            objects: 0,
+            objects: after.objects,
+            through: after.written,
             done: BTreeMap::new(),
             undone: 0,
             held: 0,
@@ -143,8 +163,22 @@ pub async fn values(shelf: &Shelf, report: &Report) -> Result<Vec<(String, Optio
 
 /// Writes down a run that ended early.
 pub async fn failed(shelf: &Shelf, error: &SyncError) -> Result<(), SyncError> {
-    let value = with(shelf, Ran::failed(error, shelf.now())).await?;
+    let value = with(shelf, Ran::failed(error, shelf.now(), &shelf.meter.progress())).await?;
     shelf.set(vec![value]).await
+}
+
+/// Writes down a run before this one that was killed; one that took no more than a moment has left nothing.
+pub async fn left(shelf: &Shelf) -> Result<(), SyncError> {
+    if !shelf.meter.is_kept() {
+        return Ok(());
+    }
+    let Some(left) = shelf.json::<Progress>(PROGRESS).await? else { return Ok(()) };
+    let value = with(shelf, Ran::killed(&left)).await?;
+    shelf.set(vec![value, (PROGRESS.to_owned(), None)]).await
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 async fn with(shelf: &Shelf, ran: Ran) -> Result<(String, Option<Vec<u8>>), SyncError> {

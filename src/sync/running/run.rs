@@ -39,6 +39,7 @@ pub async fn run_member(job: &Job, hands: &Hands, mode: Mode, gate: &Gate) -> Re
         }
     }
     let mut shelf = begin(&job.member, hands).await?;
+    ledger::left(&shelf).await?;
     let result = under_lease(job, hands, mode, gate, &mut shelf).await;
     if let Err(error) = result.as_ref()
         && !mode.dry_run

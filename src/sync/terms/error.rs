@@ -52,6 +52,14 @@ pub enum SyncError {
     Internal(String),
 }
 
+/// What the store keeps of a member under this key cannot be read: taking it for nothing would let something through.
+pub fn damaged(key: &str, why: &dyn std::fmt::Display) -> SyncError {
+    let text = format!(
+        "`{key}` of the member cannot be read ({why}); nothing is written until the store is restored from a copy (`portcullis store check`)"
+    );
+    SyncError::Store(StoreError::Value(text))
+}
+
 /// Nobody but the end of the runtime cancels our tasks.
 impl From<tokio::task::JoinError> for SyncError {
     fn from(error: tokio::task::JoinError) -> Self {

@@ -33,6 +33,9 @@ pub struct Pass {
     pub objects: u64,
     /// Objects that were deleted, told or found.
     pub deleted: u64,
+    /// Objects that a complete pass did not bring though every deletion was told.
+    #[serde(default)]
+    pub unseen: u64,
     /// Whether the directory tells us of deletions.
     pub deletions_told: bool,
     /// Whether the object that must be readable was.

@@ -55,6 +55,11 @@ impl Meter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_kept
     }
 
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).progress.clone()
+    }
+
     /// So many more pages came to their end.
     pub fn pages(&self, more: u64) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).progress.pages += more;

@@ -29,6 +29,9 @@ pub struct Object {
     /// Whether it was deleted. Its attributes stay, should it be restored.
     #[serde(default)]
     pub deleted: bool,
+    /// It is taken for deleted because a complete pass did not bring it, although the directory tells of deletions and told of none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unseen: bool,
     /// It came with less than what is needed, and is to be read in full before it is used.
     #[serde(default)]
     pub partial: bool,
@@ -64,10 +67,12 @@ impl Object {
             moved_from: None,
             rdn: String::new(),
             deleted: false,
+            unseen: false,
             partial: true,
             attributes: BTreeMap::new(),
             references: BTreeMap::new(),
         });
+        object.unseen = false;
         if let Some(deleted) = delta.deleted {
             object.deleted = deleted;
         }

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use crate::policy::signature::hex;
 use crate::policy::terms::OdsCode;
 use crate::sync::terms::guid::Guid;
-use crate::sync::terms::target::{ANCHOR, Anchor};
+use crate::sync::terms::target::{ANCHOR, Anchor, LEFT_AT, STAMP, left_stamp};
 
 /// Stands for the time of execution in a planned value, so that a plan made again is the same plan.
 pub const NOW: &str = "{now}";
@@ -111,6 +111,25 @@ impl Step {
         }
     }
 
+    /// The step with what is only known when it is done: the time, and the stamp that covers it.
+    #[must_use]
+    pub fn at(mut self, now: &str) -> Step {
+        let marks = self
+            .changes
+            .iter()
+            .any(|change| change.attribute == LEFT_AT && change.after.iter().any(|value| value == NOW));
+        for change in &mut self.changes {
+            for value in &mut change.after {
+                if value == NOW {
+                    now.clone_into(value);
+                } else if marks && change.attribute == STAMP {
+                    *value = left_stamp(value, now);
+                }
+            }
+        }
+        self
+    }
+
     /// The attributes after the step that were named by it.
     pub fn after(&self) -> BTreeMap<&str, &[String]> {
         self.changes.iter().map(|change| (change.attribute.as_str(), change.after.as_slice())).collect()
@@ -123,7 +142,7 @@ pub struct Quarantine {
     pub guid: Guid,
     /// The attribute; none when the whole person is held back.
     pub attribute: Option<String>,
-    /// A fixed word: `no_name`, `no_surname`, `mail_domain`, `duplicate`, `mail_elsewhere`, `ambiguous`, `name_taken`, `anchor_twice`,
+    /// A fixed word: `no_name`, `no_surname`, `mail_domain`, `duplicate`, `mail_elsewhere`, `mail_of_nobody`, `ambiguous`, `name_taken`, `anchor_twice`, `anchor_exchanged`,
     /// `owner_paused`, `closed`, `conflict`, `not_text`, `unfit`, `refused`, `partial`, `rewritten`.
     pub code: String,
     /// One sentence, says what to do.

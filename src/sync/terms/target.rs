@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
+use crate::policy::signature::hex;
 use crate::policy::terms::OdsCode;
 use crate::sync::terms::guid::Guid;
 
@@ -104,6 +106,11 @@ impl TargetView {
     pub fn published(&self) -> u64 {
         self.entries.iter().filter(|entry| entry.anchor().is_some() && !entry.has_left()).count() as u64
     }
+}
+
+/// The stamp of a leaver's entry, of the one of its content and the written time of leaving: that time counts only as it was written by us.
+pub fn left_stamp(content: &str, left_at: &str) -> String {
+    hex(&Sha256::digest(format!("{content} {left_at}")))
 }
 
 /// Reads `20261124161500Z` (RFC 4517 section 3.3.13, as we write it).

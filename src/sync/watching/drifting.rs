@@ -92,13 +92,11 @@ pub async fn compare(job: &Job, store: &Arc<dyn Store>, settings: &Settings) -> 
 }
 
 fn seen<'a>(member: &OdsCode, entry: &'a TargetEntry, stamped: &BTreeSet<String>) -> Seen<'a> {
-    let content = entry.attributes.iter().map(|(name, values)| (name.as_str(), values.clone()));
-    let stamp = entry.first(STAMP);
     Seen {
         dn: &entry.dn,
         guid: drift::account(member, entry.first(ANCHOR)),
-        stamp,
-        fits: stamp == Some(drift::stamp_of(content, stamped).as_str()),
+        stamp: entry.first(STAMP),
+        fits: drift::is_as_written(entry, stamped),
     }
 }
 

@@ -30,7 +30,7 @@ use crate::sync::running::metrics::OfObserver;
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::settings::Scope;
 use crate::sync::terms::step::Action;
-use crate::sync::terms::target::{ANCHOR, MEMBER, STAMP};
+use crate::sync::terms::target::{ANCHOR, LEFT_AT, MEMBER, STAMP};
 use crate::sync::watching::content::{Content, Event, Lost};
 use crate::sync::watching::drifting::{is_closed, read_on};
 use crate::sync::watching::observing::{Settings, seconds};
@@ -268,7 +268,7 @@ impl Observer {
 
     fn search(&self, people: &str) -> Search {
         let mut names: BTreeSet<&str> = self.stamped.values().flatten().map(String::as_str).collect();
-        names.extend([NAMING, ANCHOR, MEMBER, STAMP]);
+        names.extend([NAMING, ANCHOR, MEMBER, STAMP, LEFT_AT]);
         let names: Vec<&str> = names.into_iter().collect();
         Search::new(people, Depth::Subtree, Filter::present("objectClass"), &names)
     }

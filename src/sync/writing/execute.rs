@@ -22,7 +22,7 @@ use crate::sync::keeping::shelf::Shelf;
 use crate::sync::people::books::INTENDED;
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::settings::Settings;
-use crate::sync::terms::step::{Action, NOW, Plan, Step};
+use crate::sync::terms::step::{Action, Plan, Step};
 use crate::sync::terms::target::to_generalized_time;
 use crate::sync::writing::national::{ASSERTION_FAILED, National};
 use crate::sync::writing::record;
@@ -214,12 +214,7 @@ impl Running<'_> {
 
     /// The step with what is only known now: the time, and the version that our own writes gave the entry.
     fn ready(&self, step: &Step, now: &str) -> Step {
-        let mut step = step.clone();
-        for change in &mut step.changes {
-            for value in change.after.iter_mut().filter(|value| *value == NOW) {
-                now.clone_into(value);
-            }
-        }
+        let mut step = step.clone().at(now);
         let version = step.entry_uuid.as_ref().and_then(|uuid| self.csn.get(uuid));
         step.entry_csn = version.cloned().or(step.entry_csn);
         step

@@ -18,7 +18,7 @@ use crate::sync::terms::error::{Broken, SyncError};
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::settings::Scope;
 use crate::sync::terms::staged::{Object, Staged};
-use crate::sync::terms::target::TargetEntry;
+use crate::sync::terms::target::{ANCHOR, Anchor, TargetEntry};
 use crate::sync::writing::national::National;
 use crate::sync::writing::observe::{attributes, entry_at, target};
 
@@ -69,8 +69,8 @@ pub async fn look(frame: Frame, stock: &Stock<'_>, directory: &mut Directory) ->
     Ok(Look { sight, bases, elsewhere })
 }
 
-/// What to ask the whole national directory for: mails that an entry here is to have and has not, and the persons of those who have no
-/// entry here.
+/// What to ask the whole national directory for: mails that an entry here is to have and has not, and anchors and persons of those who have
+/// no entry here.
 fn questions(sight: &Sight, member: &OdsCode, scope: &Scope) -> BTreeSet<(String, String)> {
     let mine: BTreeMap<Guid, &TargetEntry> = sight
         .view
@@ -81,8 +81,12 @@ fn questions(sight: &Sight, member: &OdsCode, scope: &Scope) -> BTreeSet<(String
     let mut questions = BTreeSet::new();
     for object in sight.staged.objects().filter(|object| desired::is_person(object)) {
         let fate = desired::fate(member, object, true, scope, &mut BTreeSet::new());
-        let Fate::Publish(wish) = fate else { continue };
         let entry = mine.get(&object.guid);
+        if let (Fate::Publish(_) | Fate::Leave(desired::NOT_PUBLISHED), None) = (&fate, entry) {
+            let anchor = Anchor { member: member.clone(), guid: object.guid };
+            questions.insert((ANCHOR.to_owned(), anchor.to_string()));
+        }
+        let Fate::Publish(wish) = fate else { continue };
         let has = |mail: &String| {
             entry.is_some_and(|entry| entry.values("mail").iter().any(|one| one.eq_ignore_ascii_case(mail)))
         };
@@ -115,7 +119,7 @@ async fn elsewhere(
         let (entries, done) = directory.read(&search).await.map_err(SyncError::Target)?;
         if !done.is_complete() {
             let text = format!(
-                "looking for mails in {everywhere} ended with result code {}: lift its limits for our account",
+                "looking for mails and anchors in {everywhere} ended with result code {}: index mail and portcullisAnchor for equality, and lift its limits for our account",
                 done.code
             );
             return Err(SyncError::Unusable(text));

@@ -187,6 +187,7 @@ impl Trust {
             moved_from: None,
             rdn: self.rdn(at),
             deleted: false,
+            unseen: false,
             partial: false,
             attributes: BTreeMap::new(),
             references: BTreeMap::new(),

@@ -18,6 +18,7 @@ fn the_failing_part_of_a_filter_is_told() {
         moved_from: None,
         rdn: "CN=A".to_owned(),
         deleted: false,
+        unseen: false,
         partial: false,
         attributes: BTreeMap::from([
             ("objectclass".to_owned(), vec!["user".to_owned()]),

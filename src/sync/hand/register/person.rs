@@ -238,6 +238,7 @@ impl Person {
             moved_from: None,
             rdn: format!("{RDN}{}", self.local_id.to_ascii_lowercase()),
             deleted: false,
+            unseen: false,
             partial: false,
             attributes,
             references: BTreeMap::new(),

@@ -12,7 +12,6 @@ use crate::sync::planning::input::{Beside, Input};
 use crate::sync::planning::plan::plan;
 use crate::sync::terms::settings::{Origin, Scope};
 use crate::sync::terms::staged::{Object, Staged};
-use crate::sync::terms::step::NOW;
 use crate::sync::terms::target::to_generalized_time;
 
 const PEOPLE: usize = 6;
@@ -54,6 +53,7 @@ fn staged(people: &[Person]) -> Staged {
             moved_from: None,
             rdn: format!("CN=Person {number}"),
             deleted: false,
+            unseen: false,
             partial: false,
             attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), vec![value])).collect(),
             references: BTreeMap::new(),
@@ -106,6 +106,7 @@ impl Bench {
             base: &self.base,
             staged: &staged(people),
             whole: true,
+            told: false,
             scope: &self.scope,
             bases: None,
             target: &self.view,
@@ -120,12 +121,7 @@ impl Bench {
         let mut journal: Vec<JournalEntry> = Vec::new();
         for (number, step) in plan.steps.iter().enumerate() {
             assert!(step.needs.iter().all(|need| *need < number), "{step:?}");
-            let mut step = step.clone();
-            for value in step.changes.iter_mut().flat_map(|change| &mut change.after) {
-                if value == NOW {
-                    *value = to_generalized_time(self.now);
-                }
-            }
+            let step = step.clone().at(&to_generalized_time(self.now));
             let record = self.write(&step);
             for (phase, document) in
                 [("intended", serde_json::to_vec(&step)), ("done", serde_json::to_vec(&record))]

@@ -8,6 +8,7 @@ use crate::ldap::dn::Dn;
 use crate::ldap::filter::Filter;
 use crate::policy::scope::{Guard, Guards};
 use crate::store::record::Approval;
+use crate::sync::people::difference::sorted;
 use crate::sync::people::guards::{Circumstances, judge};
 use crate::sync::people::survey::{Frame, Others, Sight, Survey};
 use crate::sync::planning::input::Beside;
@@ -15,6 +16,7 @@ use crate::sync::terms::settings::{Origin, Scope};
 use crate::sync::terms::staged::{Object, Staged};
 use crate::sync::terms::target::{TargetView, to_generalized_time};
 
+mod by_hand;
 mod memory;
 mod people;
 mod size;
@@ -81,6 +83,7 @@ fn object(guid: Guid, parent: Option<Guid>, rdn: &str, attributes: &[(&str, &str
         moved_from: None,
         rdn: rdn.to_owned(),
         deleted: false,
+        unseen: false,
         partial: false,
         attributes: map,
         references: BTreeMap::new(),
@@ -188,6 +191,7 @@ impl Bench {
             base: &self.base,
             staged: &staged,
             whole,
+            told: false,
             scope: &self.scope,
             bases: Some(&self.bases),
             target: &self.view,
@@ -240,6 +244,7 @@ impl Bench {
             base: &self.base,
             staged: &staged,
             whole,
+            told: false,
             scope: &self.scope,
             bases: Some(&self.bases),
             target: &view,
@@ -253,6 +258,7 @@ impl Bench {
     /// Does what the national directory would do, and refuses what it would refuse.
     fn apply(&mut self, step: &Step, now: OffsetDateTime) {
         self.writes += 1;
+        let step = &step.clone().at(&to_generalized_time(now));
         let version = format!("csn{}", self.writes);
         if step.action == Action::Prepare {
             self.view.base_exists = true;
@@ -285,8 +291,7 @@ impl Bench {
         }
         for change in &step.changes {
             assert_eq!(sorted(entry.values(&change.attribute)), sorted(&change.before), "{step:?}");
-            let after: Vec<String> =
-                change.after.iter().map(|v| v.replace(NOW, &to_generalized_time(now))).collect();
+            let after = change.after.clone();
             if after.is_empty() {
                 entry.attributes.remove(&change.attribute);
             } else {

@@ -9,7 +9,7 @@ fn set(words: &[&str]) -> BTreeSet<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-fn asking(bench: &mut Bench) {
+pub(super) fn asking(bench: &mut Bench) {
     bench.scope.levels = Some(Levels {
         attribute: "employeetype".into(),
         not_published: set(&["not-listed"]),

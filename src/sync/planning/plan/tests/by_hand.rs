@@ -1,0 +1,220 @@
+//! What somebody does to the national directory behind our back, and what a directory stops showing.
+
+use super::people::{actions, run, somebody, verdict, with};
+use super::*;
+use crate::sync::people::guards::Kind;
+
+fn at(bench: &mut Bench, number: usize) -> &mut TargetEntry {
+    let anchor = Anchor { member: bench.member.clone(), guid: guid(number) };
+    bench.view.entries.iter_mut().find(|entry| entry.anchor().as_ref() == Some(&anchor)).unwrap()
+}
+
+fn set(entry: &mut TargetEntry, name: &str, value: &str) {
+    entry.attributes.insert(name.to_owned(), vec![value.to_owned()]);
+}
+
+fn everybody() -> Vec<Person> {
+    (0..PEOPLE).map(somebody).collect()
+}
+
+fn held(plan: &Plan) -> Vec<(&str, Guid)> {
+    plan.quarantine.iter().map(|one| (one.code.as_str(), one.guid)).collect()
+}
+
+fn tripped(bench: &Bench, plan: &Plan) -> Vec<Kind> {
+    verdict(bench, plan, |_| {}).trips.iter().map(|trip| trip.guard).collect()
+}
+
+#[test]
+fn mails_that_go_round_in_a_circle_are_mails_that_change() {
+    let mut bench = Bench::new();
+    run(&mut bench, &objects(&everybody()));
+    let round: Vec<Person> =
+        (0..PEOPLE).map(|name| Person { mail: Some((name + 1) % PEOPLE), ..somebody(name) }).collect();
+    let plan = bench.plan(objects(&round), true, start());
+    assert_eq!(plan.steps.len(), 2 * PEOPLE);
+    bench.scope.guards.mails = Guard { count: PEOPLE as u64 - 1, share: 10_000 };
+    let judged = verdict(&bench, &plan, |_| {});
+    assert_eq!(
+        judged.trips.iter().map(|trip| (trip.guard, trip.found)).collect::<Vec<_>>(),
+        [(Kind::Mails, 7)]
+    );
+    assert_eq!((judged.go.steps.len(), judged.held.steps.len()), (0, 2 * PEOPLE));
+    // each person counts once, whatever the steps, and whoever comes back is one of those who are published
+    bench.scope.guards.mails = Guard { count: PEOPLE as u64, share: 10_000 };
+    bench.scope.guards.changes = Guard { count: PEOPLE as u64, share: 10_000 };
+    assert_eq!(tripped(&bench, &plan), []);
+}
+
+#[test]
+fn whoever_comes_back_is_one_of_those_of_whom_a_share_may_change() {
+    let mut bench = Bench::new();
+    run(&mut bench, &objects(&everybody()));
+    let gone: Vec<Person> =
+        everybody().into_iter().map(|person| Person { disabled: true, ..person }).collect();
+    run(&mut bench, &objects(&gone));
+    let plan = bench.plan(objects(&everybody()), true, start());
+    assert_eq!(plan.counts(), BTreeMap::from([(Action::Modify, PEOPLE as u64)]));
+    let trips = verdict(&bench, &plan, |around| around.published = 0).trips;
+    assert_eq!(trips, []);
+}
+
+#[test]
+fn an_anchor_that_two_entries_carry_keeps_nobody_listed() {
+    let mut bench = Bench::new();
+    let people = everybody();
+    run(&mut bench, &objects(&people));
+    let twin = TargetEntry {
+        dn: naming::dn("twin", &bench.base),
+        entry_uuid: "twin".into(),
+        ..at(&mut bench, 0).clone()
+    };
+    bench.view.entries.push(twin);
+    // the twin would break the bench's own rule that a mail is one entry's
+    bench.view.entries.last_mut().unwrap().attributes.remove("mail");
+    let plan = bench.plan(objects(&people), true, start());
+    assert_eq!((plan.steps.len(), held(&plan)), (0, vec![("anchor_twice", guid(0))]));
+    // a leaver's entries are marked one after the other
+    let mut left = people.clone();
+    left[0].disabled = true;
+    for _ in 0..2 {
+        let plan = bench.plan(objects(&left), true, start());
+        assert_eq!(
+            (actions(&plan), held(&plan)),
+            (vec![(Action::Mark, "disabled")], vec![("anchor_twice", guid(0))])
+        );
+        bench.execute(&plan, start());
+    }
+    assert_eq!(bench.plan(objects(&left), true, start()).steps, []);
+    // and a wish not to be listed takes both at once
+    super::memory::asking(&mut bench);
+    let objects = with(objects(&left), "employeetype", &[(0, "not-listed")]);
+    let plan = bench.plan(objects.clone(), true, start());
+    assert_eq!(actions(&plan), [(Action::Delete, "not_published"); 2]);
+    bench.execute(&plan, start());
+    assert_eq!(bench.view.entries.len(), PEOPLE - 1);
+    assert_eq!(bench.plan(objects, true, start()).steps, []);
+}
+
+#[test]
+fn an_entry_of_nobody_takes_no_mail_away() {
+    let mut bench = Bench::new();
+    let mut people = everybody();
+    people[1].mail = None;
+    run(&mut bench, &objects(&people));
+    let mut stray = at(&mut bench, 0).clone();
+    stray.dn = naming::dn("stray", &bench.base);
+    stray.entry_uuid = "stray".into();
+    [ANCHOR, MEMBER, STAMP, "employeenumber"].iter().for_each(|name| _ = stray.attributes.remove(*name));
+    set(&mut stray, "mail", "m0@rxa.nhs.test");
+    bench.view.entries.push(stray);
+    people[0].title = 1;
+    let plan = bench.plan(objects(&people), true, start());
+    assert_eq!((actions(&plan), held(&plan)), (vec![(Action::Modify, "change")], vec![]));
+    assert!(!plan.steps[0].changes.iter().any(|change| change.attribute == "mail"));
+    // whoever has not got it yet waits, and it is said whose it is to mend
+    set(bench.view.entries.last_mut().unwrap(), "mail", "m1@rxa.nhs.test");
+    people[0].title = 0;
+    people[1].mail = Some(1);
+    let plan = bench.plan(objects(&people), true, start());
+    assert_eq!((plan.steps.len(), held(&plan)), (0, vec![("mail_of_nobody", guid(1))]));
+}
+
+#[test]
+fn the_time_to_keep_a_leaver_is_what_we_wrote() {
+    let mut bench = Bench::new();
+    run(&mut bench, &objects(&everybody()));
+    let mut left = everybody();
+    left[0].disabled = true;
+    let objects = objects(&left);
+    run(&mut bench, &objects);
+    let forged = to_generalized_time(start() - DAY * 3_000);
+    let wrote = at(&mut bench, 0).first(LEFT_AT).unwrap().to_owned();
+    for (name, value) in [(LEFT_AT, forged.as_str()), ("telephonenumber", "+44 999")] {
+        set(at(&mut bench, 0), name, value);
+        let later = start() + DAY * 29;
+        let plan = bench.plan(objects.clone(), true, later);
+        assert_eq!(plan, bench.surveyed(objects.clone(), true, later, usize::MAX).0);
+        assert_eq!(actions(&plan), [(Action::Modify, "drift")]);
+        bench.execute(&plan, later);
+        // kept for its time anew
+        let until = later + DAY * 30;
+        assert_eq!(bench.plan(objects.clone(), true, until - Duration::SECOND).steps, []);
+        assert_eq!(actions(&bench.plan(objects.clone(), true, until)), [(Action::Delete, "leaver_over")]);
+    }
+    assert_ne!(at(&mut bench, 0).first(LEFT_AT).unwrap(), wrote);
+    assert!(at(&mut bench, 0).values("telephonenumber").is_empty());
+}
+
+#[test]
+fn entries_whose_anchors_were_exchanged_are_left_alone() {
+    let mut bench = Bench::new();
+    let objects = objects(&everybody());
+    run(&mut bench, &objects);
+    let anchor = |number: usize| format!("RXA/{}", guid(number));
+    let swap = |bench: &mut Bench| {
+        let (one, two) = (at(bench, 0).entry_uuid.clone(), at(bench, 1).entry_uuid.clone());
+        for (uuid, number) in [(one, 1), (two, 0)] {
+            let entry = bench.view.entries.iter_mut().find(|entry| entry.entry_uuid == uuid).unwrap();
+            set(entry, ANCHOR, &anchor(number));
+        }
+    };
+    swap(&mut bench);
+    let plan = bench.plan(objects.clone(), true, start());
+    assert_eq!(plan, bench.surveyed(objects.clone(), true, start(), usize::MAX).0);
+    assert_eq!(
+        (plan.steps.len(), held(&plan)),
+        (0, vec![("anchor_exchanged", guid(0)), ("anchor_exchanged", guid(1))])
+    );
+    swap(&mut bench);
+    let plan = bench.plan(objects, true, start());
+    assert_eq!((plan.steps.len(), held(&plan)), (0, vec![]));
+}
+
+#[test]
+fn an_entry_that_was_moved_out_of_the_unit_is_still_the_persons() {
+    let mut bench = Bench::new();
+    let people = everybody();
+    run(&mut bench, &objects(&people));
+    let elsewhere = bench.base.parent().unwrap().child("ou", "RXB").unwrap();
+    let mut moved = at(&mut bench, 0).clone();
+    bench.view.entries.retain(|entry| entry.entry_uuid != moved.entry_uuid);
+    moved.dn = naming::dn("n0", &elsewhere);
+    bench.beside.elsewhere = vec![moved.clone()];
+    let plan = bench.plan(objects(&people), true, start());
+    assert_eq!((actions(&plan), held(&plan)), (vec![(Action::Rename, "rename")], vec![]));
+    assert_eq!(plan.steps[0].entry_uuid.as_deref(), Some(moved.entry_uuid.as_str()));
+    // a wish finds it there
+    super::memory::asking(&mut bench);
+    let objects = with(objects(&people), "employeetype", &[(0, "not-listed")]);
+    let plan = bench.plan(objects, true, start());
+    assert_eq!(actions(&plan), [(Action::Delete, "not_published")]);
+    assert_eq!(plan.steps[0].dn, moved.dn);
+}
+
+#[test]
+fn whom_a_complete_pass_did_not_bring_though_deletions_are_told_an_officer_looks_at() {
+    let mut bench = Bench::new();
+    let people = everybody();
+    run(&mut bench, &objects(&people));
+    let mut unseen = objects(&people);
+    for object in unseen.iter_mut().filter(|object| object.guid == guid(0) || object.guid == guid(1)) {
+        object.deleted = true;
+        object.unseen = object.guid == guid(0);
+    }
+    let plan = bench.plan(unseen.clone(), true, start());
+    assert_eq!(actions(&plan), [(Action::Mark, "unseen"), (Action::Mark, "leaver")]);
+    let judged = verdict(&bench, &plan, |_| {});
+    assert_eq!(
+        judged.trips.iter().map(|trip| (trip.guard, trip.found, trip.officers)).collect::<Vec<_>>(),
+        [(Kind::Unseen, 1, Some(1))]
+    );
+    assert_eq!(actions(&judged.go), [(Action::Mark, "leaver")]);
+    // it comes into sight again, or its deletion is told after all
+    let back = Object::after(
+        Some(unseen.iter().find(|object| object.guid == guid(0)).unwrap().clone()),
+        guid(0),
+        crate::sync::terms::staged::Delta { deleted: Some(true), ..Default::default() },
+    );
+    assert!(back.deleted && !back.unseen);
+}
