@@ -9,7 +9,7 @@ use crate::sync::terms::error::SyncError;
 use crate::sync::writing::refused;
 
 /// Makes the member's next run a complete pass. What is staged stays, and who is absent counts as gone when that pass has ended,
-/// not before. `bases`: those of the scope are looked up by name anew as well.
+/// not before, and waits for an approval where deletions are told. `bases`: those of the scope are looked up by name anew as well.
 pub async fn forget(member: &OdsCode, hands: &Hands, bases: bool, audit: NewAudit) -> Result<(), SyncError> {
     let shelf = begin(member, hands).await?;
     let done = forgotten(&shelf, bases, audit).await;

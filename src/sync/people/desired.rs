@@ -295,6 +295,15 @@ fn is_name(name: &str) -> bool {
     shown && name.len() <= NAME_BYTES_MAX && !name.chars().any(bad)
 }
 
+/// What the account is called.
+pub fn account_name<'o>(object: &'o Object, scope: &Scope) -> Option<&'o str> {
+    let own = match scope.attributes.get(NAMING) {
+        Some(Origin::Local(local)) => object.first(local),
+        _ => None,
+    };
+    own.or_else(|| object.first("samaccountname"))
+}
+
 fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BTreeSet<Quarantine>) -> Fate {
     let mut attributes = mapped(object, scope, quarantine);
     let name = attributes.remove(NAMING).and_then(|values| values.into_iter().next());

@@ -184,7 +184,8 @@ fn change(
     wish: &Desired,
     drafts: &mut Drafts,
 ) {
-    let owner = entry.anchor().map(|anchor| anchor.member);
+    let written = known.is_mended(guid).then(|| input.member.clone());
+    let owner = written.or_else(|| entry.anchor().map(|anchor| anchor.member));
     let mut changes = input.ownership().content(entry, wish);
     changes.extend(classes(entry));
     let stamp = input.ownership().stamp(&wish.attributes);
@@ -311,8 +312,11 @@ fn leave(
         .filter(|name| !stays(input, name))
         .filter_map(|name| difference(entry, name, &[]))
         .collect();
-    let kept = entry.attributes.iter().filter(|(name, _)| stays(input, name) && *name != LEFT_AT);
-    let kept = kept.map(|(name, values)| (name.as_str(), values.clone()));
+    // an anchor that somebody has changed is put back with it
+    let anchor = [Anchor { member: input.member.clone(), guid: *guid }.to_string()];
+    changes.extend(difference(entry, ANCHOR, &anchor));
+    let kept = entry.attributes.iter().filter(|(name, _)| stays(input, name) && *name != ANCHOR);
+    let kept = kept.map(|(name, values)| (name.as_str(), values.clone())).chain([(ANCHOR, anchor.to_vec())]);
     changes.extend(difference(entry, STAMP, &[drift::stamp_of(kept, known.stamped())]));
     changes.extend(difference(entry, LEFT_AT, &[NOW.to_owned()]));
     if entry.has_left() {

@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::ldap::dn::Dn;
 use crate::sync::people::desired::{
-    Desired, Fate, NAMING, NO_SURNAME, NOT_PUBLISHED, SURNAME, UNSEEN, Wanted, is_owned,
+    self, Desired, Fate, NAMING, NO_SURNAME, NOT_PUBLISHED, SURNAME, UNSEEN, Wanted, is_owned,
 };
 use crate::sync::people::drift;
 use crate::sync::people::naming;
 use crate::sync::planning::input::Input;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::Quarantine;
-use crate::sync::terms::target::{ANCHOR, Anchor, TargetEntry};
+use crate::sync::terms::target::{ANCHOR, Anchor, STAMP, TargetEntry};
 use crate::sync::writing::refused;
 
 /// Why somebody is held whose anchor two entries carry.
@@ -28,6 +29,8 @@ pub struct Known<'a> {
     stamped: BTreeSet<String>,
     /// Further entries with the anchor of somebody who has one.
     twins: BTreeMap<Guid, Vec<&'a TargetEntry>>,
+    /// Whose entry has an anchor that somebody has changed.
+    mended: BTreeSet<Guid>,
     claims: BTreeMap<Guid, BTreeSet<Guid>>,
     released: BTreeMap<Guid, BTreeSet<String>>,
     names_wanted: BTreeSet<Guid>,
@@ -37,6 +40,11 @@ impl<'a> Known<'a> {
     /// Attributes that stamps are made over.
     pub fn stamped(&self) -> &BTreeSet<String> {
         &self.stamped
+    }
+
+    /// Whether its entry has an anchor that somebody has changed.
+    pub fn is_mended(&self, guid: &Guid) -> bool {
+        self.mended.contains(guid)
     }
 
     /// Further entries with the anchor of somebody who has one.
@@ -70,6 +78,12 @@ impl<'a> Known<'a> {
         self.quarantine.insert(Quarantine { guid, attribute, code: code.to_owned(), text: text.to_owned() });
     }
 
+    fn tie(&mut self, guid: Guid, entry: &'a TargetEntry) {
+        if let Some(first) = self.entries.insert(guid, entry) {
+            self.twins.entry(guid).or_default().push(first);
+        }
+    }
+
     fn hold_person(&mut self, guid: Guid, code: &str, text: &str) {
         self.fates.insert(guid, Fate::Hold);
         self.hold(guid, None, code, text);
@@ -88,7 +102,6 @@ pub fn settle<'a>(input: &Input<'a>, wanted: Wanted) -> Known<'a> {
     let stamped = drift::stamped(input.scope, input.national);
     let mut known = Known { fates: wanted.fates, quarantine: wanted.quarantine, stamped, ..Known::default() };
     anchors(input, &mut known);
-    exchanged(input, &mut known);
     joins(input, &mut known);
     claims(input, &mut known);
     surnames(&mut known);
@@ -99,27 +112,75 @@ pub fn settle<'a>(input: &Input<'a>, wanted: Wanted) -> Known<'a> {
     known
 }
 
-/// Ties entries to the people whose anchors they carry, those that somebody has moved out of the member's unit as well.
+/// Ties entries to their people: by anchor and, where somebody has changed an anchor, by the stamp that covers it. Entries that somebody has
+/// moved out of the member's unit are still the person's.
 fn anchors<'a>(input: &Input<'a>, known: &mut Known<'a>) {
-    for entry in input.target.entries.iter().chain(&input.beside.elsewhere) {
-        let Some(anchor) = entry.anchor().filter(|anchor| anchor.member == *input.member) else { continue };
-        if let Some(first) = known.entries.insert(anchor.guid, entry) {
-            known.twins.entry(anchor.guid).or_default().push(first);
-        }
+    let mut named = None;
+    for entry in &input.target.entries {
+        let own = entry.anchor().filter(|anchor| anchor.member == *input.member).map(|anchor| anchor.guid);
+        let changed = entry.first(STAMP).is_some() && !drift::is_as_written(entry, &known.stamped);
+        let written = if changed {
+            let named = named.get_or_insert_with(|| names_of(input));
+            written_for(input, known, entry, named)
+        } else {
+            None
+        };
+        known.mended.extend(written);
+        let Some(guid) = written.or(own) else { continue };
+        known.tie(guid, entry);
         let gone = match (input.whole, input.told) {
             (true, true) => Fate::Leave(UNSEEN),
             (true, false) => Fate::Leave("absent"),
             _ => Fate::Hold,
         };
-        known.fates.entry(anchor.guid).or_insert(gone);
+        known.fates.entry(guid).or_insert(gone);
     }
+    for entry in &input.beside.elsewhere {
+        let own = entry.anchor().filter(|anchor| anchor.member == *input.member).map(|anchor| anchor.guid);
+        // of whom nothing is known here needs nothing, and has the entry where it belongs
+        if let Some(guid) = own.filter(|guid| known.fates.contains_key(guid)) {
+            known.tie(guid, entry);
+        }
+    }
+    twins(known);
+}
+
+/// Who is called what in the member directory, gone or not.
+fn names_of(input: &Input<'_>) -> BTreeMap<String, Vec<Guid>> {
+    let mut named: BTreeMap<String, Vec<Guid>> = BTreeMap::new();
+    for object in input.staged.objects().filter(|object| desired::is_person(object)) {
+        if let Some(name) = desired::account_name(object, input.scope) {
+            let key = naming::key(&naming::dn(&name.to_lowercase(), input.base));
+            named.entry(key).or_default().push(object.guid);
+        }
+    }
+    named
+}
+
+/// For whom an entry was written, when it is as it was written apart from its anchor.
+fn written_for(
+    input: &Input<'_>,
+    known: &Known<'_>,
+    entry: &TargetEntry,
+    named: &BTreeMap<String, Vec<Guid>>,
+) -> Option<Guid> {
+    let mut as_written = entry.clone();
+    named.get(&naming::key(&entry.dn))?.iter().copied().find(|guid| {
+        let anchor = Anchor { member: input.member.clone(), guid: *guid };
+        as_written.attributes.insert(ANCHOR.to_owned(), vec![anchor.to_string()]);
+        drift::is_as_written(&as_written, &known.stamped)
+    })
+}
+
+/// Holds those whose anchor more than one entry carries. Whoever leaves does not wait: one entry after the other is marked, and a wish not to
+/// be listed takes all of them.
+fn twins(known: &mut Known<'_>) {
     let text = "two national entries carry this anchor: see which is the person's (sync explain), and have the other's anchor taken away or it deleted in the national directory";
     for (guid, twins) in std::mem::take(&mut known.twins) {
         if !matches!(known.fates.get(&guid), Some(Fate::Leave(_))) {
             known.hold_person(guid, TWICE, text);
             continue;
         }
-        // whoever leaves does not wait: one entry after the other is marked, and a wish not to be listed takes all of them
         known.hold(guid, None, TWICE, text);
         let mut all: Vec<&TargetEntry> = twins;
         all.extend(known.entries.get(&guid).copied());
@@ -127,42 +188,6 @@ fn anchors<'a>(input: &Input<'a>, known: &mut Known<'a>) {
         if let Some(first) = all.first() {
             known.entries.insert(guid, first);
             known.twins.insert(guid, all.split_off(1));
-        }
-    }
-}
-
-/// Holds those whose entries have one another's anchors: each would be written over with the other's values, and whatever else the national
-/// directory keeps with an entry would be somebody else's.
-fn exchanged(input: &Input<'_>, known: &mut Known<'_>) {
-    let mut named: BTreeMap<String, Guid> = BTreeMap::new();
-    let mut unlike: Vec<(Guid, &TargetEntry)> = Vec::new();
-    for (guid, entry) in &known.entries {
-        if !drift::is_as_written(entry, &known.stamped) {
-            unlike.push((*guid, entry));
-        }
-    }
-    if unlike.is_empty() {
-        return;
-    }
-    for (guid, wish) in known.wishes() {
-        named.insert(naming::key(&naming::dn(&wish.name, input.base)), guid);
-    }
-    let mut held = BTreeSet::new();
-    for (guid, entry) in unlike {
-        let Some(other) = named.get(&naming::key(&entry.dn)).filter(|other| **other != guid) else {
-            continue;
-        };
-        let mut theirs = entry.clone();
-        let anchor = Anchor { member: input.member.clone(), guid: *other };
-        theirs.attributes.insert(ANCHOR.to_owned(), vec![anchor.to_string()]);
-        if drift::is_as_written(&theirs, &known.stamped) {
-            held.extend([guid, *other]);
-        }
-    }
-    let text = "the national entry with this anchor is another person's by its stamp: have the anchors put back in the national directory (sync explain, sync journal)";
-    for guid in held {
-        if !matches!(known.fates.get(&guid), Some(Fate::Leave(_))) {
-            known.hold_person(guid, "anchor_exchanged", text);
         }
     }
 }
@@ -381,7 +406,9 @@ fn mails(input: &Input<'_>, known: &mut Known<'_>) {
     let owner: BTreeMap<&str, Guid> =
         known.entries.iter().map(|(guid, entry)| (entry.dn.as_str(), *guid)).collect();
     let mut holders: BTreeMap<String, Vec<(Option<Guid>, bool)>> = BTreeMap::new();
-    for entry in &input.target.entries {
+    // with those of people here that lie elsewhere
+    let away = known.entries.values().copied().filter(|entry| !is_below(entry, input.base));
+    for entry in input.target.entries.iter().chain(away) {
         for mail in entry.values("mail") {
             let holder = (owner.get(entry.dn.as_str()).copied(), entry.has_left());
             holders.entry(mail.to_lowercase()).or_default().push(holder);
@@ -437,6 +464,10 @@ fn mails(input: &Input<'_>, known: &mut Known<'_>) {
             lose(known, guid, &mail, code, text);
         }
     }
+}
+
+fn is_below(entry: &TargetEntry, base: &Dn) -> bool {
+    Dn::parse(&entry.dn).is_ok_and(|dn| dn.is_at_or_below(base))
 }
 
 /// Notes who must let go of the mail; false when somebody who stays has it.

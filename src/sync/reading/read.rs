@@ -4,7 +4,8 @@
 //! Objects are staged as they come, and the cookie that says so is kept when all of a page is staged: a run killed at any moment reads
 //! that page again and stages the same.
 //! Deletions are told only to an account that may list and read the Deleted Objects container; without that they are
-//! found by complete passes. An object that a complete pass did not bring counts as deleted, and only then.
+//! found by complete passes. An object that a complete pass did not bring counts as deleted, and only then; where deletions are told and this
+//! one was not, it counts as unseen, and an officer is asked.
 
 use std::collections::BTreeSet;
 

@@ -38,7 +38,7 @@ pub fn age(before: &[Aged], held: &[Quarantine], at: OffsetDateTime) -> Vec<Aged
 }
 
 /// Every reason for which somebody is held back, and whose it is to mend; none: that depends.
-pub const REASONS: [(&str, Option<Party>); 18] = [
+pub const REASONS: [(&str, Option<Party>); 17] = [
     ("no_name", Some(Party::Member)),
     ("no_surname", Some(Party::Member)),
     ("conflict", Some(Party::Member)),
@@ -51,7 +51,6 @@ pub const REASONS: [(&str, Option<Party>); 18] = [
     ("ambiguous", Some(Party::National)),
     ("name_taken", Some(Party::National)),
     ("anchor_twice", Some(Party::National)),
-    ("anchor_exchanged", Some(Party::National)),
     ("mail_of_nobody", Some(Party::National)),
     ("closed", Some(Party::National)),
     ("owner_paused", Some(Party::National)),

@@ -147,28 +147,51 @@ fn the_time_to_keep_a_leaver_is_what_we_wrote() {
 }
 
 #[test]
-fn entries_whose_anchors_were_exchanged_are_left_alone() {
+fn an_anchor_that_somebody_changed_is_put_back() {
     let mut bench = Bench::new();
-    let objects = objects(&everybody());
-    run(&mut bench, &objects);
+    super::memory::asking(&mut bench);
+    let people = everybody();
+    let listed = objects(&people);
+    run(&mut bench, &listed);
     let anchor = |number: usize| format!("RXA/{}", guid(number));
-    let swap = |bench: &mut Bench| {
-        let (one, two) = (at(bench, 0).entry_uuid.clone(), at(bench, 1).entry_uuid.clone());
-        for (uuid, number) in [(one, 1), (two, 0)] {
-            let entry = bench.view.entries.iter_mut().find(|entry| entry.entry_uuid == uuid).unwrap();
-            set(entry, ANCHOR, &anchor(number));
-        }
+    let identities: Vec<String> = (0..3).map(|number| at(&mut bench, number).entry_uuid.clone()).collect();
+    let give = |bench: &mut Bench, number: usize, anchor: &str| {
+        let entry = bench.view.entries.iter_mut().find(|entry| entry.entry_uuid == identities[number]);
+        set(entry.unwrap(), ANCHOR, anchor);
     };
-    swap(&mut bench);
-    let plan = bench.plan(objects.clone(), true, start());
-    assert_eq!(plan, bench.surveyed(objects.clone(), true, start(), usize::MAX).0);
-    assert_eq!(
-        (plan.steps.len(), held(&plan)),
-        (0, vec![("anchor_exchanged", guid(0)), ("anchor_exchanged", guid(1))])
-    );
-    swap(&mut bench);
-    let plan = bench.plan(objects, true, start());
-    assert_eq!((plan.steps.len(), held(&plan)), (0, vec![]));
+    let theirs = format!("RXB/{}", guid(6));
+    // exchanged, given to another as well, and another organisation's
+    let changes = [vec![(0, anchor(1)), (1, anchor(0))], vec![(0, anchor(1))], vec![(2, theirs)]];
+    for changes in changes {
+        changes.iter().for_each(|(number, anchor)| give(&mut bench, *number, anchor));
+        let plan = bench.plan(listed.clone(), true, start());
+        assert_eq!(plan, bench.surveyed(listed.clone(), true, start(), usize::MAX).0, "{changes:?}");
+        assert_eq!(
+            (actions(&plan), held(&plan)),
+            (vec![(Action::Modify, "drift"); changes.len()], vec![]),
+            "{changes:?}"
+        );
+        bench.execute(&plan, start());
+        for (number, identity) in identities.iter().enumerate() {
+            assert_eq!(at(&mut bench, number).entry_uuid, *identity, "{changes:?}");
+        }
+    }
+    // and so it is with whoever leaves meanwhile: what is taken away is their own
+    let mut left = people.clone();
+    left[0].disabled = true;
+    give(&mut bench, 0, &anchor(1));
+    give(&mut bench, 1, &anchor(0));
+    let plan = bench.plan(objects(&left), true, start());
+    assert_eq!(actions(&plan), [(Action::Mark, "disabled"), (Action::Modify, "drift")]);
+    assert_eq!(plan.steps[0].entry_uuid.as_ref(), Some(&identities[0]));
+    bench.execute(&plan, start());
+    assert_eq!(bench.plan(objects(&left), true, start()).steps, []);
+    give(&mut bench, 1, &anchor(2));
+    give(&mut bench, 2, &anchor(1));
+    let hidden = with(objects(&left), "employeetype", &[(1, "not-listed")]);
+    let plan = bench.plan(hidden, true, start());
+    assert_eq!(actions(&plan), [(Action::Modify, "drift"), (Action::Delete, "not_published")]);
+    assert_eq!(plan.steps[1].entry_uuid.as_ref(), Some(&identities[1]));
 }
 
 #[test]
