@@ -190,12 +190,24 @@ fn what_others_move_exchange_and_copy() {
             ),
         );
         exchange([(1, 2), (2, 1)]);
+        // one who leaves meanwhile carries another organisation's anchor, and another name
+        slapd.ldif(
+            "ldapmodify",
+            &format!(
+                "dn: uid=n0005,{UNIT}\nchangetype: modify\nreplace: portcullisAnchor\nportcullisAnchor: {}\n\n\
+                 dn: uid=n0005,{UNIT}\nchangetype: modrdn\nnewrdn: uid=other\ndeleteoldrdn: 1\n\n",
+                anchor(5).replace("RXS", "RXB")
+            ),
+        );
+        world.lock().unwrap().change(guid(5), |object| {
+            drop(object.attributes.insert("useraccountcontrol".into(), vec!["514".into()]))
+        });
         world
             .lock()
             .unwrap()
             .change(guid(4), |object| drop(object.attributes.insert("title".into(), vec!["Sister".into()])));
         let report = run(&stage, name);
-        let done = serde_json::json!({"modify": 3, "rename": 1});
+        let done = serde_json::json!({"mark": 1, "modify": 3, "rename": 1});
         assert_eq!(report["executed"]["done"], done, "{name}: {report:#}");
         assert_eq!(report["quarantine"], serde_json::json!([]), "{name}: {report:#}");
         slapd.ldif("ldapmodify", &format!("dn: uid=stray,{UNIT}\nchangetype: delete\n\n"));

@@ -149,7 +149,12 @@ fn ask(
     let (view, trouble) = match units {
         Err(why) => (None, Some(why.clone())),
         Ok(_) if !there => (None, None),
-        Ok(_) => match runtime()?.block_on(look::national(&look, &national)) {
+        Ok(_) => match runtime()?.block_on(look::national(
+            store.as_ref(),
+            &look,
+            &national,
+            &config.sync.national_attributes,
+        )) {
             Ok(view) => (Some(view), None),
             Err(error) => (None, Some(error.to_string())),
         },

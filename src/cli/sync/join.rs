@@ -84,7 +84,9 @@ fn free(context: &Context, member: &OdsCode, guid: &Guid, dn: &str) -> Result<St
             "{member} has no living account with the GUID {guid}, as it was read last: portcullis sync explain {guid}"
         )));
     }
-    let view = runtime()?.block_on(look::national(&known, &national)).map_err(Failure::could_not)?;
+    let view = runtime()?
+        .block_on(look::national(store, &known, &national, &config.sync.national_attributes))
+        .map_err(Failure::could_not)?;
     let entry = view.entries.iter().find(|entry| naming::key(&entry.dn) == naming::key(dn));
     match entry {
         None => Err(Failure::refused(format!("there is no entry {dn} below {}", known.base))),

@@ -122,7 +122,8 @@ pub fn told(report: &Report, officers: Option<&Officers>) -> String {
         text.push_str(&stopped(pause));
     }
     for trip in &report.trips {
-        text.push_str(&format!("guard {}: {}\n", trip.guard.as_str(), trip.text));
+        let approved = if report.approved { " (approved)" } else { "" };
+        text.push_str(&format!("guard {}{approved}: {}\n", trip.guard.as_str(), trip.text));
     }
     for note in &report.notes {
         text.push_str(&format!("note: {note}\n"));

@@ -215,9 +215,9 @@ pub fn explain(
         .collect();
     let mut found = Findings::default();
     for entry in view.iter().flat_map(|view| &view.entries).filter(|entry| is_entry(who, entry)) {
-        match entry.anchor() {
-            Some(anchor) if anchor.member == look.member => {
-                guids.insert(anchor.guid);
+        match entry.person(&look.member) {
+            Some(guid) => {
+                guids.insert(guid);
             }
             _ => found.unowned.push(Unowned {
                 dn: entry.dn.clone(),
@@ -268,9 +268,9 @@ impl Ground<'_> {
     fn person(&self, guid: &Guid) -> Person {
         let look = self.look;
         let object = look.staged.get(guid);
-        let entry = self.view.and_then(|view| {
-            view.entries.iter().find(|entry| entry.anchor().is_some_and(|anchor| anchor.guid == *guid))
-        });
+        let entry = self
+            .view
+            .and_then(|view| view.entries.iter().find(|entry| entry.person(&look.member) == Some(*guid)));
         let scope = look.scope.as_ref().ok().map(|(_, scope)| scope);
         let fate = object.zip(scope).map(|(object, scope)| {
             let alone = crate::sync::terms::staged::Staged::of(self.line(object));
@@ -438,7 +438,7 @@ impl Ground<'_> {
         }
         let dn = naming::key(&naming::dn(&wish.name, &look.base));
         for entry in self.view.iter().flat_map(|view| &view.entries) {
-            if entry.anchor().is_some_and(|anchor| anchor.guid == *guid) {
+            if entry.person(&look.member) == Some(*guid) {
                 continue;
             }
             let holder = || entry.anchor().map_or_else(|| entry.dn.clone(), |anchor| anchor.to_string());

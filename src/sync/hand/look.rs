@@ -17,7 +17,7 @@ use crate::store::organisation::Organisation;
 use crate::store::port::Store;
 use crate::sync::keeping::bases::{self, Base};
 use crate::sync::keeping::shelf;
-use crate::sync::people::naming;
+use crate::sync::people::{drift, naming};
 use crate::sync::running::ledger::{Aged, QUARANTINE};
 use crate::sync::running::member::{National, scope_of};
 use crate::sync::running::report::Report;
@@ -27,8 +27,9 @@ use crate::sync::terms::error::SyncError;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::settings::Scope;
 use crate::sync::terms::staged::{Object, Staged};
-use crate::sync::terms::target::TargetView;
+use crate::sync::terms::target::{TargetEntry, TargetView};
 use crate::sync::writing::observe;
+use crate::sync::writing::owners;
 use crate::sync::writing::refused::{self, Refused};
 
 /// No real tree is deeper; more means a circle.
@@ -187,12 +188,22 @@ fn called(base: &Base, find: &mut dyn FnMut(&Guid) -> Option<Object>, source_bas
 }
 
 /// Reads the member's national entries as they are now.
-pub async fn national(look: &Look, national: &National) -> Result<TargetView, SyncError> {
+pub async fn national(
+    store: &dyn Store,
+    look: &Look,
+    national: &National,
+    untouched: &BTreeSet<String>,
+) -> Result<TargetView, SyncError> {
     let (_, scope) = look.scope.as_ref().map_err(|why| SyncError::Scope(why.clone()))?;
     let mut target = national.reach()?.connect(SyncError::Target).await?;
     let view = observe::view(&mut target, &look.base, scope).await;
     target.unbind().await;
-    view
+    let mut view = view?;
+    let stamped = drift::stamped(scope, untouched);
+    let is_known = |guid: &Guid| look.staged.get(guid).is_some();
+    let unclear = |entry: &&mut TargetEntry| drift::is_unclear(entry, &look.member, &stamped, is_known);
+    owners::tell(store, &look.member, view.entries.iter_mut().filter(unclear))?;
+    Ok(view)
 }
 
 /// Looks through all members' national entries: below which organisational units there is one that `filter` selects. Lower case.

@@ -9,6 +9,7 @@ use crate::sync::keeping::shelf::Shelf;
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::Plan;
+use crate::sync::terms::target::{LEFT_AT, STAMP};
 
 /// So often is a value put back before it is left alone.
 const TIMES: u32 = 3;
@@ -55,7 +56,7 @@ impl Rewritten {
             let Some(anchor) = &step.anchor else { continue };
             let back = step.rule == "drift";
             for change in
-                step.changes.iter().filter(|change| change.attribute != crate::sync::terms::target::STAMP)
+                step.changes.iter().filter(|change| ![STAMP, LEFT_AT].contains(&change.attribute.as_str()))
             {
                 let before = self.0.get(&anchor.guid).and_then(|names| names.get(&change.attribute));
                 let same = before.filter(|count| count.value == change.after).map_or(0, |count| count.times);

@@ -268,7 +268,8 @@ fn unfit(name: &str, value: &str) -> Option<String> {
         let line = matches!(c, '\r' | '\n' | '\t') && LINES.contains(&name);
         (c.is_control() && !line) || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    let is_mail = || value.matches('@').count() == 1 && !value.contains(char::is_whitespace);
+    let bad = |c: char| c.is_whitespace() || "()<>[]:;\\,\"".contains(c);
+    let is_mail = || value.matches('@').count() == 1 && !value.contains(bad);
     match () {
         () if value.len() > VALUE_BYTES_MAX => Some(format!("a value has more than {VALUE_BYTES_MAX} bytes")),
         () if value.chars().any(steers) => {
@@ -280,7 +281,9 @@ fn unfit(name: &str, value: &str) -> Option<String> {
         () if NAMES.contains(&name) && !value.chars().any(char::is_alphanumeric) => {
             Some("a name has neither letter nor digit".to_owned())
         }
-        () if name == "mail" && !is_mail() => Some("a mail is no address (one `@`, and no space)".to_owned()),
+        () if name == "mail" && !is_mail() => {
+            Some("a mail is no address (one `@`, no space, and none of ()<>[]:;\\,\")".to_owned())
+        }
         () => None,
     }
 }
@@ -293,15 +296,6 @@ fn is_name(name: &str) -> bool {
     let bad = |c: char| c.is_control() || is_ignorable(c) || "\"/\\[]:;|=,+*?<>".contains(c);
     let shown = name.chars().any(|c| !c.is_whitespace() && c != '.');
     shown && name.len() <= NAME_BYTES_MAX && !name.chars().any(bad)
-}
-
-/// What the account is called.
-pub fn account_name<'o>(object: &'o Object, scope: &Scope) -> Option<&'o str> {
-    let own = match scope.attributes.get(NAMING) {
-        Some(Origin::Local(local)) => object.first(local),
-        _ => None,
-    };
-    own.or_else(|| object.first("samaccountname"))
 }
 
 fn publish(member: &OdsCode, object: &Object, scope: &Scope, quarantine: &mut BTreeSet<Quarantine>) -> Fate {

@@ -108,6 +108,16 @@ pub fn is_as_written(entry: &TargetEntry, stamped: &BTreeSet<String>) -> bool {
     entry.first(STAMP) == Some(stamp_of(content, stamped).as_str())
 }
 
+/// Whether an entry does not say plainly whose it is: by an anchor of somebody known, under the stamp that covers it.
+pub fn is_unclear(
+    entry: &TargetEntry,
+    member: &OdsCode,
+    stamped: &BTreeSet<String>,
+    is_known: impl Fn(&Guid) -> bool,
+) -> bool {
+    !entry.person(member).is_some_and(|guid| is_known(&guid)) || !is_as_written(entry, stamped)
+}
+
 /// The account behind an entry of `member`'s unit.
 pub fn account(member: &OdsCode, anchor: Option<&str>) -> Option<Guid> {
     Anchor::parse(anchor?).filter(|anchor| anchor.member == *member).map(|anchor| anchor.guid)
@@ -123,6 +133,14 @@ pub fn find<'a>(
 ) -> Vec<Drift> {
     let mut found = Vec::new();
     let mut here: BTreeSet<Guid> = BTreeSet::new();
+    let mut seen: Vec<Seen<'a>> = seen.collect();
+    // of two with one anchor the one that is where we put it and as we wrote it is the person's
+    seen.sort_by_cached_key(|entry| {
+        entry
+            .guid
+            .and_then(|guid| books.entries().get(&guid))
+            .is_none_or(|one| !entry.fits || naming::key(&one.dn) != naming::key(entry.dn))
+    });
     for entry in seen {
         let drift = |kind, named: Option<&String>| Drift {
             kind,

@@ -364,7 +364,7 @@ fn simple(around: &Circumstances, guards: &Guards) -> [(Kind, Guard, u64, &'stat
         (Kind::Hides, guards.hides, 0, "people who are no longer to be listed"),
         (Kind::Renames, guards.renames, 0, "renames"),
         (Kind::Joins, guards.joins, 0, "entries taken over"),
-        (Kind::Mails, guards.mails, 0, "mails that change"),
+        (Kind::Mails, guards.mails, 0, "people whose mail changes"),
         (Kind::Changes, guards.changes, around.deferred, "changed entries"),
     ]
 }
@@ -406,7 +406,7 @@ fn trips(
         (Kind::Day, guards.day, recent.gone, "removals in 24 hours that nobody approved"),
         (Kind::DayHides, guards.day, recent.hidden, "people in 24 hours who are no longer to be listed"),
         (Kind::Renames, guards.renames, recent.renames, "renames in 24 hours"),
-        (Kind::Mails, guards.mails, recent.mails, "mails in 24 hours that change"),
+        (Kind::Mails, guards.mails, recent.mails, "people in 24 hours whose mail changes"),
     ] {
         let found = count(kind);
         // this plan by itself was looked at above

@@ -19,6 +19,16 @@ pub fn own(dn: &str, base: &Dn) -> Option<String> {
     (!own.contains(':') && key(&self::dn(&own, base)) == key(dn)).then_some(own)
 }
 
+/// Whether a name lies directly below this base.
+pub fn is_directly_below(dn: &str, base: &Dn) -> bool {
+    Dn::parse(dn).ok().and_then(|dn| dn.parent()).is_some_and(|parent| parent.normal() == base.normal())
+}
+
+/// The name of the entry that this one lies below, in the form that names are compared by.
+pub fn parent_key(dn: &str) -> Option<String> {
+    Some(Dn::parse(dn).ok()?.parent()?.normal())
+}
+
 /// The form that two names are compared by.
 pub fn key(dn: &str) -> String {
     Dn::parse(dn).map(|dn| dn.normal()).unwrap_or_else(|_| dn.to_lowercase())

@@ -18,7 +18,7 @@ use crate::sync::people::naming;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::settings::Scope;
 use crate::sync::terms::staged::{DEPTH_MAX, Object, Staged};
-use crate::sync::terms::target::{TargetEntry, TargetView};
+use crate::sync::terms::target::{Anchor, TargetEntry, TargetView};
 
 /// What a survey goes by.
 #[derive(Debug, Clone)]
@@ -330,7 +330,10 @@ impl Survey {
 
     fn stays_left(&self, entry: &TargetEntry) -> bool {
         let over = entry.left_at().is_some_and(|at| at + self.frame.scope.keep <= self.frame.now);
-        entry.has_left() && !over && drift::is_as_written(entry, &self.stamped)
+        entry.has_left()
+            && !over
+            && naming::is_directly_below(&entry.dn, &self.frame.base)
+            && drift::is_as_written(entry, &self.stamped)
     }
 
     /// Then each national entry of the member, with its staged object when [`Survey::needs`] names one.
@@ -432,6 +435,23 @@ impl Survey {
     /// Whether the member's organisational unit is there.
     pub fn base_exists(&mut self) {
         self.view.base_exists = true;
+    }
+
+    /// Then: entries that do not say plainly whose they are.
+    pub fn unclear(&self) -> impl Iterator<Item = &TargetEntry> {
+        let is_known = |guid: &Guid| self.find(guid).is_some();
+        let all = self.view.entries.iter();
+        all.filter(move |entry| drift::is_unclear(entry, &self.frame.member, &self.stamped, is_known))
+    }
+
+    /// Whose entries are, by what the directory calls them.
+    pub fn written_for(&mut self, owners: &BTreeMap<String, Guid>) {
+        for entry in &mut self.view.entries {
+            if let Some(guid) = owners.get(&entry.entry_uuid) {
+                entry.written_for = Some(Anchor { member: self.frame.member.clone(), guid: *guid });
+                self.wanted.insert(Want::Person(*guid));
+            }
+        }
     }
 
     /// Then, until there is nobody left: who must be looked at after all. What is known of each is told by [`Survey::look_at`].

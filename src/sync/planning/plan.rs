@@ -23,6 +23,8 @@ const REWRITTEN: &str =
     "somebody else gives this attribute another value again and again: find out who, then resync";
 /// What is told of somebody who gets no new entry.
 const CLOSED: &str = "the organisation is closed: its successor publishes its people";
+/// What is told of a leaver's entry that cannot be deleted.
+const BELOW: &str = "other entries lie below the national entry of somebody who leaves (sync drift names them): it is marked, and deleted when they are gone";
 /// What stays on a leaver's entry.
 const KEPT: &[&str] = &["cn", "sn", "employeenumber", ANCHOR, MEMBER];
 
@@ -40,10 +42,11 @@ pub fn plan(input: &Input<'_>) -> Plan {
             _ => {}
         }
         if let Fate::Leave(desired::NOT_PUBLISHED) = fate {
-            let more = known.twins(guid).enumerate().map(|(number, twin)| {
-                let step = erasure(input, guid, twin, desired::NOT_PUBLISHED, false);
-                (number + 1, step)
-            });
+            let more =
+                known.twins(guid).filter(|twin| !known.is_parent(twin)).enumerate().map(|(number, twin)| {
+                    let step = erasure(input, guid, twin, desired::NOT_PUBLISHED, false);
+                    (number + 1, step)
+                });
             more.for_each(|(number, step)| _ = drafts.add(number, step, Vec::new()));
         }
     }
@@ -60,6 +63,12 @@ pub fn plan(input: &Input<'_>) -> Plan {
     }
     for guid in new {
         known.hold(guid, None, "closed", CLOSED);
+    }
+    let stuck = known.fates.iter().filter(|(guid, fate)| {
+        matches!(fate, Fate::Leave(_)) && known.entries.get(guid).is_some_and(|entry| known.is_parent(entry))
+    });
+    for guid in stuck.map(|(guid, _)| *guid).collect::<Vec<_>>() {
+        known.hold(guid, None, "has_below", BELOW);
     }
     for (guid, attribute) in &input.beside.rewritten {
         let is_there = known.entries.get(guid).is_some_and(|entry| match known.fates.get(guid) {
@@ -184,12 +193,11 @@ fn change(
     wish: &Desired,
     drafts: &mut Drafts,
 ) {
-    let written = known.is_mended(guid).then(|| input.member.clone());
-    let owner = written.or_else(|| entry.anchor().map(|anchor| anchor.member));
+    let owner = entry.written_for.clone().or_else(|| entry.anchor()).map(|anchor| anchor.member);
     let mut changes = input.ownership().content(entry, wish);
     changes.extend(classes(entry));
     let stamp = input.ownership().stamp(&wish.attributes);
-    let drifted = entry.first(STAMP) == Some(stamp.as_str());
+    let drifted = entry.is_misled() || entry.first(STAMP) == Some(stamp.as_str());
     if drifted {
         changes.retain(|change| !input.beside.rewritten.contains(&(*guid, change.attribute.clone())));
     }
@@ -281,6 +289,40 @@ fn erasure(input: &Input<'_>, guid: &Guid, entry: &TargetEntry, why: &str, over:
     }
 }
 
+/// Whether a leaver's entry is as we wrote it, but for what somebody else insists on.
+fn is_as_written(input: &Input<'_>, known: &Known<'_>, guid: &Guid, entry: &TargetEntry) -> bool {
+    let mut entry = entry.clone();
+    entry.attributes.retain(|name, _| !input.beside.rewritten.contains(&(*guid, name.clone())));
+    drift::is_as_written(&entry, known.stamped())
+}
+
+/// What makes an entry a leaver's. An anchor that somebody has changed is put back with it.
+fn marking(input: &Input<'_>, known: &Known<'_>, guid: &Guid, entry: &TargetEntry) -> Vec<Change> {
+    let ownership = input.ownership();
+    let mut changes: Vec<Change> = ownership
+        .owned(entry)
+        .into_iter()
+        .filter(|name| !stays(input, name))
+        .filter_map(|name| difference(entry, name, &[]))
+        .collect();
+    let anchor = Anchor { member: input.member.clone(), guid: *guid }.to_string();
+    let ours = [(ANCHOR, vec![anchor]), (MEMBER, vec![input.member.to_string()])];
+    changes.extend(ours.iter().filter_map(|(name, values)| difference(entry, name, values)));
+    changes.extend(classes(entry));
+    let kept = entry.attributes.iter().filter(|(name, _)| stays(input, name));
+    let kept = kept.filter(|(name, _)| ![ANCHOR, MEMBER].contains(&name.as_str()));
+    let kept = kept.map(|(name, values)| (name.as_str(), values.clone())).chain(ours);
+    let stamp = drift::stamp_of(kept, known.stamped());
+    // it becomes another one when the time is written
+    changes.push(Change {
+        attribute: STAMP.to_owned(),
+        before: entry.values(STAMP).to_vec(),
+        after: vec![stamp],
+    });
+    changes.extend(difference(entry, LEFT_AT, &[NOW.to_owned()]));
+    changes
+}
+
 fn leave(
     input: &Input<'_>,
     known: &Known<'_>,
@@ -289,37 +331,25 @@ fn leave(
     why: &str,
     drafts: &mut Drafts,
 ) {
-    let erased = why == desired::NOT_PUBLISHED;
+    // what lies below keeps an entry from being deleted: until that is gone it is marked, which lists nobody either
+    let below = known.is_parent(entry);
+    let erased = why == desired::NOT_PUBLISHED && !below;
     if erased && let Some(mut mail) = difference(entry, "mail", &[]).map(|change| vec![change]) {
         release(input, known, (guid, entry), why, &mut mail, drafts);
     }
-    let kept = entry.has_left() && drift::is_as_written(entry, known.stamped());
+    let kept = entry.has_left() && is_as_written(input, known, guid, entry);
     if kept || erased {
         let over = kept && entry.left_at().is_some_and(|at| at + input.scope.keep <= input.now);
-        if over || erased {
+        if (over && !below) || erased {
             drafts.add(0, erasure(input, guid, entry, why, over), Vec::new());
         }
         return;
     }
-    // somebody insists on what they write: nobody can say any more since when the person has left
-    if entry.has_left() && input.beside.rewritten.iter().any(|(who, _)| who == guid) {
-        return;
-    }
-    let mut changes: Vec<Change> = input
-        .ownership()
-        .owned(entry)
-        .into_iter()
-        .filter(|name| !stays(input, name))
-        .filter_map(|name| difference(entry, name, &[]))
-        .collect();
-    // an anchor that somebody has changed is put back with it
-    let anchor = [Anchor { member: input.member.clone(), guid: *guid }.to_string()];
-    changes.extend(difference(entry, ANCHOR, &anchor));
-    let kept = entry.attributes.iter().filter(|(name, _)| stays(input, name) && *name != ANCHOR);
-    let kept = kept.map(|(name, values)| (name.as_str(), values.clone())).chain([(ANCHOR, anchor.to_vec())]);
-    changes.extend(difference(entry, STAMP, &[drift::stamp_of(kept, known.stamped())]));
-    changes.extend(difference(entry, LEFT_AT, &[NOW.to_owned()]));
-    if entry.has_left() {
+    let mut changes = marking(input, known, guid, entry);
+    // as it was written but for the time of leaving: it is still published, and its person leaves now
+    let published = entry.has_left() && known.is_published_but_for_leaving(entry);
+    if entry.has_left() && !published {
+        changes.retain(|change| !input.beside.rewritten.contains(&(*guid, change.attribute.clone())));
         let reason =
             "the entry of a leaver was changed by somebody else: it is kept for its time anew".into();
         let again = blank(input, Action::Modify, guid, Some(entry));
@@ -333,6 +363,7 @@ fn leave(
             "disabled" => "disabled",
             "outside_filter" => "hidden",
             desired::UNSEEN => desired::UNSEEN,
+            desired::NOT_PUBLISHED => desired::NOT_PUBLISHED,
             _ => "leaver",
         }
         .into(),
@@ -347,6 +378,12 @@ fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
         let name = match known.fates.get(guid) {
             Some(Fate::Publish(wish)) => wish.name.clone(),
             Some(Fate::Leave(_)) if known.name_is_wanted(guid) => naming::leaver(guid),
+            // nobody else's entry is kept from being deleted by a leaver below it
+            Some(Fate::Leave(why))
+                if *why != desired::NOT_PUBLISHED && !naming::is_directly_below(&entry.dn, input.base) =>
+            {
+                naming::leaver(guid)
+            }
             _ => continue,
         };
         let (from, to) = (naming::key(&entry.dn), naming::key(&naming::dn(&name, input.base)));

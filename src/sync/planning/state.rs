@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ldap::dn::Dn;
 use crate::sync::people::desired::{
-    self, Desired, Fate, NAMING, NO_SURNAME, NOT_PUBLISHED, SURNAME, UNSEEN, Wanted, is_owned,
+    Desired, Fate, NAMING, NO_SURNAME, NOT_PUBLISHED, SURNAME, UNSEEN, Wanted, is_owned,
 };
 use crate::sync::people::drift;
 use crate::sync::people::naming;
 use crate::sync::planning::input::Input;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::Quarantine;
-use crate::sync::terms::target::{ANCHOR, Anchor, STAMP, TargetEntry};
+use crate::sync::terms::target::{ANCHOR, LEFT_AT, TargetEntry};
 use crate::sync::writing::refused;
 
 /// Why somebody is held whose anchor two entries carry.
@@ -29,8 +29,8 @@ pub struct Known<'a> {
     stamped: BTreeSet<String>,
     /// Further entries with the anchor of somebody who has one.
     twins: BTreeMap<Guid, Vec<&'a TargetEntry>>,
-    /// Whose entry has an anchor that somebody has changed.
-    mended: BTreeSet<Guid>,
+    /// Names that something lies below.
+    parents: BTreeSet<String>,
     claims: BTreeMap<Guid, BTreeSet<Guid>>,
     released: BTreeMap<Guid, BTreeSet<String>>,
     names_wanted: BTreeSet<Guid>,
@@ -42,9 +42,16 @@ impl<'a> Known<'a> {
         &self.stamped
     }
 
-    /// Whether its entry has an anchor that somebody has changed.
-    pub fn is_mended(&self, guid: &Guid) -> bool {
-        self.mended.contains(guid)
+    /// Whether an entry is as we wrote it for somebody who is published, apart from the time of leaving.
+    pub fn is_published_but_for_leaving(&self, entry: &TargetEntry) -> bool {
+        let mut published = entry.clone();
+        published.attributes.remove(LEFT_AT);
+        drift::is_as_written(&published, &self.stamped)
+    }
+
+    /// Whether something lies below this entry: then it cannot be deleted.
+    pub fn is_parent(&self, entry: &TargetEntry) -> bool {
+        self.parents.contains(&naming::key(&entry.dn))
     }
 
     /// Further entries with the anchor of somebody who has one.
@@ -112,21 +119,11 @@ pub fn settle<'a>(input: &Input<'a>, wanted: Wanted) -> Known<'a> {
     known
 }
 
-/// Ties entries to their people: by anchor and, where somebody has changed an anchor, by the stamp that covers it. Entries that somebody has
-/// moved out of the member's unit are still the person's.
+/// Ties entries to their people: by the journal where an entry does not say plainly whose it is, else by anchor. Entries that somebody has moved
+/// out of the member's unit are still the person's.
 fn anchors<'a>(input: &Input<'a>, known: &mut Known<'a>) {
-    let mut named = None;
     for entry in &input.target.entries {
-        let own = entry.anchor().filter(|anchor| anchor.member == *input.member).map(|anchor| anchor.guid);
-        let changed = entry.first(STAMP).is_some() && !drift::is_as_written(entry, &known.stamped);
-        let written = if changed {
-            let named = named.get_or_insert_with(|| names_of(input));
-            written_for(input, known, entry, named)
-        } else {
-            None
-        };
-        known.mended.extend(written);
-        let Some(guid) = written.or(own) else { continue };
+        let Some(guid) = entry.person(input.member) else { continue };
         known.tie(guid, entry);
         let gone = match (input.whole, input.told) {
             (true, true) => Fate::Leave(UNSEEN),
@@ -136,40 +133,14 @@ fn anchors<'a>(input: &Input<'a>, known: &mut Known<'a>) {
         known.fates.entry(guid).or_insert(gone);
     }
     for entry in &input.beside.elsewhere {
-        let own = entry.anchor().filter(|anchor| anchor.member == *input.member).map(|anchor| anchor.guid);
         // of whom nothing is known here needs nothing, and has the entry where it belongs
-        if let Some(guid) = own.filter(|guid| known.fates.contains_key(guid)) {
+        if let Some(guid) = entry.person(input.member).filter(|guid| known.fates.contains_key(guid)) {
             known.tie(guid, entry);
         }
     }
     twins(known);
-}
-
-/// Who is called what in the member directory, gone or not.
-fn names_of(input: &Input<'_>) -> BTreeMap<String, Vec<Guid>> {
-    let mut named: BTreeMap<String, Vec<Guid>> = BTreeMap::new();
-    for object in input.staged.objects().filter(|object| desired::is_person(object)) {
-        if let Some(name) = desired::account_name(object, input.scope) {
-            let key = naming::key(&naming::dn(&name.to_lowercase(), input.base));
-            named.entry(key).or_default().push(object.guid);
-        }
-    }
-    named
-}
-
-/// For whom an entry was written, when it is as it was written apart from its anchor.
-fn written_for(
-    input: &Input<'_>,
-    known: &Known<'_>,
-    entry: &TargetEntry,
-    named: &BTreeMap<String, Vec<Guid>>,
-) -> Option<Guid> {
-    let mut as_written = entry.clone();
-    named.get(&naming::key(&entry.dn))?.iter().copied().find(|guid| {
-        let anchor = Anchor { member: input.member.clone(), guid: *guid };
-        as_written.attributes.insert(ANCHOR.to_owned(), vec![anchor.to_string()]);
-        drift::is_as_written(&as_written, &known.stamped)
-    })
+    let all = input.target.entries.iter();
+    known.parents = all.filter_map(|entry| naming::parent_key(&entry.dn)).collect();
 }
 
 /// Holds those whose anchor more than one entry carries. Whoever leaves does not wait: one entry after the other is marked, and a wish not to
@@ -194,7 +165,7 @@ fn twins(known: &mut Known<'_>) {
 
 fn joins<'a>(input: &Input<'a>, known: &mut Known<'a>) {
     let mut free: Vec<&TargetEntry> =
-        input.target.entries.iter().filter(|entry| entry.first(ANCHOR).is_none()).collect();
+        input.target.entries.iter().filter(|entry| is_free(entry, input)).collect();
     decided(input, known, &mut free);
     if free.is_empty() {
         return;
@@ -246,6 +217,11 @@ fn joins<'a>(input: &Input<'a>, known: &mut Known<'a>) {
             "more than one entry or person fits: decide by hand which it is",
         );
     }
+}
+
+/// Whether an entry is nobody's.
+fn is_free(entry: &TargetEntry, input: &Input<'_>) -> bool {
+    entry.first(ANCHOR).is_none() && entry.person(input.member).is_none()
 }
 
 /// Entries of other organisations that people here take over: released ones of the same person, and those of organisations that

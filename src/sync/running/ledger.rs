@@ -38,7 +38,7 @@ pub fn age(before: &[Aged], held: &[Quarantine], at: OffsetDateTime) -> Vec<Aged
 }
 
 /// Every reason for which somebody is held back, and whose it is to mend; none: that depends.
-pub const REASONS: [(&str, Option<Party>); 17] = [
+pub const REASONS: [(&str, Option<Party>); 18] = [
     ("no_name", Some(Party::Member)),
     ("no_surname", Some(Party::Member)),
     ("conflict", Some(Party::Member)),
@@ -52,6 +52,7 @@ pub const REASONS: [(&str, Option<Party>); 17] = [
     ("name_taken", Some(Party::National)),
     ("anchor_twice", Some(Party::National)),
     ("mail_of_nobody", Some(Party::National)),
+    ("has_below", Some(Party::National)),
     ("closed", Some(Party::National)),
     ("owner_paused", Some(Party::National)),
     ("mail_elsewhere", None),
@@ -125,8 +126,10 @@ impl Ran {
 
     /// Of one that was ended without being able to say so; known since the next one.
     fn killed(left: &Progress) -> Ran {
-        let text = "it was ended at once, by a signal or with its machine: the next run went on from there"
-            .to_owned();
+        let text = format!(
+            "it was ended at once, by a signal or with its machine, with {} steps to do: the journal has what was done, and the next run went on",
+            left.steps
+        );
         Ran::early(("killed", text, Party::Us), left.at, left)
     }
 

@@ -65,9 +65,13 @@ impl Meter {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).progress.pages += more;
     }
 
-    /// One more plan with so many steps is written.
-    pub fn plan(&self, steps: usize) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).progress.steps += steps as u64;
+    /// One more plan with so many steps is written; what to keep before the first of them, so that a run that is killed leaves a trace.
+    pub fn plan(&self, steps: usize, now: OffsetDateTime) -> (String, Option<Vec<u8>>) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.progress.steps += steps as u64;
+        state.progress.at = now;
+        (state.kept, state.is_kept) = (now, true);
+        (PROGRESS.to_owned(), serde_json::to_vec(&state.progress).ok())
     }
 
     /// So many more objects came; the value to keep when it is time.
@@ -126,7 +130,7 @@ mod tests {
             (PROGRESS, 1_000, 1, at(2))
         );
         assert!(meter.is_kept());
-        meter.plan(700);
+        assert!(meter.plan(700, at(2)).1.is_some());
         assert_eq!(meter.written("RXA", 250, at(3)), None);
         let (_, value) = meter.written("RXA", 250, at(5)).unwrap();
         let progress: Progress = serde_json::from_slice(&value.unwrap()).unwrap();

@@ -142,7 +142,7 @@ pub struct Quarantine {
     pub guid: Guid,
     /// The attribute; none when the whole person is held back.
     pub attribute: Option<String>,
-    /// A fixed word: `no_name`, `no_surname`, `mail_domain`, `duplicate`, `mail_elsewhere`, `mail_of_nobody`, `ambiguous`, `name_taken`, `anchor_twice`,
+    /// A fixed word: `no_name`, `no_surname`, `mail_domain`, `duplicate`, `mail_elsewhere`, `mail_of_nobody`, `has_below`, `ambiguous`, `name_taken`, `anchor_twice`,
     /// `owner_paused`, `closed`, `conflict`, `not_text`, `unfit`, `refused`, `partial`, `rewritten`.
     pub code: String,
     /// One sentence, says what to do.

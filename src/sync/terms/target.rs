@@ -64,6 +64,9 @@ pub struct TargetEntry {
     /// Its version: entryCSN, or entryusn; empty when it has none yet.
     pub entry_csn: String,
     pub attributes: BTreeMap<String, Vec<String>>,
+    /// Whose it is by the journal, whatever anchor it carries; none where nobody asked the journal.
+    #[serde(skip)]
+    pub written_for: Option<Anchor>,
 }
 
 impl TargetEntry {
@@ -80,6 +83,17 @@ impl TargetEntry {
     /// Whose entry it is; none when nobody's of ours.
     pub fn anchor(&self) -> Option<Anchor> {
         Anchor::parse(self.first(ANCHOR)?)
+    }
+
+    /// The person of this member whose entry it is: by the journal where that was asked, else by the anchor.
+    pub fn person(&self, member: &OdsCode) -> Option<Guid> {
+        let anchor = self.written_for.clone().or_else(|| self.anchor())?;
+        (anchor.member == *member).then_some(anchor.guid)
+    }
+
+    /// Whether it carries another anchor than the journal says, or none.
+    pub fn is_misled(&self) -> bool {
+        self.written_for.is_some() && self.written_for != self.anchor()
     }
 
     /// Since when its person has left.

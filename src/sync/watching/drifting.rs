@@ -20,7 +20,7 @@ use crate::sync::terms::guid::Guid;
 use crate::sync::terms::settings::Settings;
 use crate::sync::terms::step::Step;
 use crate::sync::terms::succession::closed;
-use crate::sync::terms::target::{ANCHOR, STAMP, TargetEntry, TargetView};
+use crate::sync::terms::target::{ANCHOR, LEFT_AT, STAMP, TargetEntry, TargetView};
 use crate::sync::writing::observe;
 
 /// Lines of the journal that are read at once.
@@ -191,7 +191,7 @@ fn differing(
     let entry = view.entries.iter().find(|entry| naming::key(&entry.dn) == key);
     let (Some(content), Some(entry)) = (content, entry) else { return Vec::new() };
     let mut names: BTreeSet<&str> = stamped.iter().map(String::as_str).collect();
-    names.insert(STAMP);
+    names.extend([STAMP, LEFT_AT]);
     let sorted = |values: &[String]| {
         let mut values = values.to_vec();
         values.sort();

@@ -136,7 +136,11 @@ type Answer = (usize, Result<Outcome, SyncError>);
 
 impl Running<'_> {
     async fn all(&mut self, shelf: &mut Shelf, settings: &Settings, gate: &Gate) -> Result<(), SyncError> {
-        shelf.meter.plan(self.plan.steps.len());
+        if self.plan.steps.is_empty() {
+            return Ok(());
+        }
+        let progress = shelf.meter.plan(self.plan.steps.len(), shelf.now());
+        shelf.set(vec![progress]).await?;
         let groups = groups(self.plan);
         // planning may have taken long
         shelf.renew_when_due().await?;

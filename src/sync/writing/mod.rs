@@ -3,6 +3,7 @@
 pub mod execute;
 pub mod national;
 pub mod observe;
+pub mod owners;
 pub mod pause;
 pub mod record;
 pub mod refused;

@@ -116,6 +116,11 @@ impl National {
         told(outcome, POST_READ)?.text(self.version).map(str::to_owned)
     }
 
+    /// What the directory calls the entry after a write, by itself.
+    pub fn identity_after(&self, outcome: &Outcome) -> Option<String> {
+        told(outcome, POST_READ)?.text(self.identity).map(str::to_owned)
+    }
+
     /// Does the step, if the entry still is what it was planned against. A condition that does not hold is a result code
     /// ([`ASSERTION_FAILED`]) like any other.
     pub async fn write(&self, directory: &Directory, step: &Step) -> Result<Outcome, DirectoryError> {

@@ -79,7 +79,7 @@ pub fn target(national: &National, entry: Entry) -> Result<TargetEntry, SyncErro
             (!values.is_empty() && !known).then_some((name, values))
         })
         .collect();
-    Ok(TargetEntry { dn: entry.dn, entry_uuid, entry_csn, attributes })
+    Ok(TargetEntry { dn: entry.dn, entry_uuid, entry_csn, attributes, written_for: None })
 }
 
 /// The entry with this name; none only when the directory says that there is none.

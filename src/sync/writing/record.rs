@@ -20,6 +20,9 @@ pub struct Record {
     /// The entry's version after the write (entryCSN, or what the server has instead); none when the directory did not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csn: Option<String>,
+    /// What the directory calls the entry, whatever its name (entryUUID, or what the server has instead); none when it did not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// The whole entry that was deleted, by lower-case attribute; none when the directory did not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<BTreeMap<String, Vec<String>>>,
@@ -30,7 +33,8 @@ pub struct Record {
 
 /// The document for an answer of this server.
 pub fn of(outcome: &Outcome, national: &National) -> Vec<u8> {
-    let mut record = Record { csn: national.version_after(outcome), ..Record::default() };
+    let (csn, identity) = (national.version_after(outcome), national.identity_after(outcome));
+    let mut record = Record { csn, identity, ..Record::default() };
     let value = outcome.control(PRE_READ).and_then(|control| control.value.as_deref());
     if let Some(mut entry) =
         value.and_then(|value| typed_control::read_entry_answer(value, &Limits::default()).ok())

@@ -21,6 +21,7 @@ use crate::sync::terms::staged::{Object, Staged};
 use crate::sync::terms::target::{ANCHOR, Anchor, TargetEntry};
 use crate::sync::writing::national::National;
 use crate::sync::writing::observe::{attributes, entry_at, target};
+use crate::sync::writing::owners;
 
 const NO_SUCH_OBJECT: u32 = 32;
 /// National entries that are compared at a time.
@@ -63,7 +64,9 @@ pub async fn look(frame: Frame, stock: &Stock<'_>, directory: &mut Directory) ->
     stock.instead.values().for_each(|object| survey.staged(object.clone()));
     let bases = pins(&survey.tree(), &scope, shelf).await?;
     survey.place(bases::guids(&bases).as_ref());
-    let survey = compare(survey, &base, &scope, stock, directory).await?;
+    let mut survey = compare(survey, &base, &scope, stock, directory).await?;
+    let owners = owners::of(shelf, survey.unclear()).await?;
+    survey.written_for(&owners);
     let sight = recall(survey, &scope, stock, directory).await?;
     let elsewhere = elsewhere(&sight, &member, &base, &scope, directory).await?;
     Ok(Look { sight, bases, elsewhere })
@@ -72,12 +75,8 @@ pub async fn look(frame: Frame, stock: &Stock<'_>, directory: &mut Directory) ->
 /// What to ask the whole national directory for: mails that an entry here is to have and has not, and anchors and persons of those who have
 /// no entry here.
 fn questions(sight: &Sight, member: &OdsCode, scope: &Scope) -> BTreeSet<(String, String)> {
-    let mine: BTreeMap<Guid, &TargetEntry> = sight
-        .view
-        .entries
-        .iter()
-        .filter_map(|entry| entry.anchor().filter(|anchor| anchor.member == *member).map(|a| (a.guid, entry)))
-        .collect();
+    let mine: BTreeMap<Guid, &TargetEntry> =
+        sight.view.entries.iter().filter_map(|entry| Some((entry.person(member)?, entry))).collect();
     let mut questions = BTreeSet::new();
     for object in sight.staged.objects().filter(|object| desired::is_person(object)) {
         let fate = desired::fate(member, object, true, scope, &mut BTreeSet::new());

@@ -153,7 +153,13 @@ impl Bench {
                 let attributes =
                     step.changes.iter().map(|c| (c.attribute.clone(), c.after.clone())).collect();
                 let (dn, entry_uuid) = (step.dn.clone(), format!("uuid{}", self.writes));
-                self.view.entries.push(TargetEntry { dn, entry_uuid, entry_csn: csn, attributes });
+                self.view.entries.push(TargetEntry {
+                    dn,
+                    entry_uuid,
+                    entry_csn: csn,
+                    attributes,
+                    written_for: None,
+                });
             }
             _ => {
                 let at = find(&self.view, &step.dn).unwrap_or_else(|| panic!("no {}: {step:?}", step.dn));

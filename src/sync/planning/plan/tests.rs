@@ -167,6 +167,8 @@ struct Bench {
     /// Who asked before not to be listed as others are.
     asked: BTreeMap<Guid, bool>,
     writes: u64,
+    /// For whom each entry was written, as the journal knows it.
+    owners: BTreeMap<String, Guid>,
 }
 
 impl Bench {
@@ -181,11 +183,17 @@ impl Bench {
             beside: Beside::default(),
             asked: BTreeMap::new(),
             writes: 0,
+            owners: BTreeMap::new(),
         }
     }
 
     fn plan(&self, objects: Vec<Object>, whole: bool, now: OffsetDateTime) -> Plan {
         let staged = Staged::of(objects);
+        let mut view = self.view.clone();
+        for entry in &mut view.entries {
+            let owner = self.owners.get(&entry.entry_uuid);
+            entry.written_for = owner.map(|guid| Anchor { member: self.member.clone(), guid: *guid });
+        }
         plan(&Input {
             member: &self.member,
             base: &self.base,
@@ -194,7 +202,7 @@ impl Bench {
             told: false,
             scope: &self.scope,
             bases: Some(&self.bases),
-            target: &self.view,
+            target: &view,
             national: &self.national,
             beside: &self.beside,
             now,
@@ -228,6 +236,7 @@ impl Bench {
             let object = survey.needs(entry).map(|guid| by_guid[&guid].clone());
             survey.compare(entry.clone(), object);
         }
+        survey.written_for(&self.owners);
         loop {
             let recalls = survey.recall();
             if recalls.is_empty() {
@@ -259,6 +268,12 @@ impl Bench {
     fn apply(&mut self, step: &Step, now: OffsetDateTime) {
         self.writes += 1;
         let step = &step.clone().at(&to_generalized_time(now));
+        let identity = step.entry_uuid.clone().unwrap_or_else(|| format!("uuid{}", self.writes));
+        match (&step.anchor, step.action) {
+            (_, Action::Delete) => drop(self.owners.remove(&identity)),
+            (Some(anchor), _) => drop(self.owners.insert(identity, anchor.guid)),
+            (None, _) => {}
+        }
         let version = format!("csn{}", self.writes);
         if step.action == Action::Prepare {
             self.view.base_exists = true;
@@ -274,6 +289,7 @@ impl Bench {
                 entry_uuid,
                 entry_csn: version,
                 attributes,
+                written_for: None,
             });
             return self.check();
         }
@@ -591,6 +607,7 @@ fn an_entry_that_was_there_before_is_joined_not_doubled() {
         entry_uuid: "u".into(),
         entry_csn: "c".into(),
         attributes: attributes.iter().map(|(n, v)| ((*n).to_owned(), vec![(*v).to_owned()])).collect(),
+        written_for: None,
     });
     let plan = bench.plan(objects(&people), true, start());
     assert_eq!(plan.steps.iter().map(|s| s.action).collect::<Vec<_>>(), [Action::Join, Action::Rename]);

@@ -176,22 +176,149 @@ fn an_anchor_that_somebody_changed_is_put_back() {
             assert_eq!(at(&mut bench, number).entry_uuid, *identity, "{changes:?}");
         }
     }
-    // and so it is with whoever leaves meanwhile: what is taken away is their own
+}
+
+/// A plan for these, which is the same with a survey before it.
+fn planned(bench: &Bench, objects: &[Object]) -> Plan {
+    let plan = bench.plan(objects.to_vec(), true, start());
+    assert_eq!(plan, bench.surveyed(objects.to_vec(), true, start(), usize::MAX).0);
+    plan
+}
+
+/// What somebody does to an entry, in words and as a deed.
+type Tampering<'a> = (&'a str, &'a dyn Fn(&mut TargetEntry));
+
+#[test]
+fn whoever_leaves_or_asks_is_found_by_the_journal_whatever_became_of_the_entry() {
+    let strip = |entry: &mut TargetEntry| {
+        [ANCHOR, MEMBER, STAMP, "objectclass"].iter().for_each(|name| _ = entry.attributes.remove(*name));
+        set(entry, "objectclass", "inetOrgPerson");
+    };
+    let changes: [Tampering<'_>; 5] = [
+        ("another's anchor", &|entry| set(entry, ANCHOR, &format!("RXA/{}", guid(3)))),
+        ("nobody's anchor", &|entry| set(entry, ANCHOR, &format!("RXA/{}", Guid([0xee; 16])))),
+        ("another organisation's anchor, and edited", &|entry| {
+            set(entry, ANCHOR, &format!("RXB/{}", guid(0)));
+            set(entry, "title", "theirs");
+        }),
+        ("another name as well", &|entry| {
+            set(entry, ANCHOR, &format!("RXB/{}", guid(0)));
+            entry.dn = "uid=elsewhere,ou=RXA,ou=people,dc=national,dc=test".into();
+        }),
+        ("everything of ours taken away", &strip),
+    ];
+    for (what, change) in changes {
+        let mut bench = Bench::new();
+        super::memory::asking(&mut bench);
+        let people = everybody();
+        run(&mut bench, &objects(&people));
+        let identity = at(&mut bench, 0).entry_uuid.clone();
+        let entry = bench.view.entries.iter_mut().find(|entry| entry.entry_uuid == identity).unwrap();
+        change(entry);
+        // in any order
+        bench.view.entries.reverse();
+        for flag in ["disabled", "deleted", "asks"] {
+            let mut bench = Bench {
+                member: bench.member.clone(),
+                base: bench.base.clone(),
+                scope: bench.scope.clone(),
+                bases: bench.bases.clone(),
+                national: bench.national.clone(),
+                view: bench.view.clone(),
+                beside: bench.beside.clone(),
+                asked: bench.asked.clone(),
+                writes: 1_000,
+                owners: bench.owners.clone(),
+            };
+            let mut left = people.clone();
+            left[0].disabled = flag == "disabled";
+            left[0].deleted = flag == "deleted";
+            let wish = if flag == "asks" { "not-listed" } else { "" };
+            let objects = with(objects(&left), "employeetype", &[(0, wish)]);
+            let plan = planned(&bench, &objects);
+            let action = if flag == "asks" { Action::Delete } else { Action::Mark };
+            let own: Vec<(Action, Option<&String>)> =
+                plan.steps.iter().map(|step| (step.action, step.entry_uuid.as_ref())).collect();
+            assert_eq!((own, held(&plan)), (vec![(action, Some(&identity))], vec![]), "{what}, {flag}");
+            bench.execute(&plan, start());
+            assert_eq!(planned(&bench, &objects).steps, [], "{what}, {flag}");
+            // nobody else's entry has suffered, and the person's own comes back
+            let plan = planned(&bench, &super::objects(&people));
+            bench.execute(&plan, start());
+            let back = at(&mut bench, 0).entry_uuid.clone();
+            assert_eq!(back == identity, flag != "asks", "{what}, {flag}");
+            assert_eq!(bench.view.published(), PEOPLE as u64, "{what}, {flag}");
+        }
+    }
+}
+
+#[test]
+fn what_lies_below_an_entry_keeps_nobody_listed() {
+    let mut bench = Bench::new();
+    super::memory::asking(&mut bench);
+    let people = everybody();
+    run(&mut bench, &objects(&people));
+    let parent = at(&mut bench, 0).dn.clone();
+    let device = TargetEntry {
+        dn: format!("cn=device,{parent}"),
+        entry_uuid: "device".into(),
+        entry_csn: "c".into(),
+        attributes: BTreeMap::from([("objectclass".to_owned(), vec!["device".to_owned()])]),
+        written_for: None,
+    };
+    bench.view.entries.push(device);
+    // a leaver of ours as well
     let mut left = people.clone();
-    left[0].disabled = true;
-    give(&mut bench, 0, &anchor(1));
-    give(&mut bench, 1, &anchor(0));
-    let plan = bench.plan(objects(&left), true, start());
-    assert_eq!(actions(&plan), [(Action::Mark, "disabled"), (Action::Modify, "drift")]);
-    assert_eq!(plan.steps[0].entry_uuid.as_ref(), Some(&identities[0]));
+    left[1].disabled = true;
+    run(&mut bench, &objects(&left));
+    at(&mut bench, 1).dn = format!("uid=n1,{parent}");
+    let wish = with(objects(&left), "employeetype", &[(0, "not-listed")]);
+    let plan = planned(&bench, &wish);
+    assert_eq!(
+        (actions(&plan), held(&plan)),
+        (vec![(Action::Mark, "not_published"), (Action::Rename, "rename")], vec![("has_below", guid(0))])
+    );
     bench.execute(&plan, start());
-    assert_eq!(bench.plan(objects(&left), true, start()).steps, []);
-    give(&mut bench, 1, &anchor(2));
-    give(&mut bench, 2, &anchor(1));
-    let hidden = with(objects(&left), "employeetype", &[(1, "not-listed")]);
-    let plan = bench.plan(hidden, true, start());
-    assert_eq!(actions(&plan), [(Action::Modify, "drift"), (Action::Delete, "not_published")]);
-    assert_eq!(plan.steps[1].entry_uuid.as_ref(), Some(&identities[1]));
+    let plan = planned(&bench, &wish);
+    assert_eq!((plan.steps.len(), held(&plan)), (0, vec![("has_below", guid(0))]));
+    bench.view.entries.retain(|entry| entry.entry_uuid != "device");
+    let plan = planned(&bench, &wish);
+    assert_eq!((actions(&plan), held(&plan)), (vec![(Action::Delete, "not_published")], vec![]));
+}
+
+#[test]
+fn a_time_of_leaving_that_somebody_wrote_hides_no_removal_from_the_guards() {
+    let mut bench = Bench::new();
+    let mut people = everybody();
+    run(&mut bench, &objects(&people));
+    set(at(&mut bench, 0), LEFT_AT, &to_generalized_time(start() - DAY));
+    people[0].disabled = true;
+    let plan = planned(&bench, &objects(&people));
+    assert_eq!(actions(&plan), [(Action::Mark, "disabled")]);
+}
+
+#[test]
+fn what_somebody_insists_on_keeps_a_leaver_no_longer() {
+    let mut bench = Bench::new();
+    run(&mut bench, &objects(&everybody()));
+    let mut left = everybody();
+    left[0].disabled = true;
+    let objects = objects(&left);
+    run(&mut bench, &objects);
+    set(at(&mut bench, 0), "telephonenumber", "+44 999");
+    let plan = planned(&bench, &objects);
+    assert_eq!(actions(&plan), [(Action::Modify, "drift")]);
+    bench.execute(&plan, start());
+    set(at(&mut bench, 0), "telephonenumber", "+44 999");
+    bench.beside.rewritten = BTreeSet::from([(guid(0), "telephonenumber".to_owned())]);
+    assert_eq!(planned(&bench, &objects).steps, []);
+    // another one is still taken away, and the time of keeping ends
+    set(at(&mut bench, 0), "mail", "back@rxa.nhs.test");
+    let plan = planned(&bench, &objects);
+    assert_eq!(actions(&plan), [(Action::Modify, "drift")]);
+    assert!(!plan.steps[0].changes.iter().any(|change| change.attribute == "telephonenumber"));
+    bench.execute(&plan, start());
+    assert_eq!(actions(&bench.plan(objects, true, start() + DAY * 30)), [(Action::Delete, "leaver_over")]);
 }
 
 #[test]

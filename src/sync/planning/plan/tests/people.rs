@@ -143,7 +143,7 @@ fn foreign(bench: &Bench, member: &str, person: &str, mail: &str, left: bool) ->
         attributes.remove("mail");
     }
     let dn = naming::dn("old", &bench.base.parent().unwrap().child("ou", member).unwrap());
-    TargetEntry { dn, entry_uuid: "theirs".into(), entry_csn: "c".into(), attributes }
+    TargetEntry { dn, entry_uuid: "theirs".into(), entry_csn: "c".into(), attributes, written_for: None }
 }
 
 fn of_persons(bench: &mut Bench) -> Vec<Object> {

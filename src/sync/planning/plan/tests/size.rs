@@ -45,6 +45,7 @@ fn cost(people: usize) -> u64 {
             entry_uuid: step.dn.clone(),
             entry_csn: "1".into(),
             attributes: step.changes.iter().map(|c| (c.attribute.clone(), c.after.clone())).collect(),
+            written_for: None,
         })
         .collect();
     let changed = everybody(people, |number| if number.is_multiple_of(10) { "Matron" } else { "Nurse" });

@@ -1,0 +1,231 @@
+//! Whose entries are, by the journal: what the national directory calls an entry never changes, whatever somebody does to its anchor, its name
+//! or its content. Asked only for entries that do not say plainly whose they are.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::policy::terms::OdsCode;
+use crate::store::error::StoreError;
+use crate::store::port::Store;
+use crate::store::record::JournalEntry;
+use crate::sync::keeping::shelf::Shelf;
+use crate::sync::people::books::{DONE, INTENDED};
+use crate::sync::people::naming;
+use crate::sync::terms::error::SyncError;
+use crate::sync::terms::guid::Guid;
+use crate::sync::terms::step::Action;
+use crate::sync::terms::target::{Anchor, TargetEntry};
+use crate::sync::writing::record::Record;
+
+/// Key in a member's sync state, JSON: what was found, so that the journal is not read from its beginning again and again.
+const KEY: &str = "owners";
+/// Lines of the journal that are read at a time.
+const PAGE: u32 = 1_000;
+
+/// Of a step what matters here.
+#[derive(Debug, Deserialize)]
+struct Slim {
+    action: Action,
+    anchor: Option<Anchor>,
+    dn: String,
+    to: Option<String>,
+    entry_uuid: Option<String>,
+}
+
+/// What was found of entries up to a line of the journal.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Owners {
+    seq: u64,
+    /// By what the directory calls them; none: nobody's.
+    of: BTreeMap<String, Option<Guid>>,
+}
+
+/// A fold over the journal.
+struct Fold {
+    owners: Owners,
+    /// Names of those that are looked for, for writes of which the journal does not know what the directory calls the entry.
+    named: HashMap<String, String>,
+    /// By such a name alone: not when something else was written into the person's entry since.
+    by_name: BTreeMap<Guid, String>,
+    open: HashMap<(String, u64), Slim>,
+}
+
+impl Fold {
+    fn line(&mut self, JournalEntry { seq, entry }: JournalEntry) {
+        self.owners.seq = seq;
+        let key = (entry.plan, entry.step);
+        if entry.phase == INTENDED {
+            let slim = serde_json::from_slice::<Slim>(&entry.document).ok();
+            self.open.extend(slim.map(|slim| (key, slim)));
+            return;
+        }
+        let Some(slim) = self.open.remove(&key).filter(|_| DONE.contains(&entry.phase.as_str())) else {
+            return;
+        };
+        let Some(anchor) = slim.anchor else { return };
+        let told = || serde_json::from_slice::<Record>(&entry.document).ok()?.identity;
+        let identity = slim.entry_uuid.or_else(told);
+        self.by_name.remove(&anchor.guid);
+        let owner = (slim.action != Action::Delete).then_some(anchor.guid);
+        match identity {
+            Some(identity) => {
+                if let Some(of) = self.owners.of.get_mut(&identity) {
+                    *of = owner;
+                }
+            }
+            None => {
+                let name = naming::key(slim.to.as_deref().unwrap_or(&slim.dn));
+                if let (Some(owner), true) = (owner, self.named.contains_key(&name)) {
+                    self.by_name.insert(owner, name);
+                }
+            }
+        }
+    }
+
+    fn end(mut self) -> Owners {
+        for (guid, name) in self.by_name {
+            let identity = self.named.get(&name);
+            if let Some(of) = identity.and_then(|identity| self.owners.of.get_mut(identity)) {
+                of.get_or_insert(guid);
+            }
+        }
+        self.owners
+    }
+}
+
+/// Looks up `asked` entries, each by what the directory calls it, with its name. `known` is what was found before.
+fn look(
+    store: &dyn Store,
+    member: &OdsCode,
+    asked: &BTreeMap<String, String>,
+    known: Owners,
+) -> Result<Owners, StoreError> {
+    let all = asked.keys().all(|identity| known.of.contains_key(identity));
+    let known = if all { known } else { Owners::default() };
+    let of = asked.keys().map(|identity| (identity.clone(), known.of.get(identity).copied().flatten()));
+    let mut fold = Fold {
+        owners: Owners { seq: known.seq, of: of.collect() },
+        named: asked.iter().map(|(identity, dn)| (naming::key(dn), identity.clone())).collect(),
+        by_name: BTreeMap::new(),
+        open: HashMap::new(),
+    };
+    loop {
+        let page = store.journal(member, fold.owners.seq, PAGE)?;
+        if page.is_empty() {
+            return Ok(fold.end());
+        }
+        page.into_iter().for_each(|line| fold.line(line));
+    }
+}
+
+fn asked<'a>(entries: impl Iterator<Item = &'a TargetEntry>) -> BTreeMap<String, String> {
+    entries.map(|entry| (entry.entry_uuid.clone(), entry.dn.clone())).collect()
+}
+
+/// Says of these entries whose they are.
+pub fn tell<'a>(
+    store: &dyn Store,
+    member: &OdsCode,
+    entries: impl Iterator<Item = &'a mut TargetEntry>,
+) -> Result<(), StoreError> {
+    let entries: Vec<&mut TargetEntry> = entries.collect();
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let owners = look(store, member, &asked(entries.iter().map(|entry| &**entry)), Owners::default())?;
+    for entry in entries {
+        let owner = owners.of.get(&entry.entry_uuid).copied().flatten();
+        entry.written_for = owner.map(|guid| Anchor { member: member.clone(), guid });
+    }
+    Ok(())
+}
+
+/// Whose entries are, by what the directory calls them; what was found is kept for the next time.
+pub async fn of(
+    shelf: &Shelf,
+    entries: impl Iterator<Item = &TargetEntry>,
+) -> Result<BTreeMap<String, Guid>, SyncError> {
+    let asked = asked(entries);
+    let before: Option<Owners> = shelf.json(KEY).await?;
+    if asked.is_empty() {
+        if before.is_some() {
+            shelf.set(vec![(KEY.to_owned(), None)]).await?;
+        }
+        return Ok(BTreeMap::new());
+    }
+    let known = before.unwrap_or_default();
+    let found = shelf.store(move |store, ods| look(store, ods, &asked, known)).await?;
+    shelf.set(vec![(KEY.to_owned(), serde_json::to_vec(&found).ok())]).await?;
+    Ok(found.of.into_iter().filter_map(|(identity, owner)| Some((identity, owner?))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::record::NewJournalEntry;
+    use time::OffsetDateTime;
+
+    fn fold(asked: &[(&str, &str)]) -> Fold {
+        Fold {
+            owners: Owners { seq: 0, of: asked.iter().map(|(uuid, _)| ((*uuid).to_owned(), None)).collect() },
+            named: asked.iter().map(|(uuid, dn)| (naming::key(dn), (*uuid).to_owned())).collect(),
+            by_name: BTreeMap::new(),
+            open: HashMap::new(),
+        }
+    }
+
+    fn step(
+        fold: &mut Fold,
+        action: &str,
+        guid: u8,
+        dn: &str,
+        uuid: Option<&str>,
+        told: Option<&str>,
+        phase: &str,
+    ) {
+        let anchor = format!("RXA/{}", Guid([guid; 16]));
+        let step =
+            serde_json::json!({"action": action, "anchor": anchor, "dn": dn, "to": null, "entry_uuid": uuid});
+        let record = serde_json::json!({"identity": told});
+        for (phase, document) in [(INTENDED, step), (phase, record)] {
+            fold.line(JournalEntry {
+                seq: fold.owners.seq + 1,
+                entry: NewJournalEntry {
+                    plan: "p".to_owned(),
+                    step: u64::from(guid),
+                    phase: phase.to_owned(),
+                    at: OffsetDateTime::UNIX_EPOCH,
+                    document: serde_json::to_vec(&document).unwrap(),
+                },
+            });
+        }
+    }
+
+    #[test]
+    fn an_entry_is_the_persons_for_whom_it_was_written_last() {
+        let asked = [
+            ("u1", "uid=a,ou=R"),
+            ("u2", "uid=b,ou=R"),
+            ("u3", "uid=c,ou=R"),
+            ("u4", "uid=d,ou=R"),
+            ("u5", "uid=e,ou=R"),
+        ];
+        let mut fold = fold(&asked);
+        step(&mut fold, "create", 1, "uid=x,ou=R", None, Some("u1"), "done");
+        step(&mut fold, "create", 2, "uid=b,ou=R", None, Some("u2"), "failed");
+        // a crash: it was found done, and nobody was told what the directory calls it
+        step(&mut fold, "create", 3, "UID=c, ou=R", None, None, "found_done");
+        step(&mut fold, "create", 4, "uid=d,ou=R", None, None, "found_done");
+        step(&mut fold, "modify", 4, "uid=d,ou=R", Some("another"), None, "done");
+        step(&mut fold, "claim", 5, "uid=e,ou=R", Some("u5"), None, "done");
+        step(&mut fold, "delete", 5, "uid=e,ou=R", Some("u5"), None, "done");
+        let of = fold.end().of;
+        let owner = |uuid: &str| of[uuid].map(|guid| guid.0[0]);
+        assert_eq!(
+            ["u1", "u2", "u3", "u4", "u5"].map(owner),
+            [Some(1), None, Some(3), None, None],
+            "whoever has another entry by now has not got this one"
+        );
+    }
+}
