@@ -313,6 +313,20 @@ async fn a_write_hits_only_what_was_planned() {
         let away = Step { dn: format!("uid=b,{UNIT}"), ..step(Action::Delete, Vec::new(), &after) };
         let gone = national.write(&directory, &step(Action::Delete, Vec::new(), &after)).await.unwrap();
         assert_eq!(gone.code, 32, "{name}: under the old name there is nobody: {gone:?}");
+        // somebody gives it another's anchor: only a step that knows of it hits
+        let theirs = "RXS/00000000-0000-0000-0000-000000000002";
+        slapd.ldif(
+            "ldapmodify",
+            &format!(
+                "dn: {}\nchangetype: modify\nreplace: portcullisAnchor\nportcullisAnchor: {theirs}\n\n",
+                away.dn
+            ),
+        );
+        let version = look(&away.dn).await.unwrap().text(national.version).unwrap().to_owned();
+        let away = Step { entry_csn: Some(version), ..away };
+        let refused = national.write(&directory, &away).await.unwrap();
+        assert_eq!(refused.code, ASSERTION_FAILED, "{name}: {refused:?}");
+        let away = Step { changes: vec![change("portcullisanchor", &[theirs], &[])], ..away };
         let done = national.write(&directory, &away).await.unwrap();
         assert_eq!(done.code, 0, "{name}: {done:?}");
         assert!(look(&away.dn).await.is_none(), "{name}");

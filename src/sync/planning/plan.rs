@@ -251,13 +251,22 @@ fn release(
     let Some(mail) = changes.iter_mut().find(|change| change.attribute == "mail") else { return Vec::new() };
     let kept: Vec<String> =
         mail.before.iter().filter(|value| !known.is_claimed(guid, value)).cloned().collect();
-    let off = Change { attribute: "mail".to_owned(), before: mail.before.clone(), after: kept.clone() };
+    let mut off =
+        vec![Change { attribute: "mail".to_owned(), before: mail.before.clone(), after: kept.clone() }];
     mail.before = kept;
     if mail.before == mail.after {
         changes.retain(|change| change.attribute != "mail");
     }
+    if entry.is_misled() {
+        // the first step on an entry puts back the anchor that somebody has changed
+        off.extend(changes.extract_if(.., |change| change.attribute == ANCHOR));
+    } else if entry.anchor().is_none_or(|anchor| anchor.guid != *guid || anchor.member != *input.member) {
+        // it is not the person's yet, and says so while the mail is taken
+        let (before, after) = (entry.values(ANCHOR).to_vec(), entry.values(ANCHOR).to_vec());
+        off.push(Change { attribute: ANCHOR.to_owned(), before, after });
+    }
     let step = Step {
-        changes: vec![off],
+        changes: off,
         reason: "somebody else is to have this mail".into(),
         rule: rule.into(),
         ..blank(input, Action::Release, guid, Some(entry))
@@ -278,8 +287,10 @@ fn erasure(input: &Input<'_>, guid: &Guid, entry: &TargetEntry, why: &str, over:
         before: values.clone(),
         after: Vec::new(),
     };
+    // an anchor that somebody has taken away is not there when it is deleted
+    let stripped = entry.first(ANCHOR).is_none().then(|| added(ANCHOR, &[]));
     Step {
-        changes: all.map(gone).collect(),
+        changes: all.map(gone).chain(stripped).collect(),
         reason: match entry.first(LEFT_AT) {
             Some(at) if over => format!("left {at} and the time to keep is over"),
             _ => why.to_owned(),
@@ -334,7 +345,11 @@ fn leave(
     // what lies below keeps an entry from being deleted: until that is gone it is marked, which lists nobody either
     let below = known.is_parent(entry);
     let erased = why == desired::NOT_PUBLISHED && !below;
-    if erased && let Some(mut mail) = difference(entry, "mail", &[]).map(|change| vec![change]) {
+    // one that is misled is not touched before: the deletion goes by the anchor that it carries
+    if erased
+        && !entry.is_misled()
+        && let Some(mut mail) = difference(entry, "mail", &[]).map(|change| vec![change])
+    {
         release(input, known, (guid, entry), why, &mut mail, drafts);
     }
     let kept = entry.has_left() && is_as_written(input, known, guid, entry);

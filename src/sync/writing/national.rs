@@ -277,9 +277,7 @@ fn told(outcome: &Outcome, control: &str) -> Option<Entry> {
 /// A modify that changes nothing, and fails when the entry is another one or has another stamp.
 fn claim(step: &Step, stamp: Option<&str>) -> Vec<Write> {
     let mut changes = Vec::new();
-    if let Some(anchor) = &step.anchor {
-        changes.extend(same(ANCHOR, &anchor.to_string()));
-    }
+    changes.extend(step.anchor_before().into_iter().flat_map(|anchor| same(ANCHOR, &anchor)));
     changes.extend(stamp.into_iter().flat_map(|stamp| same(STAMP, stamp)));
     changes
 }
@@ -299,7 +297,8 @@ fn conditional(step: &Step, stamp: Option<&str>) -> Vec<Write> {
     if let Some(stamp) = stamp.filter(|_| !touches(STAMP)) {
         changes.extend(same(STAMP, stamp));
     }
-    for change in &step.changes {
+    // what is not there before and after says only that it is not there
+    for change in step.changes.iter().filter(|change| !change.before.is_empty() || !change.after.is_empty()) {
         let attribute = change.attribute.clone();
         // classes cannot be away for a moment, and nobody is published by them
         if !change.before.is_empty() && attribute != "objectclass" {

@@ -34,7 +34,7 @@ struct Slim {
 }
 
 /// What was found of entries up to a line of the journal.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Owners {
     seq: u64,
     /// By what the directory calls them; none: nobody's.
@@ -155,8 +155,11 @@ pub async fn of(
         return Ok(BTreeMap::new());
     }
     let known = before.unwrap_or_default();
+    let before = known.clone();
     let found = shelf.store(move |store, ods| look(store, ods, &asked, known)).await?;
-    shelf.set(vec![(KEY.to_owned(), serde_json::to_vec(&found).ok())]).await?;
+    if before != found {
+        shelf.set(vec![(KEY.to_owned(), serde_json::to_vec(&found).ok())]).await?;
+    }
     Ok(found.of.into_iter().filter_map(|(identity, owner)| Some((identity, owner?))).collect())
 }
 

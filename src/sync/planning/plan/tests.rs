@@ -299,6 +299,7 @@ impl Bench {
         }
         let entry = &mut self.view.entries[at];
         assert_eq!(Some(&entry.entry_uuid), step.entry_uuid.as_ref());
+        assert_eq!(step.anchor_before().as_deref(), entry.first(ANCHOR), "{step:?}");
         if step.action == Action::Delete {
             let over = || entry.left_at().unwrap() + DAY * 30 <= now;
             assert!(step.rule == "not_published" || over(), "deleted before its time");

@@ -178,6 +178,61 @@ fn an_anchor_that_somebody_changed_is_put_back() {
     }
 }
 
+#[test]
+fn an_anchor_is_put_back_before_a_mail_is_released() {
+    let mut bench = Bench::new();
+    let mut people = everybody();
+    run(&mut bench, &objects(&people));
+    let identities = [0, 1].map(|number| at(&mut bench, number).entry_uuid.clone());
+    for (identity, other) in identities.iter().zip([1, 0]) {
+        let entry = bench.view.entries.iter_mut().find(|entry| entry.entry_uuid == *identity).unwrap();
+        set(entry, ANCHOR, &format!("RXA/{}", guid(other)));
+    }
+    (people[0].mail, people[1].mail) = (Some(1), Some(0));
+    run(&mut bench, &objects(&people));
+    assert_eq!([0, 1].map(|number| at(&mut bench, number).entry_uuid.clone()), identities);
+    // one who asks not to be listed, while somebody else is to have the mail
+    set(at(&mut bench, 0), ANCHOR, &format!("RXA/{}", guid(1)));
+    super::memory::asking(&mut bench);
+    people[0].mail = Some(6);
+    people[6].mail = None;
+    people[2].mail = Some(1);
+    let wish = with(objects(&people), "employeetype", &[(0, "not-listed")]);
+    let plan = planned(&bench, &wish);
+    let deleted = plan.steps.iter().find(|step| step.action == Action::Delete).unwrap();
+    assert_eq!(deleted.entry_uuid.as_ref(), Some(&identities[0]));
+}
+
+#[test]
+fn an_entry_that_is_joined_by_hand_lets_go_of_a_mail_before() {
+    let mut bench = Bench::new();
+    let mut people = everybody();
+    people.truncate(2);
+    bench.scope.attributes.insert("employeenumber".into(), Origin::Local("employeenumber".into()));
+    let numbers = [(0, "555012345678"), (1, "555087654321")];
+    run(&mut bench, &with(objects(&[somebody(5)]), "employeenumber", &[(5, "1")]));
+    bench.view.entries.clear();
+    let mut early = TargetEntry {
+        dn: naming::dn("early", &bench.base),
+        entry_uuid: "early".into(),
+        entry_csn: "c".into(),
+        attributes: BTreeMap::new(),
+        written_for: None,
+    };
+    for (name, value) in
+        [("objectclass", "inetOrgPerson"), ("cn", "E"), ("sn", "E"), ("mail", "m1@rxa.nhs.test")]
+    {
+        set(&mut early, name, value);
+    }
+    set(&mut early, "employeenumber", numbers[0].1);
+    bench.beside.decided = BTreeMap::from([(guid(0), early.dn.clone())]);
+    bench.view.entries.push(early);
+    let objects = with(objects(&people), "employeenumber", &numbers);
+    let plan = run(&mut bench, &objects);
+    assert!(actions(&plan).contains(&(Action::Release, "release")), "{plan:?}");
+    assert_eq!(at(&mut bench, 0).entry_uuid, "early");
+}
+
 /// A plan for these, which is the same with a survey before it.
 fn planned(bench: &Bench, objects: &[Object]) -> Plan {
     let plan = bench.plan(objects.to_vec(), true, start());
