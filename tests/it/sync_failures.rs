@@ -79,8 +79,8 @@ fn a_long_first_reading_is_seen_to_move() {
     for seen in [&shown, &told] {
         let past = || bench.stage.report(&["history", "RXS"]);
         assert!(seen.len() >= 2 && seen.first().unwrap().0 < 400, "{shown:?} {told:?} {:#}", past());
-        // each time more of both
-        assert!(seen.iter().zip(seen.iter().skip(1)).all(|(a, b)| a.0 < b.0 && a.1 < b.1), "{seen:?}");
+        // each time more pages, and no fewer objects
+        assert!(seen.iter().zip(seen.iter().skip(1)).all(|(a, b)| a.0 <= b.0 && a.1 < b.1), "{seen:?}");
     }
     soon("it is over", 30, || gauge("reading_objects").is_none());
     assert_eq!(bench.stage.report(&["status", "RXS"])["under_way"], Value::Null);

@@ -423,6 +423,9 @@ mod tests {
             Write::Replace { attribute: STAMP.into(), values: one("new") },
         ];
         assert_eq!(changes, expected);
-        assert_eq!(claim(&step, None).len(), 2);
+        // an entry is claimed by the anchor that it carries, whosever that is
+        assert_eq!(claim(&step, None), []);
+        let misled = Step { changes: vec![change(ANCHOR, &["theirs"], &[])], ..step };
+        assert_eq!(claim(&misled, None), same(ANCHOR, "theirs"));
     }
 }
