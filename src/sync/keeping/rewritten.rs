@@ -9,8 +9,10 @@ use crate::sync::keeping::shelf::Shelf;
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::Plan;
-use crate::sync::terms::target::{LEFT_AT, STAMP};
+use crate::sync::terms::target::{ANCHOR, LEFT_AT, MEMBER, STAMP};
 
+/// What says whose an entry is, and since when somebody has left: always put back.
+const OURS: [&str; 5] = [ANCHOR, MEMBER, STAMP, LEFT_AT, "objectclass"];
 /// So often is a value put back before it is left alone.
 const TIMES: u32 = 3;
 /// Key in a member's sync state, JSON.
@@ -55,9 +57,7 @@ impl Rewritten {
         for step in &plan.steps {
             let Some(anchor) = &step.anchor else { continue };
             let back = step.rule == "drift";
-            for change in
-                step.changes.iter().filter(|change| ![STAMP, LEFT_AT].contains(&change.attribute.as_str()))
-            {
+            for change in step.changes.iter().filter(|change| !OURS.contains(&change.attribute.as_str())) {
                 let before = self.0.get(&anchor.guid).and_then(|names| names.get(&change.attribute));
                 let same = before.filter(|count| count.value == change.after).map_or(0, |count| count.times);
                 if back {

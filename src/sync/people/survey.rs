@@ -438,7 +438,7 @@ impl Survey {
     }
 
     /// Then: entries that do not say plainly whose they are.
-    pub fn unclear(&self) -> impl Iterator<Item = &TargetEntry> {
+    pub fn unclear(&self) -> impl Iterator<Item = &TargetEntry> + Clone {
         let is_known = |guid: &Guid| self.find(guid).is_some();
         let all = self.view.entries.iter();
         all.filter(move |entry| drift::is_unclear(entry, &self.frame.member, &self.stamped, is_known))

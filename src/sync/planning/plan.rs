@@ -257,11 +257,8 @@ fn release(
     if mail.before == mail.after {
         changes.retain(|change| change.attribute != "mail");
     }
-    if entry.is_misled() {
-        // the first step on an entry puts back the anchor that somebody has changed
-        off.extend(changes.extract_if(.., |change| change.attribute == ANCHOR));
-    } else if entry.anchor().is_none_or(|anchor| anchor.guid != *guid || anchor.member != *input.member) {
-        // it is not the person's yet, and says so while the mail is taken
+    if entry.anchor().is_none_or(|anchor| anchor.guid != *guid || anchor.member != *input.member) {
+        // it does not carry the person's anchor yet, or no longer: the condition is the one that it carries
         let (before, after) = (entry.values(ANCHOR).to_vec(), entry.values(ANCHOR).to_vec());
         off.push(Change { attribute: ANCHOR.to_owned(), before, after });
     }
@@ -303,7 +300,8 @@ fn erasure(input: &Input<'_>, guid: &Guid, entry: &TargetEntry, why: &str, over:
 /// Whether a leaver's entry is as we wrote it, but for what somebody else insists on.
 fn is_as_written(input: &Input<'_>, known: &Known<'_>, guid: &Guid, entry: &TargetEntry) -> bool {
     let mut entry = entry.clone();
-    entry.attributes.retain(|name, _| !input.beside.rewritten.contains(&(*guid, name.clone())));
+    let insisted = |name: &String| input.beside.rewritten.contains(&(*guid, name.clone()));
+    entry.attributes.retain(|name, _| stays(input, name) || !insisted(name));
     drift::is_as_written(&entry, known.stamped())
 }
 
@@ -363,7 +361,7 @@ fn leave(
     let mut changes = marking(input, known, guid, entry);
     // as it was written but for the time of leaving: it is still published, and its person leaves now
     let published = entry.has_left() && known.is_published_but_for_leaving(entry);
-    if entry.has_left() && !published {
+    if entry.has_left() && !published && why != desired::NOT_PUBLISHED {
         changes.retain(|change| !input.beside.rewritten.contains(&(*guid, change.attribute.clone())));
         let reason =
             "the entry of a leaver was changed by somebody else: it is kept for its time anew".into();

@@ -197,10 +197,13 @@ impl National {
         match step.action {
             Action::Rename | Action::Delete => {
                 let claim = claim(step, stamp);
-                let claimed =
-                    directory.modify(&step.dn, &claim, vec![self.read(POST_READ)]).await.map(failed)?;
-                if !claimed.is_success() {
-                    return Ok(claimed);
+                // nothing to hold against it beyond what was just read
+                if !claim.is_empty() {
+                    let claimed =
+                        directory.modify(&step.dn, &claim, vec![self.read(POST_READ)]).await.map(failed)?;
+                    if !claimed.is_success() {
+                        return Ok(claimed);
+                    }
                 }
                 if step.action == Action::Rename {
                     self.renamed(directory, step).await

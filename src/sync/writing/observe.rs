@@ -151,7 +151,10 @@ async fn is_done(step: &Step, directory: &mut Directory, scope: &Scope) -> Resul
     let place = step.to.as_deref().unwrap_or(&step.dn);
     let entry = entry_at(directory, &national, place, &names).await?;
     // another entry that has the name by now is not this one
-    let entry = entry.filter(|entry| step.anchor.is_none() || entry.anchor() == step.anchor);
+    let entry = entry.filter(|entry| match &step.entry_uuid {
+        Some(identity) => entry.entry_uuid == *identity,
+        None => step.anchor.is_none() || entry.anchor() == step.anchor,
+    });
     let Some(entry) = entry else { return Ok(step.action == Action::Delete) };
     Ok(match step.action {
         Action::Delete => false,

@@ -1,7 +1,7 @@
 //! Whose entries are, by the journal: what the national directory calls an entry never changes, whatever somebody does to its anchor, its name
 //! or its content. Asked only for entries that do not say plainly whose they are.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,8 @@ use crate::sync::people::books::{DONE, INTENDED};
 use crate::sync::people::naming;
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::guid::Guid;
-use crate::sync::terms::step::Action;
-use crate::sync::terms::target::{Anchor, TargetEntry};
+use crate::sync::terms::step::{Action, Change};
+use crate::sync::terms::target::{ANCHOR, Anchor, TargetEntry};
 use crate::sync::writing::record::Record;
 
 /// Key in a member's sync state, JSON: what was found, so that the journal is not read from its beginning again and again.
@@ -31,6 +31,31 @@ struct Slim {
     dn: String,
     to: Option<String>,
     entry_uuid: Option<String>,
+    #[serde(default)]
+    changes: Vec<Change>,
+}
+
+/// Whom a step leaves an entry to.
+enum Left {
+    /// As it was: the step did not decide it.
+    Alone,
+    To(Option<Guid>),
+}
+
+impl Slim {
+    fn leaves(&self, member: &OdsCode) -> Left {
+        let own = self.anchor.as_ref().map(|anchor| anchor.guid);
+        let change = self.changes.iter().find(|change| change.attribute == ANCHOR);
+        match change.filter(|_| self.action != Action::Delete) {
+            _ if self.action == Action::Delete => Left::To(None),
+            None => Left::To(own),
+            Some(change) if change.before == change.after => Left::Alone,
+            Some(change) => {
+                let anchor = change.after.first().and_then(|text| Anchor::parse(text));
+                Left::To(anchor.filter(|anchor| anchor.member == *member).map(|anchor| anchor.guid))
+            }
+        }
+    }
 }
 
 /// What was found of entries up to a line of the journal.
@@ -43,6 +68,7 @@ struct Owners {
 
 /// A fold over the journal.
 struct Fold {
+    member: OdsCode,
     owners: Owners,
     /// Names of those that are looked for, for writes of which the journal does not know what the directory calls the entry.
     named: HashMap<String, String>,
@@ -63,11 +89,17 @@ impl Fold {
         let Some(slim) = self.open.remove(&key).filter(|_| DONE.contains(&entry.phase.as_str())) else {
             return;
         };
+        let leaves = slim.leaves(&self.member);
         let Some(anchor) = slim.anchor else { return };
         let told = || serde_json::from_slice::<Record>(&entry.document).ok()?.identity;
         let identity = slim.entry_uuid.or_else(told);
+        let Left::To(owner) = leaves else { return };
         self.by_name.remove(&anchor.guid);
-        let owner = (slim.action != Action::Delete).then_some(anchor.guid);
+        if !self.by_name.is_empty() {
+            // whoever was called so before is no longer
+            let name = naming::key(slim.to.as_deref().unwrap_or(&slim.dn));
+            self.by_name.retain(|_, own| *own != name);
+        }
         match identity {
             Some(identity) => {
                 if let Some(of) = self.owners.of.get_mut(&identity) {
@@ -105,6 +137,7 @@ fn look(
     let known = if all { known } else { Owners::default() };
     let of = asked.keys().map(|identity| (identity.clone(), known.of.get(identity).copied().flatten()));
     let mut fold = Fold {
+        member: member.clone(),
         owners: Owners { seq: known.seq, of: of.collect() },
         named: asked.iter().map(|(identity, dn)| (naming::key(dn), identity.clone())).collect(),
         by_name: BTreeMap::new(),
@@ -123,6 +156,31 @@ fn asked<'a>(entries: impl Iterator<Item = &'a TargetEntry>) -> BTreeMap<String,
     entries.map(|entry| (entry.entry_uuid.clone(), entry.dn.clone())).collect()
 }
 
+/// Of these entries the ones that carry another member's anchor because that member wrote it: taken over, by the journal of that member.
+fn taken_over(
+    store: &dyn Store,
+    member: &OdsCode,
+    anchored: &BTreeMap<String, (Anchor, String)>,
+) -> Result<BTreeSet<String>, StoreError> {
+    let mut by_member: BTreeMap<&OdsCode, BTreeMap<String, String>> = BTreeMap::new();
+    for (identity, (anchor, dn)) in anchored.iter().filter(|(_, (anchor, _))| anchor.member != *member) {
+        by_member.entry(&anchor.member).or_default().insert(identity.clone(), dn.clone());
+    }
+    let mut taken = BTreeSet::new();
+    for (other, asked) in by_member {
+        let of = look(store, other, &asked, Owners::default())?.of;
+        taken.extend(of.into_iter().filter(|(_, owner)| owner.is_some()).map(|(identity, _)| identity));
+    }
+    Ok(taken)
+}
+
+/// The anchors that these entries carry, with their names, by what the directory calls them.
+fn anchored<'a>(entries: impl Iterator<Item = &'a TargetEntry>) -> BTreeMap<String, (Anchor, String)> {
+    entries
+        .filter_map(|entry| Some((entry.entry_uuid.clone(), (entry.anchor()?, entry.dn.clone()))))
+        .collect()
+}
+
 /// Says of these entries whose they are.
 pub fn tell<'a>(
     store: &dyn Store,
@@ -134,19 +192,23 @@ pub fn tell<'a>(
         return Ok(());
     }
     let owners = look(store, member, &asked(entries.iter().map(|entry| &**entry)), Owners::default())?;
+    let mut ours = anchored(entries.iter().map(|entry| &**entry));
+    ours.retain(|identity, _| owners.of.get(identity).copied().flatten().is_some());
+    let taken = taken_over(store, member, &ours)?;
     for entry in entries {
         let owner = owners.of.get(&entry.entry_uuid).copied().flatten();
+        let owner = owner.filter(|_| !taken.contains(&entry.entry_uuid));
         entry.written_for = owner.map(|guid| Anchor { member: member.clone(), guid });
     }
     Ok(())
 }
 
 /// Whose entries are, by what the directory calls them; what was found is kept for the next time.
-pub async fn of(
+pub async fn of<'a>(
     shelf: &Shelf,
-    entries: impl Iterator<Item = &TargetEntry>,
+    entries: impl Iterator<Item = &'a TargetEntry> + Clone,
 ) -> Result<BTreeMap<String, Guid>, SyncError> {
-    let asked = asked(entries);
+    let (asked, mut ours) = (asked(entries.clone()), anchored(entries));
     let before: Option<Owners> = shelf.json(KEY).await?;
     if asked.is_empty() {
         if before.is_some() {
@@ -160,7 +222,12 @@ pub async fn of(
     if before != found {
         shelf.set(vec![(KEY.to_owned(), serde_json::to_vec(&found).ok())]).await?;
     }
-    Ok(found.of.into_iter().filter_map(|(identity, owner)| Some((identity, owner?))).collect())
+    let owners = found.of.into_iter().filter_map(|(identity, owner)| Some((identity, owner?)));
+    let mut owners: BTreeMap<String, Guid> = owners.collect();
+    ours.retain(|identity, _| owners.contains_key(identity));
+    let taken = shelf.store(move |store, ods| taken_over(store, ods, &ours)).await?;
+    owners.retain(|identity, _| !taken.contains(identity));
+    Ok(owners)
 }
 
 #[cfg(test)]
@@ -171,6 +238,7 @@ mod tests {
 
     fn fold(asked: &[(&str, &str)]) -> Fold {
         Fold {
+            member: "RXA".parse().unwrap(),
             owners: Owners { seq: 0, of: asked.iter().map(|(uuid, _)| ((*uuid).to_owned(), None)).collect() },
             named: asked.iter().map(|(uuid, dn)| (naming::key(dn), (*uuid).to_owned())).collect(),
             by_name: BTreeMap::new(),
@@ -203,6 +271,29 @@ mod tests {
                 },
             });
         }
+    }
+
+    #[test]
+    fn a_step_that_gives_an_entry_up_or_leaves_its_anchor_alone_takes_none() {
+        let of = |action: &str, before: &[&str], after: &[&str]| {
+            let change = serde_json::json!({"attribute": ANCHOR, "before": before, "after": after});
+            let anchor = format!("RXA/{}", Guid([1; 16]));
+            let step = serde_json::json!({
+                "action": action, "anchor": anchor, "dn": "uid=a", "to": null, "entry_uuid": "u", "changes": [change]
+            });
+            match serde_json::from_value::<Slim>(step).unwrap().leaves(&"RXA".parse().unwrap()) {
+                Left::Alone => None,
+                Left::To(owner) => Some(owner.map(|guid| guid.0[0])),
+            }
+        };
+        let (own, theirs) = (format!("RXA/{}", Guid([1; 16])), format!("RXB/{}", Guid([2; 16])));
+        assert_eq!(of("join", &[], &[&own]), Some(Some(1)));
+        assert_eq!(of("claim", &[&theirs], &[&own]), Some(Some(1)));
+        assert_eq!(of("modify", &[&own], &[]), Some(None), "an undoing");
+        assert_eq!(of("modify", &[&own], &[&theirs]), Some(None), "an undoing of a claim");
+        assert_eq!(of("release", &[], &[]), None);
+        assert_eq!(of("release", &[&theirs], &[&theirs]), None);
+        assert_eq!(of("delete", &[&own], &[]), Some(None));
     }
 
     #[test]
