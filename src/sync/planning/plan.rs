@@ -231,7 +231,12 @@ fn change(
 /// The step that takes a unique value from `from`: its marking as a leaver, or its release. A key without a step is none.
 fn freed_by(known: &Known<'_>, from: &Guid) -> Key {
     match known.fates.get(from) {
-        Some(Fate::Leave(why)) if *why != desired::NOT_PUBLISHED => (Action::Mark, 0, Some(*from)),
+        Some(Fate::Leave(why))
+            if *why != desired::NOT_PUBLISHED
+                || known.entries.get(from).is_some_and(|one| known.is_parent(one)) =>
+        {
+            (Action::Mark, 0, Some(*from))
+        }
         _ => (Action::Release, 0, Some(*from)),
     }
 }

@@ -146,7 +146,7 @@ fn anchors<'a>(input: &Input<'a>, known: &mut Known<'a>) {
 /// Holds those whose anchor more than one entry carries. Whoever leaves does not wait: one entry after the other is marked, and a wish not to
 /// be listed takes all of them.
 fn twins(known: &mut Known<'_>) {
-    let text = "two national entries carry this anchor: see which is the person's (sync explain), and have the other's anchor taken away or it deleted in the national directory";
+    let text = "two national entries carry this anchor: see which is the person's (sync explain), and have the other deleted in the national directory";
     for (guid, twins) in std::mem::take(&mut known.twins) {
         if !matches!(known.fates.get(&guid), Some(Fate::Leave(_))) {
             known.hold_person(guid, TWICE, text);
