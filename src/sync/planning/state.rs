@@ -202,6 +202,15 @@ fn joins<'a>(input: &Input<'a>, known: &mut Known<'a>) {
             }
         }
     }
+    choose(known, chosen, unclear);
+}
+
+/// Ties each entry that fits one person alone. Whoever more than one fits, or who is one of several that fit the same, waits.
+fn choose<'a>(
+    known: &mut Known<'a>,
+    chosen: BTreeMap<&str, Vec<(Guid, &'a TargetEntry)>>,
+    mut unclear: BTreeSet<Guid>,
+) {
     for candidates in chosen.into_values() {
         match candidates.as_slice() {
             [(guid, entry)] => {
@@ -211,11 +220,8 @@ fn joins<'a>(input: &Input<'a>, known: &mut Known<'a>) {
         }
     }
     for guid in unclear {
-        known.hold_person(
-            guid,
-            "ambiguous",
-            "more than one entry or person fits: decide by hand which it is",
-        );
+        let text = "more than one entry or person fits: decide by hand which it is";
+        known.hold_person(guid, "ambiguous", text);
     }
 }
 
@@ -261,21 +267,7 @@ fn claims<'a>(input: &Input<'a>, known: &mut Known<'a>) {
             }
         }
     }
-    for candidates in chosen.into_values() {
-        match candidates.as_slice() {
-            [(guid, entry)] => {
-                known.entries.insert(*guid, entry);
-            }
-            several => unclear.extend(several.iter().map(|(guid, _)| *guid)),
-        }
-    }
-    for guid in unclear {
-        known.hold_person(
-            guid,
-            "ambiguous",
-            "more than one entry or person fits: decide by hand which it is",
-        );
-    }
+    choose(known, chosen, unclear);
     for guid in paused {
         let text = "the entry is of an organisation that is paused: it is taken over when that is resumed";
         known.hold_person(guid, "owner_paused", text);

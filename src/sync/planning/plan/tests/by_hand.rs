@@ -423,3 +423,38 @@ fn whom_a_complete_pass_did_not_bring_though_deletions_are_told_an_officer_looks
     );
     assert!(back.deleted && !back.unseen);
 }
+
+#[test]
+fn an_entry_that_was_there_before_is_joined_not_doubled() {
+    let mut bench = Bench::new();
+    let people = vec![Person {
+        there: true,
+        deleted: false,
+        disabled: false,
+        inside: true,
+        name: 0,
+        mail: Some(0),
+        title: 0,
+    }];
+    bench.view.base_exists = true;
+    let attributes =
+        [("cn", "P"), ("sn", "S"), ("objectclass", "inetOrgPerson"), ("mail", "M0@rxa.nhs.test")];
+    bench.view.entries.push(TargetEntry {
+        dn: "cn=P,ou=RXA,ou=people,dc=national,dc=test".into(),
+        entry_uuid: "u".into(),
+        entry_csn: "c".into(),
+        attributes: attributes.iter().map(|(n, v)| ((*n).to_owned(), vec![(*v).to_owned()])).collect(),
+        written_for: None,
+    });
+    let plan = bench.plan(objects(&people), true, start());
+    assert_eq!(plan.steps.iter().map(|s| s.action).collect::<Vec<_>>(), [Action::Join, Action::Rename]);
+    bench.execute(&plan, start());
+    assert_eq!(bench.plan(objects(&people), true, start()).steps, []);
+    // a mail outside of the member's domains joins nothing
+    bench.scope.mail_domains = BTreeSet::from(["other.test".to_owned()]);
+    bench.view.entries.clear();
+    let plan = bench.plan(objects(&people), true, start());
+    assert_eq!(plan.steps.iter().map(|s| s.action).collect::<Vec<_>>(), [Action::Create]);
+    assert!(plan.steps[0].changes.iter().all(|change| change.attribute != "mail"));
+    assert_eq!((plan.quarantine.len(), plan.quarantine[0].code.as_str()), (1, "mail_domain"));
+}
