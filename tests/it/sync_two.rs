@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::process::Output;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use portcullis::directory::request::{Scope, Search};
+use portcullis::directory::client::Directory;
+use portcullis::directory::error::DirectoryError;
+use portcullis::directory::request::{Change, Outcome, Scope, Search};
 use portcullis::ldap::filter::Filter;
 use portcullis::policy::terms::OdsCode;
 use portcullis::store::port::Store;
@@ -119,6 +121,12 @@ impl Two {
         }
     }
 
+    /// What somebody does in the national directory.
+    fn by_hand(&self, act: impl AsyncFnOnce(Directory) -> Result<Outcome, DirectoryError>) -> Outcome {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { act(connect(&self.slapd).await).await.unwrap() })
+    }
+
     /// Published entries by lower-case name.
     fn entries(&self) -> BTreeMap<String, Entry> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -199,6 +207,46 @@ fn a_mover_keeps_the_entry_and_its_identity() {
     two.a().change(guid(0xa, 1), |object| object.deleted = false);
     assert_eq!(two.run("RXA")["executed"]["done"], json!({"claim": 1, "rename": 1}));
     assert_eq!(two.entry("mover", "RXA").unwrap()["entryUUID"], before["entryUUID"]);
+    two.quiet();
+}
+
+/// An organisation has taken an entry over and could not move it yet, or somebody has moved it back: it lies where it was, and whoever had it
+/// before leaves it alone.
+#[test]
+fn what_another_has_taken_over_is_not_taken_back_where_it_lies() {
+    let Some(two) = Two::new("what_another_has_taken_over_is_not_taken_back_where_it_lies") else { return };
+    two.a().put(guid(0xa, 1), account("mover", "555001"));
+    two.a().put(guid(0xa, 2), account("stayer", "555002"));
+    two.run("RXA");
+    two.a().change(guid(0xa, 1), |object| object.deleted = true);
+    two.run("RXA");
+    two.b().put(guid(0xb, 1), account("newcomer", "555001"));
+    two.run("RXB");
+    let taken = two.entry("newcomer", "RXB").unwrap();
+    let units = "ou=people,dc=national,dc=test";
+    let done = two.by_hand(async |directory| {
+        let (dn, superior) = (format!("uid=newcomer,ou=RXB,{units}"), format!("ou=RXA,{units}"));
+        directory.rename(&dn, "uid=mover", true, Some(&superior), Vec::new()).await
+    });
+    assert!(done.is_success(), "{done:?}");
+    assert_eq!(two.run("RXA")["planned"], json!({}), "it is the other's by the other's journal");
+    assert_eq!(two.entry("mover", "RXA").unwrap()["portcullisMember"], "RXB");
+    let report = two.run("RXB");
+    assert_eq!(report["executed"]["done"], json!({"rename": 1}), "{report:#}");
+    assert_eq!(two.entry("newcomer", "RXB").as_ref(), Some(&taken));
+    two.quiet();
+
+    // whoever says so without having taken it over is not believed
+    let other = taken["portcullisAnchor"].clone();
+    let change = Change::Replace { attribute: "portcullisAnchor".into(), values: vec![other.into()] };
+    let done = two.by_hand(async |directory| {
+        directory.modify(&format!("uid=stayer,ou=RXA,{units}"), &[change], Vec::new()).await
+    });
+    assert!(done.is_success(), "{done:?}");
+    let report = two.run("RXA");
+    assert_eq!(report["executed"]["done"], json!({"modify": 1}), "{report:#}");
+    let stayer = two.entry("stayer", "RXA").unwrap();
+    assert!(stayer["portcullisAnchor"].starts_with("RXA/"), "{stayer:?}");
     two.quiet();
 }
 

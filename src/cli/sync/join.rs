@@ -92,7 +92,12 @@ fn free(context: &Context, member: &OdsCode, guid: &Guid, dn: &str) -> Result<St
         None => Err(Failure::refused(format!("there is no entry {dn} below {}", known.base))),
         Some(entry) => match entry.first(ANCHOR) {
             Some(anchor) => Err(Failure::refused(format!("{dn} is {anchor}'s already"))),
-            None => Ok(entry.dn.clone()),
+            None => match entry.person(member) {
+                Some(owner) => Err(Failure::refused(format!(
+                    "{dn} is {member}/{owner}'s, by the journal, though its anchor was taken away: the next run puts it back"
+                ))),
+                None => Ok(entry.dn.clone()),
+            },
         },
     }
 }

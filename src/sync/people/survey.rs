@@ -151,6 +151,8 @@ pub struct Survey {
     staged: BTreeMap<Guid, Object>,
     view: TargetView,
     changing: usize,
+    /// Entries that are looked at beyond the most, because they do not say plainly whose they are.
+    beyond: usize,
     asking: BTreeMap<Guid, bool>,
     wanted: HashSet<Want>,
     looked: HashSet<Want>,
@@ -193,6 +195,7 @@ impl Survey {
             staged: BTreeMap::new(),
             view: TargetView::default(),
             changing: 0,
+            beyond: 0,
             asking: BTreeMap::new(),
             wanted: HashSet::new(),
             looked: HashSet::new(),
@@ -357,7 +360,11 @@ impl Survey {
         };
         // of whom something is held back must be told, and needs nothing
         let settled = same && !told;
-        let waits = !same && kind == Kind::Publish && self.changing >= self.frame.most;
+        let full = kind == Kind::Publish && self.changing >= self.frame.most;
+        // it may be another's than it says, of somebody who cannot wait; as many again
+        let unclear = full && self.beyond < self.frame.most && !drift::is_as_written(&entry, &self.stamped);
+        self.beyond += usize::from(!same && unclear);
+        let waits = !same && full && !unclear;
         let seen = match (settled, waits) {
             (true, _) => Seen::Settled,
             (_, true) => Seen::Deferred,

@@ -348,11 +348,7 @@ fn leave(
     // what lies below keeps an entry from being deleted: until that is gone it is marked, which lists nobody either
     let below = known.is_parent(entry);
     let erased = why == desired::NOT_PUBLISHED && !below;
-    // one that is misled is not touched before: the deletion goes by the anchor that it carries
-    if erased
-        && !entry.is_misled()
-        && let Some(mut mail) = difference(entry, "mail", &[]).map(|change| vec![change])
-    {
+    if erased && let Some(mut mail) = difference(entry, "mail", &[]).map(|change| vec![change]) {
         release(input, known, (guid, entry), why, &mut mail, drafts);
     }
     let kept = entry.has_left() && is_as_written(input, known, guid, entry);

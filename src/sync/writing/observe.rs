@@ -17,6 +17,7 @@ use crate::sync::terms::settings::Scope;
 use crate::sync::terms::step::{Action, NOW, Step};
 use crate::sync::terms::target::{ANCHOR, LEFT_AT, MEMBER, STAMP, TargetEntry, TargetView};
 use crate::sync::writing::national::National;
+use crate::sync::writing::record::Record;
 
 const NO_SUCH_OBJECT: u32 = 32;
 const JOURNAL_PAGE: u32 = 1_000;
@@ -125,13 +126,13 @@ pub async fn settle_journal(
     let found = open.len() as u64;
     let mut entries = Vec::with_capacity(open.len());
     for ((plan, step), what) in open {
-        let done = is_done(&what, directory, scope).await?;
+        let done = became(&what, directory, scope).await?;
         entries.push(NewJournalEntry {
             plan,
             step,
-            phase: if done { "found_done" } else { "found_not_done" }.to_owned(),
+            phase: if done.is_some() { "found_done" } else { "found_not_done" }.to_owned(),
             at: shelf.now(),
-            document: b"{}".to_vec(),
+            document: serde_json::to_vec(&done.unwrap_or_default()).unwrap_or_default(),
         });
     }
     if !entries.is_empty() {
@@ -143,8 +144,8 @@ pub async fn settle_journal(
     Ok(found)
 }
 
-/// Whether the directory is as the step would have made it.
-async fn is_done(step: &Step, directory: &mut Directory, scope: &Scope) -> Result<bool, SyncError> {
+/// What became of a step: what the directory tells of one that was done; none when it is not as the step would have made it.
+async fn became(step: &Step, directory: &mut Directory, scope: &Scope) -> Result<Option<Record>, SyncError> {
     let national = National::of(directory).await?;
     let names = attributes(scope, &national);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -155,12 +156,15 @@ async fn is_done(step: &Step, directory: &mut Directory, scope: &Scope) -> Resul
         Some(identity) => entry.entry_uuid == *identity,
         None => step.anchor.is_none() || entry.anchor() == step.anchor,
     });
-    let Some(entry) = entry else { return Ok(step.action == Action::Delete) };
-    Ok(match step.action {
+    let Some(entry) = entry else {
+        return Ok((step.action == Action::Delete).then(Record::default));
+    };
+    let done = match step.action {
         Action::Delete => false,
         Action::Prepare => true,
         _ => holds(step, &entry),
-    })
+    };
+    Ok(done.then(|| Record::seen(&entry)))
 }
 
 fn holds(step: &Step, entry: &TargetEntry) -> bool {

@@ -11,7 +11,6 @@ use crate::store::port::Store;
 use crate::store::record::JournalEntry;
 use crate::sync::keeping::shelf::Shelf;
 use crate::sync::people::books::{DONE, INTENDED};
-use crate::sync::people::naming;
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::{Action, Change};
@@ -28,8 +27,6 @@ const PAGE: u32 = 1_000;
 struct Slim {
     action: Action,
     anchor: Option<Anchor>,
-    dn: String,
-    to: Option<String>,
     entry_uuid: Option<String>,
     #[serde(default)]
     changes: Vec<Change>,
@@ -70,10 +67,6 @@ struct Owners {
 struct Fold {
     member: OdsCode,
     owners: Owners,
-    /// Names of those that are looked for, for writes of which the journal does not know what the directory calls the entry.
-    named: HashMap<String, String>,
-    /// By such a name alone: not when something else was written into the person's entry since.
-    by_name: BTreeMap<Guid, String>,
     open: HashMap<(String, u64), Slim>,
 }
 
@@ -89,82 +82,53 @@ impl Fold {
         let Some(slim) = self.open.remove(&key).filter(|_| DONE.contains(&entry.phase.as_str())) else {
             return;
         };
-        let leaves = slim.leaves(&self.member);
-        let Some(anchor) = slim.anchor else { return };
+        let Left::To(owner) = slim.leaves(&self.member) else { return };
         let told = || serde_json::from_slice::<Record>(&entry.document).ok()?.identity;
-        let identity = slim.entry_uuid.or_else(told);
-        let Left::To(owner) = leaves else { return };
-        self.by_name.remove(&anchor.guid);
-        if !self.by_name.is_empty() {
-            // whoever was called so before is no longer
-            let name = naming::key(slim.to.as_deref().unwrap_or(&slim.dn));
-            self.by_name.retain(|_, own| *own != name);
+        let of = slim.entry_uuid.or_else(told).and_then(|identity| self.owners.of.get_mut(&identity));
+        if let Some(of) = of {
+            *of = owner;
         }
-        match identity {
-            Some(identity) => {
-                if let Some(of) = self.owners.of.get_mut(&identity) {
-                    *of = owner;
-                }
-            }
-            None => {
-                let name = naming::key(slim.to.as_deref().unwrap_or(&slim.dn));
-                if let (Some(owner), true) = (owner, self.named.contains_key(&name)) {
-                    self.by_name.insert(owner, name);
-                }
-            }
-        }
-    }
-
-    fn end(mut self) -> Owners {
-        for (guid, name) in self.by_name {
-            let identity = self.named.get(&name);
-            if let Some(of) = identity.and_then(|identity| self.owners.of.get_mut(identity)) {
-                of.get_or_insert(guid);
-            }
-        }
-        self.owners
     }
 }
 
-/// Looks up `asked` entries, each by what the directory calls it, with its name. `known` is what was found before.
+/// Looks up `asked` entries, each by what the directory calls it. `known` is what was found before.
 fn look(
     store: &dyn Store,
     member: &OdsCode,
-    asked: &BTreeMap<String, String>,
+    asked: &BTreeSet<String>,
     known: Owners,
 ) -> Result<Owners, StoreError> {
-    let all = asked.keys().all(|identity| known.of.contains_key(identity));
+    // the line that tells of one that was not asked for before may be any
+    let all = asked.iter().all(|identity| known.of.contains_key(identity));
     let known = if all { known } else { Owners::default() };
-    let of = asked.keys().map(|identity| (identity.clone(), known.of.get(identity).copied().flatten()));
+    let of = asked.iter().map(|identity| (identity.clone(), known.of.get(identity).copied().flatten()));
     let mut fold = Fold {
         member: member.clone(),
         owners: Owners { seq: known.seq, of: of.collect() },
-        named: asked.iter().map(|(identity, dn)| (naming::key(dn), identity.clone())).collect(),
-        by_name: BTreeMap::new(),
         open: HashMap::new(),
     };
     loop {
         let page = store.journal(member, fold.owners.seq, PAGE)?;
         if page.is_empty() {
-            return Ok(fold.end());
+            return Ok(fold.owners);
         }
         page.into_iter().for_each(|line| fold.line(line));
     }
 }
 
-fn asked<'a>(entries: impl Iterator<Item = &'a TargetEntry>) -> BTreeMap<String, String> {
-    entries.map(|entry| (entry.entry_uuid.clone(), entry.dn.clone())).collect()
+fn asked<'a>(entries: impl Iterator<Item = &'a TargetEntry>) -> BTreeSet<String> {
+    entries.map(|entry| entry.entry_uuid.clone()).collect()
 }
 
 /// Of these entries the ones that carry another member's anchor because that member wrote it: taken over, by the journal of that member.
 fn taken_over(
     store: &dyn Store,
     member: &OdsCode,
-    anchored: &BTreeMap<String, (Anchor, String)>,
+    anchored: &BTreeMap<String, Anchor>,
 ) -> Result<BTreeSet<String>, StoreError> {
-    let mut by_member: BTreeMap<&OdsCode, BTreeMap<String, String>> = BTreeMap::new();
-    for (identity, (anchor, dn)) in anchored.iter().filter(|(_, (anchor, _))| anchor.member != *member) {
-        by_member.entry(&anchor.member).or_default().insert(identity.clone(), dn.clone());
+    let mut by_member: BTreeMap<&OdsCode, BTreeSet<String>> = BTreeMap::new();
+    for (identity, anchor) in anchored.iter().filter(|(_, anchor)| anchor.member != *member) {
+        by_member.entry(&anchor.member).or_default().insert(identity.clone());
     }
     let mut taken = BTreeSet::new();
     for (other, asked) in by_member {
@@ -174,11 +138,9 @@ fn taken_over(
     Ok(taken)
 }
 
-/// The anchors that these entries carry, with their names, by what the directory calls them.
-fn anchored<'a>(entries: impl Iterator<Item = &'a TargetEntry>) -> BTreeMap<String, (Anchor, String)> {
-    entries
-        .filter_map(|entry| Some((entry.entry_uuid.clone(), (entry.anchor()?, entry.dn.clone()))))
-        .collect()
+/// The anchors that these entries carry, by what the directory calls them.
+fn anchored<'a>(entries: impl Iterator<Item = &'a TargetEntry>) -> BTreeMap<String, Anchor> {
+    entries.filter_map(|entry| Some((entry.entry_uuid.clone(), entry.anchor()?))).collect()
 }
 
 /// Says of these entries whose they are.
@@ -236,28 +198,17 @@ mod tests {
     use crate::store::record::NewJournalEntry;
     use time::OffsetDateTime;
 
-    fn fold(asked: &[(&str, &str)]) -> Fold {
+    fn fold(asked: &[&str]) -> Fold {
         Fold {
             member: "RXA".parse().unwrap(),
-            owners: Owners { seq: 0, of: asked.iter().map(|(uuid, _)| ((*uuid).to_owned(), None)).collect() },
-            named: asked.iter().map(|(uuid, dn)| (naming::key(dn), (*uuid).to_owned())).collect(),
-            by_name: BTreeMap::new(),
+            owners: Owners { seq: 0, of: asked.iter().map(|uuid| ((*uuid).to_owned(), None)).collect() },
             open: HashMap::new(),
         }
     }
 
-    fn step(
-        fold: &mut Fold,
-        action: &str,
-        guid: u8,
-        dn: &str,
-        uuid: Option<&str>,
-        told: Option<&str>,
-        phase: &str,
-    ) {
+    fn step(fold: &mut Fold, action: &str, guid: u8, uuid: Option<&str>, told: Option<&str>, phase: &str) {
         let anchor = format!("RXA/{}", Guid([guid; 16]));
-        let step =
-            serde_json::json!({"action": action, "anchor": anchor, "dn": dn, "to": null, "entry_uuid": uuid});
+        let step = serde_json::json!({"action": action, "anchor": anchor, "entry_uuid": uuid});
         let record = serde_json::json!({"identity": told});
         for (phase, document) in [(INTENDED, step), (phase, record)] {
             fold.line(JournalEntry {
@@ -279,7 +230,7 @@ mod tests {
             let change = serde_json::json!({"attribute": ANCHOR, "before": before, "after": after});
             let anchor = format!("RXA/{}", Guid([1; 16]));
             let step = serde_json::json!({
-                "action": action, "anchor": anchor, "dn": "uid=a", "to": null, "entry_uuid": "u", "changes": [change]
+                "action": action, "anchor": anchor, "entry_uuid": "u", "changes": [change]
             });
             match serde_json::from_value::<Slim>(step).unwrap().leaves(&"RXA".parse().unwrap()) {
                 Left::Alone => None,
@@ -298,28 +249,15 @@ mod tests {
 
     #[test]
     fn an_entry_is_the_persons_for_whom_it_was_written_last() {
-        let asked = [
-            ("u1", "uid=a,ou=R"),
-            ("u2", "uid=b,ou=R"),
-            ("u3", "uid=c,ou=R"),
-            ("u4", "uid=d,ou=R"),
-            ("u5", "uid=e,ou=R"),
-        ];
-        let mut fold = fold(&asked);
-        step(&mut fold, "create", 1, "uid=x,ou=R", None, Some("u1"), "done");
-        step(&mut fold, "create", 2, "uid=b,ou=R", None, Some("u2"), "failed");
-        // a crash: it was found done, and nobody was told what the directory calls it
-        step(&mut fold, "create", 3, "UID=c, ou=R", None, None, "found_done");
-        step(&mut fold, "create", 4, "uid=d,ou=R", None, None, "found_done");
-        step(&mut fold, "modify", 4, "uid=d,ou=R", Some("another"), None, "done");
-        step(&mut fold, "claim", 5, "uid=e,ou=R", Some("u5"), None, "done");
-        step(&mut fold, "delete", 5, "uid=e,ou=R", Some("u5"), None, "done");
-        let of = fold.end().of;
-        let owner = |uuid: &str| of[uuid].map(|guid| guid.0[0]);
-        assert_eq!(
-            ["u1", "u2", "u3", "u4", "u5"].map(owner),
-            [Some(1), None, Some(3), None, None],
-            "whoever has another entry by now has not got this one"
-        );
+        let mut fold = fold(&["u1", "u2", "u3", "u4", "u5"]);
+        step(&mut fold, "create", 1, None, Some("u1"), "done");
+        step(&mut fold, "create", 2, None, Some("u2"), "failed");
+        // a crash: it was found done
+        step(&mut fold, "create", 3, None, Some("u3"), "found_done");
+        step(&mut fold, "modify", 4, Some("another"), None, "done");
+        step(&mut fold, "claim", 5, Some("u5"), None, "done");
+        step(&mut fold, "delete", 5, Some("u5"), None, "done");
+        let owner = |uuid: &str| fold.owners.of[uuid].map(|guid| guid.0[0]);
+        assert_eq!(["u1", "u2", "u3", "u4", "u5"].map(owner), [Some(1), None, Some(3), None, None]);
     }
 }

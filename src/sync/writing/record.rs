@@ -9,6 +9,7 @@ use crate::ldap::entry::Entry;
 use crate::ldap::limits::Limits;
 use crate::ldap::typed_control::{self, PRE_READ};
 use crate::secret::attributes::is_secret;
+use crate::sync::terms::target::TargetEntry;
 use crate::sync::writing::national::National;
 
 /// What else holds keys of people: nowhere kept.
@@ -29,6 +30,14 @@ pub struct Record {
     /// Attributes of it that are not kept: secrets, and what is no text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<String>,
+}
+
+impl Record {
+    /// Of an entry that was found as a step has left it.
+    pub fn seen(entry: &TargetEntry) -> Record {
+        let (csn, identity) = (Some(entry.entry_csn.clone()), Some(entry.entry_uuid.clone()));
+        Record { csn, identity, ..Record::default() }
+    }
 }
 
 /// The document for an answer of this server.
