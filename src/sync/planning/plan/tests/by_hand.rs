@@ -201,6 +201,30 @@ fn an_anchor_is_put_back_before_a_mail_is_released() {
     let plan = planned(&bench, &wish);
     let deleted = plan.steps.iter().find(|step| step.action == Action::Delete).unwrap();
     assert_eq!(deleted.entry_uuid.as_ref(), Some(&identities[0]));
+    // whoever is to have the mail waits for it
+    assert!(actions(&plan).contains(&(Action::Release, "not_published")), "{plan:?}");
+    bench.execute(&plan, start());
+    assert_eq!(at(&mut bench, 2).first("mail"), Some("m1@rxa.nhs.test"));
+}
+
+#[test]
+fn a_wish_is_done_though_its_entry_stands_behind_more_changes_than_a_plan_has() {
+    let mut bench = Bench::new();
+    super::memory::asking(&mut bench);
+    let mut people = everybody();
+    run(&mut bench, &objects(&people));
+    let identity = at(&mut bench, 6).entry_uuid.clone();
+    set(at(&mut bench, 6), ANCHOR, &format!("RXA/{}", guid(3)));
+    // it comes before the one that it pretends to be
+    bench.view.entries.sort_by_key(|entry| (entry.entry_uuid != identity, entry.dn.clone()));
+    bench.view.entries.swap(0, 1);
+    people.iter_mut().for_each(|person| person.title = 1 - person.title);
+    let wish = with(objects(&people), "employeetype", &[(6, "not-listed")]);
+    let (plan, others) = bench.surveyed(wish, true, start(), 1);
+    assert!(others.deferred > 0);
+    let deleted: Vec<_> = plan.steps.iter().filter(|step| step.action == Action::Delete).collect();
+    assert_eq!(deleted.iter().map(|step| step.entry_uuid.as_ref()).collect::<Vec<_>>(), [Some(&identity)]);
+    assert_eq!(held(&plan), []);
 }
 
 #[test]
