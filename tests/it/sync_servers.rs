@@ -199,15 +199,25 @@ fn what_others_move_exchange_and_copy() {
                 anchor(5).replace("RXS", "RXB")
             ),
         );
-        world.lock().unwrap().change(guid(5), |object| {
-            drop(object.attributes.insert("useraccountcontrol".into(), vec!["514".into()]))
-        });
+        // and one who leaves lies in another organisation's unit
+        slapd.ldif(
+            "ldapmodify",
+            &format!(
+                "dn: uid=n0006,{UNIT}\nchangetype: modrdn\nnewrdn: uid=n0006\ndeleteoldrdn: 0\n\
+                 newsuperior: ou=RXB,ou=people,dc=national,dc=test\n\n"
+            ),
+        );
+        for leaver in [5, 6] {
+            world.lock().unwrap().change(guid(leaver), |object| {
+                drop(object.attributes.insert("useraccountcontrol".into(), vec!["514".into()]))
+            });
+        }
         world
             .lock()
             .unwrap()
             .change(guid(4), |object| drop(object.attributes.insert("title".into(), vec!["Sister".into()])));
         let report = run(&stage, name);
-        let done = serde_json::json!({"mark": 1, "modify": 3, "rename": 1});
+        let done = serde_json::json!({"mark": 2, "modify": 3, "rename": 2});
         assert_eq!(report["executed"]["done"], done, "{name}: {report:#}");
         assert_eq!(report["quarantine"], serde_json::json!([]), "{name}: {report:#}");
         slapd.ldif("ldapmodify", &format!("dn: uid=stray,{UNIT}\nchangetype: delete\n\n"));

@@ -461,6 +461,17 @@ impl Survey {
         }
     }
 
+    /// Then: who leaves and has no entry here. Somebody may have moved it out of the unit.
+    pub fn leavers(&self) -> Vec<Guid> {
+        let all = self.people.iter().filter(|person| person.kind == Kind::Leave && person.seen == Seen::No);
+        all.map(|person| person.guid).collect()
+    }
+
+    /// These are to be looked at.
+    pub fn look_for(&mut self, guids: impl Iterator<Item = Guid>) {
+        self.wanted.extend(guids.map(Want::Person));
+    }
+
     /// Then, until there is nobody left: who must be looked at after all. What is known of each is told by [`Survey::look_at`].
     pub fn recall(&mut self) -> Vec<Recall> {
         let mut found = BTreeSet::new();

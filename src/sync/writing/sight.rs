@@ -67,23 +67,35 @@ pub async fn look(frame: Frame, stock: &Stock<'_>, directory: &mut Directory) ->
     let mut survey = compare(survey, &base, &scope, stock, directory).await?;
     let owners = owners::of(shelf, survey.unclear()).await?;
     survey.written_for(&owners);
+    let outside = Outside::of(&base, &scope, directory).await?;
+    for leavers in survey.leavers().chunks(QUESTIONS) {
+        let anchors = leavers.iter().map(|guid| anchor_of(&member, guid)).collect();
+        let moved = outside.find(anchors, directory).await?;
+        survey.look_for(moved.iter().filter_map(|entry| entry.person(&member)));
+    }
     let sight = recall(survey, &scope, stock, directory).await?;
-    let elsewhere = elsewhere(&sight, &member, &base, &scope, directory).await?;
+    let elsewhere = outside.find(questions(&sight, &member, &scope), directory).await?;
     Ok(Look { sight, bases, elsewhere })
+}
+
+/// What to ask for: an attribute and its value.
+type Question = (String, String);
+
+fn anchor_of(member: &OdsCode, guid: &Guid) -> Question {
+    (ANCHOR.to_owned(), Anchor { member: member.clone(), guid: *guid }.to_string())
 }
 
 /// What to ask the whole national directory for: mails that an entry here is to have and has not, and anchors and persons of those who have
 /// no entry here.
-fn questions(sight: &Sight, member: &OdsCode, scope: &Scope) -> BTreeSet<(String, String)> {
+fn questions(sight: &Sight, member: &OdsCode, scope: &Scope) -> BTreeSet<Question> {
     let mine: BTreeMap<Guid, &TargetEntry> =
         sight.view.entries.iter().filter_map(|entry| Some((entry.person(member)?, entry))).collect();
     let mut questions = BTreeSet::new();
     for object in sight.staged.objects().filter(|object| desired::is_person(object)) {
         let fate = desired::fate(member, object, true, scope, &mut BTreeSet::new());
         let entry = mine.get(&object.guid);
-        if let (Fate::Publish(_) | Fate::Leave(desired::NOT_PUBLISHED), None) = (&fate, entry) {
-            let anchor = Anchor { member: member.clone(), guid: object.guid };
-            questions.insert((ANCHOR.to_owned(), anchor.to_string()));
+        if let (Fate::Publish(_) | Fate::Leave(_), None) = (&fate, entry) {
+            questions.insert(anchor_of(member, &object.guid));
         }
         let Fate::Publish(wish) = fate else { continue };
         let has = |mail: &String| {
@@ -99,38 +111,52 @@ fn questions(sight: &Sight, member: &OdsCode, scope: &Scope) -> BTreeSet<(String
     questions
 }
 
-async fn elsewhere(
-    sight: &Sight,
-    member: &OdsCode,
-    base: &Dn,
-    scope: &Scope,
-    directory: &mut Directory,
-) -> Result<Vec<TargetEntry>, SyncError> {
-    let questions: Vec<(String, String)> = questions(sight, member, scope).into_iter().collect();
-    let Some(everywhere) = base.parent().filter(|_| !questions.is_empty()) else { return Ok(Vec::new()) };
-    let national = National::of(directory).await?;
-    let names = attributes(scope, &national);
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let mut found = BTreeMap::new();
-    for part in questions.chunks(QUESTIONS) {
-        let any = part.iter().map(|(name, value)| Filter::equal(name, value.as_bytes()).into_owned());
-        let search = Search::new(&everywhere.to_string(), Depth::Subtree, Filter::Or(any.collect()), &names);
-        let (entries, done) = directory.read(&search).await.map_err(SyncError::Target)?;
-        if !done.is_complete() {
-            let text = format!(
-                "looking for mails and anchors in {everywhere} ended with result code {}: index mail and portcullisAnchor for equality, and lift its limits for our account",
-                done.code
-            );
-            return Err(SyncError::Unusable(text));
-        }
-        for entry in entries {
-            let here = Dn::parse(&entry.dn).is_ok_and(|dn| dn.is_at_or_below(base));
-            if !here {
-                found.insert(naming::key(&entry.dn), target(&national, entry)?);
+/// The national directory outside the member's unit.
+struct Outside<'a> {
+    base: &'a Dn,
+    /// What all members' units lie below; none: nothing lies outside.
+    everywhere: Option<Dn>,
+    national: National,
+    names: Vec<String>,
+}
+
+impl<'a> Outside<'a> {
+    async fn of(base: &'a Dn, scope: &Scope, directory: &mut Directory) -> Result<Outside<'a>, SyncError> {
+        let national = National::of(directory).await?;
+        Ok(Outside { base, everywhere: base.parent(), names: attributes(scope, &national), national })
+    }
+
+    /// The entries there of which one of these is so.
+    async fn find(
+        &self,
+        questions: BTreeSet<Question>,
+        directory: &mut Directory,
+    ) -> Result<Vec<TargetEntry>, SyncError> {
+        let questions: Vec<Question> = questions.into_iter().collect();
+        let Some(everywhere) = self.everywhere.as_ref() else { return Ok(Vec::new()) };
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        let mut found = BTreeMap::new();
+        for part in questions.chunks(QUESTIONS) {
+            let any = part.iter().map(|(name, value)| Filter::equal(name, value.as_bytes()).into_owned());
+            let search =
+                Search::new(&everywhere.to_string(), Depth::Subtree, Filter::Or(any.collect()), &names);
+            let (entries, done) = directory.read(&search).await.map_err(SyncError::Target)?;
+            if !done.is_complete() {
+                let text = format!(
+                    "looking for mails and anchors in {everywhere} ended with result code {}: index mail and portcullisAnchor for equality, and lift its limits for our account",
+                    done.code
+                );
+                return Err(SyncError::Unusable(text));
+            }
+            for entry in entries {
+                let here = Dn::parse(&entry.dn).is_ok_and(|dn| dn.is_at_or_below(self.base));
+                if !here {
+                    found.insert(naming::key(&entry.dn), target(&self.national, entry)?);
+                }
             }
         }
+        Ok(found.into_values().collect())
     }
-    Ok(found.into_values().collect())
 }
 
 /// Compares national entries with what is staged, as they come.

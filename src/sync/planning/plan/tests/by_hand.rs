@@ -413,6 +413,11 @@ fn an_entry_that_was_moved_out_of_the_unit_is_still_the_persons() {
     let plan = bench.plan(objects(&people), true, start());
     assert_eq!((actions(&plan), held(&plan)), (vec![(Action::Rename, "rename")], vec![]));
     assert_eq!(plan.steps[0].entry_uuid.as_deref(), Some(moved.entry_uuid.as_str()));
+    // whoever leaves is marked there, and the entry comes back
+    let mut left = people.clone();
+    left[0].disabled = true;
+    let plan = bench.plan(objects(&left), true, start());
+    assert_eq!(actions(&plan), [(Action::Mark, "disabled"), (Action::Rename, "rename")]);
     // a wish finds it there
     super::memory::asking(&mut bench);
     let objects = with(objects(&people), "employeetype", &[(0, "not-listed")]);
