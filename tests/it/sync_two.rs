@@ -231,6 +231,9 @@ fn what_another_has_taken_over_is_not_taken_back_where_it_lies() {
     assert!(done.is_success(), "{done:?}");
     assert_eq!(two.run("RXA")["planned"], json!({}), "it is the other's by the other's journal");
     assert_eq!(two.entry("mover", "RXA").unwrap()["portcullisMember"], "RXB");
+    let told = two.stage.report(&["explain", "newcomer", "--member", "RXB"]);
+    let steps = told["people"][0]["steps"].as_array().unwrap();
+    assert_eq!(steps.iter().map(|step| &step["action"]).collect::<Vec<_>>(), ["rename"], "{told:#}");
     let report = two.run("RXB");
     assert_eq!(report["executed"]["done"], json!({"rename": 1}), "{report:#}");
     assert_eq!(two.entry("newcomer", "RXB").as_ref(), Some(&taken));
@@ -286,6 +289,15 @@ fn a_mail_that_another_organisation_has_is_held_back_and_heals() {
     assert!(!two.entry("second", "RXB").unwrap().contains_key("mail"));
     let listed = two.stage.sync(&["quarantine", "RXB"]);
     assert!(words(&listed).contains("mail_elsewhere"), "{}", words(&listed));
+    let told = two.stage.report(&["explain", "second"]);
+    let person = &told["people"][0];
+    assert_eq!(person["quarantine"][0]["code"], "mail_elsewhere", "{told:#}");
+    let holder = two.entry("first", "RXA").unwrap()["portcullisAnchor"].clone();
+    assert_eq!(
+        (&person["conflicts"][0]["holder"], &person["steps"]),
+        (&json!(holder), &json!([])),
+        "{told:#}"
+    );
 
     two.a().change(guid(0xa, 1), |object| drop(object.attributes.remove("mail")));
     two.run("RXA");

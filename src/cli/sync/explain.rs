@@ -19,6 +19,7 @@ use crate::store::port::Store;
 use crate::sync::hand::explain::{Findings, Owned, Person, Unowned, Who, explain, filter, fits};
 use crate::sync::hand::look::{self, Look};
 use crate::sync::people::books::DONE;
+use crate::sync::planning::input::Beside;
 use crate::sync::running::ledger::mends;
 use crate::sync::terms::step::Step;
 use crate::sync::writing::pause::{Pause, Pauses};
@@ -146,7 +147,7 @@ fn ask(
     let code = ods.as_str().to_lowercase();
     let there = units.as_ref().is_ok_and(|units| units.contains(&code))
         || look.staged.objects().any(|object| fits(asked, &look, object));
-    let (view, trouble) = match units {
+    let (seen, trouble) = match units {
         Err(why) => (None, Some(why.clone())),
         Ok(_) if !there => (None, None),
         Ok(_) => match runtime()?.block_on(look::national(
@@ -154,14 +155,16 @@ fn ask(
             &look,
             &national,
             &config.sync.national_attributes,
+            |object| fits(asked, &look, object),
         )) {
-            Ok(view) => (Some(view), None),
+            Ok(seen) => (Some(seen), None),
             Err(error) => (None, Some(error.to_string())),
         },
     };
     let now = context.clock.now();
+    let beside = Beside::of(store.as_ref(), ods, now).map_err(Failure::could_not)?;
     let Findings { mut people, unowned } =
-        explain(asked, &look, view.as_ref(), &config.sync.national_attributes, now);
+        explain(asked, &look, seen, beside, &config.sync.national_attributes, now);
     answer.looked.push(Looked {
         member: ods.clone(),
         registers: publisher.registers(),

@@ -5,7 +5,7 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::hands::known;
 use crate::cli::table::{moment, table};
 use crate::policy::terms::OdsCode;
-use crate::sync::hand::look::json;
+use crate::sync::keeping::shelf::json;
 use crate::sync::running::ledger::{HISTORY, Ran};
 
 /// Shows how a member's past runs ended.

@@ -84,10 +84,10 @@ fn free(context: &Context, member: &OdsCode, guid: &Guid, dn: &str) -> Result<St
             "{member} has no living account with the GUID {guid}, as it was read last: portcullis sync explain {guid}"
         )));
     }
-    let view = runtime()?
-        .block_on(look::national(store, &known, &national, &config.sync.national_attributes))
+    let seen = runtime()?
+        .block_on(look::national(store, &known, &national, &config.sync.national_attributes, |_| false))
         .map_err(Failure::could_not)?;
-    let entry = view.entries.iter().find(|entry| naming::key(&entry.dn) == naming::key(dn));
+    let entry = seen.view.entries.iter().find(|entry| naming::key(&entry.dn) == naming::key(dn));
     match entry {
         None => Err(Failure::refused(format!("there is no entry {dn} below {}", known.base))),
         Some(entry) => match entry.first(ANCHOR) {

@@ -11,7 +11,7 @@ use crate::cli::failure::{Answer, Failure};
 use crate::cli::sync::publisher::Publisher;
 use crate::cli::table::{day, moment, table};
 use crate::policy::terms::{OdsCode, Party};
-use crate::sync::hand::look::json;
+use crate::sync::keeping::shelf::json;
 use crate::sync::running::ledger::{Aged, QUARANTINE, REASONS, mends};
 use crate::sync::running::report::Report;
 use crate::sync::running::run::LAST_REPORT;

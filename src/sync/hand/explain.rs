@@ -11,7 +11,7 @@ use crate::ldap::filter::Filter;
 use crate::ldap::truth::{Truth, evaluate};
 use crate::policy::scope;
 use crate::policy::terms::OdsCode;
-use crate::sync::hand::look::{Look, local_dn};
+use crate::sync::hand::look::{Look, Seen, local_dn};
 use crate::sync::people::desired::{self, Desired, Fate, NAMING, NOT_PUBLISHED};
 use crate::sync::people::difference::{Ownership, PUBLISHABLE};
 use crate::sync::people::naming;
@@ -198,11 +198,12 @@ fn is_entry(who: &Who, entry: &TargetEntry) -> bool {
     }
 }
 
-/// Everything that fits in one member. `view` is none when the national directory could not be seen.
+/// Everything that fits in one member. `seen` is none when the national directory could not be seen.
 pub fn explain(
     who: &Who,
     look: &Look,
-    view: Option<&TargetView>,
+    seen: Option<Seen>,
+    beside: Beside,
     national: &BTreeSet<String>,
     now: OffsetDateTime,
 ) -> Findings {
@@ -214,6 +215,11 @@ pub fn explain(
         .map(|object| object.guid)
         .collect();
     let mut found = Findings::default();
+    let (view, elsewhere) = match seen {
+        Some(Seen { view, elsewhere }) => (Some(view), elsewhere),
+        None => (None, Vec::new()),
+    };
+    let beside = Beside { elsewhere, ..beside };
     for entry in view.iter().flat_map(|view| &view.entries).filter(|entry| is_entry(who, entry)) {
         match entry.person(&look.member) {
             Some(guid) => {
@@ -228,7 +234,7 @@ pub fn explain(
     if guids.is_empty() {
         return found;
     }
-    let planned = view.zip(look.scope.as_ref().ok()).map(|(view, (_, scope))| {
+    let planned = view.as_ref().zip(look.scope.as_ref().ok()).map(|(view, (_, scope))| {
         plan(&Input {
             member: &look.member,
             base: &look.base,
@@ -239,15 +245,12 @@ pub fn explain(
             bases: look.bases.as_ref(),
             target: view,
             national,
-            beside: &Beside {
-                decided: look.decided.clone(),
-                refused: look.refused.clone().still(now),
-                ..Beside::default()
-            },
+            beside: &beside,
             now,
         })
     });
-    let ground = Ground { look, view, planned: planned.as_ref(), national, now };
+    let elsewhere = &beside.elsewhere;
+    let ground = Ground { look, view: view.as_ref(), elsewhere, planned: planned.as_ref(), national, now };
     found.people = guids.iter().map(|guid| ground.person(guid)).collect();
     found
 }
@@ -259,18 +262,22 @@ const GONE_TOLD: &str = "was deleted in the member directory, or a complete pass
 struct Ground<'a> {
     look: &'a Look,
     view: Option<&'a TargetView>,
+    elsewhere: &'a [TargetEntry],
     planned: Option<&'a Plan>,
     national: &'a BTreeSet<String>,
     now: OffsetDateTime,
 }
 
-impl Ground<'_> {
+impl<'a> Ground<'a> {
+    /// Here first, then elsewhere.
+    fn entries(&self) -> impl Iterator<Item = &'a TargetEntry> {
+        self.view.into_iter().flat_map(|view| &view.entries).chain(self.elsewhere)
+    }
+
     fn person(&self, guid: &Guid) -> Person {
         let look = self.look;
         let object = look.staged.get(guid);
-        let entry = self
-            .view
-            .and_then(|view| view.entries.iter().find(|entry| entry.person(&look.member) == Some(*guid)));
+        let entry = self.entries().find(|entry| entry.person(&look.member) == Some(*guid));
         let scope = look.scope.as_ref().ok().map(|(_, scope)| scope);
         let fate = object.zip(scope).map(|(object, scope)| {
             let alone = crate::sync::terms::staged::Staged::of(self.line(object));
@@ -437,7 +444,7 @@ impl Ground<'_> {
             }
         }
         let dn = naming::key(&naming::dn(&wish.name, &look.base));
-        for entry in self.view.iter().flat_map(|view| &view.entries) {
+        for entry in self.entries() {
             if entry.person(&look.member) == Some(*guid) {
                 continue;
             }

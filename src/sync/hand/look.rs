@@ -1,9 +1,8 @@
 //! What is known of a member without reading its directory and without writing anything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 
 use crate::directory::request::{Scope as Depth, Search};
@@ -16,13 +15,12 @@ use crate::store::member::Member;
 use crate::store::organisation::Organisation;
 use crate::store::port::Store;
 use crate::sync::keeping::bases::{self, Base};
-use crate::sync::keeping::shelf;
+use crate::sync::keeping::shelf::{self, json};
 use crate::sync::people::{drift, naming};
 use crate::sync::running::ledger::{Aged, QUARANTINE};
 use crate::sync::running::member::{National, scope_of};
 use crate::sync::running::report::Report;
 use crate::sync::running::run::LAST_REPORT;
-use crate::sync::terms::decision::{decisions, names};
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::settings::Scope;
@@ -30,7 +28,7 @@ use crate::sync::terms::staged::{Object, Staged};
 use crate::sync::terms::target::{TargetEntry, TargetView};
 use crate::sync::writing::observe;
 use crate::sync::writing::owners;
-use crate::sync::writing::refused::{self, Refused};
+use crate::sync::writing::sight;
 
 /// No real tree is deeper; more means a circle.
 const DEPTH_MAX: usize = 64;
@@ -80,10 +78,6 @@ pub struct Look {
     pub complete_at: Option<OffsetDateTime>,
     pub last: Option<Report>,
     pub quarantine: Vec<Aged>,
-    /// Decided by hand: the name of the entry that is an account's.
-    pub decided: BTreeMap<Guid, String>,
-    /// Values that the national directory did not take.
-    pub refused: Refused,
 }
 
 /// Looks it up in the store.
@@ -134,23 +128,12 @@ pub fn look(
         complete_at,
         last: json(store, ods, LAST_REPORT)?,
         quarantine: json(store, ods, QUARANTINE)?.unwrap_or_default(),
-        decided: names(&decisions(store, ods)?),
-        refused: json(store, ods, refused::KEY)?.unwrap_or_default(),
     })
 }
 
 /// A staged object as the store keeps it.
 pub fn object(document: &[u8]) -> Result<Object, StoreError> {
     serde_json::from_slice(document).map_err(|error| StoreError::Value(format!("a staged object: {error}")))
-}
-
-/// A value as JSON; one that cannot be read is none.
-pub fn json<T: DeserializeOwned>(
-    store: &dyn Store,
-    ods: &OdsCode,
-    key: &str,
-) -> Result<Option<T>, StoreError> {
-    Ok(store.sync_value(ods, key)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 /// A value that is seconds since 1970, as a moment.
@@ -187,23 +170,39 @@ fn called(base: &Base, find: &mut dyn FnMut(&Guid) -> Option<Object>, source_bas
     }
 }
 
-/// Reads the member's national entries as they are now.
+/// National entries as they are now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// The member's.
+    pub view: TargetView,
+    /// Those outside the member's unit that whoever was asked about has, or is kept from something by.
+    pub elsewhere: Vec<TargetEntry>,
+}
+
+/// Reads the member's national entries, and others that matter for whom `who` selects.
 pub async fn national(
     store: &dyn Store,
     look: &Look,
     national: &National,
     untouched: &BTreeSet<String>,
-) -> Result<TargetView, SyncError> {
+    who: impl Fn(&Object) -> bool,
+) -> Result<Seen, SyncError> {
     let (_, scope) = look.scope.as_ref().map_err(|why| SyncError::Scope(why.clone()))?;
     let mut target = national.reach()?.connect(SyncError::Target).await?;
-    let view = observe::view(&mut target, &look.base, scope).await;
+    let read = async {
+        let mut view = observe::view(&mut target, &look.base, scope).await?;
+        let stamped = drift::stamped(scope, untouched);
+        let is_known = |guid: &Guid| look.staged.get(guid).is_some();
+        let unclear = |entry: &&mut TargetEntry| drift::is_unclear(entry, &look.member, &stamped, is_known);
+        owners::tell(store, &look.member, view.entries.iter_mut().filter(unclear))?;
+        let people = look.staged.objects().filter(|object| who(object));
+        let elsewhere =
+            sight::elsewhere(people, &view.entries, &look.member, &look.base, scope, &mut target).await?;
+        Ok(Seen { view, elsewhere })
+    };
+    let seen = read.await;
     target.unbind().await;
-    let mut view = view?;
-    let stamped = drift::stamped(scope, untouched);
-    let is_known = |guid: &Guid| look.staged.get(guid).is_some();
-    let unclear = |entry: &&mut TargetEntry| drift::is_unclear(entry, &look.member, &stamped, is_known);
-    owners::tell(store, &look.member, view.entries.iter_mut().filter(unclear))?;
-    Ok(view)
+    seen
 }
 
 /// Looks through all members' national entries: below which organisational units there is one that `filter` selects. Lower case.

@@ -131,8 +131,11 @@ impl Shelf {
     }
 
     /// A value as JSON; one that cannot be read is none.
-    pub async fn json<T: DeserializeOwned>(&self, key: &'static str) -> Result<Option<T>, SyncError> {
-        Ok(self.value(key).await?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    pub async fn json<T: DeserializeOwned + Send + 'static>(
+        &self,
+        key: &'static str,
+    ) -> Result<Option<T>, SyncError> {
+        self.with(move |shelf| json(shelf.store.as_ref(), &shelf.ods, key)).await
     }
 
     /// The pins of the scope's bases.
@@ -225,6 +228,15 @@ impl Shelf {
     ) -> Result<T, SyncError> {
         self.with(move |shelf| work(shelf.store.as_ref(), &shelf.ods)).await
     }
+}
+
+/// A value of a member's sync state as JSON; one that cannot be read is none.
+pub fn json<T: DeserializeOwned>(
+    store: &dyn Store,
+    ods: &OdsCode,
+    key: &str,
+) -> Result<Option<T>, StoreError> {
+    Ok(store.sync_value(ods, key)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 
 fn read(object: StagedObject) -> Result<Object, StoreError> {

@@ -6,13 +6,20 @@ use time::OffsetDateTime;
 
 use crate::ldap::dn::Dn;
 use crate::policy::terms::OdsCode;
+use crate::store::error::StoreError;
+use crate::store::port::Store;
+use crate::sync::keeping::rewritten::{self, Rewritten};
+use crate::sync::keeping::shelf::json;
 use crate::sync::people::difference::Ownership;
 use crate::sync::people::survey::Others;
+use crate::sync::terms::decision::{decisions, names};
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::settings::Scope;
 use crate::sync::terms::staged::Staged;
+use crate::sync::terms::succession::{closed, succeeds};
 use crate::sync::terms::target::{TargetEntry, TargetView};
-use crate::sync::writing::refused::Refused;
+use crate::sync::writing::pause::Pauses;
+use crate::sync::writing::refused::{self, Refused};
 
 /// What a plan goes by beside the member's own two sides. By default nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,6 +40,21 @@ pub struct Beside {
     pub refused: Refused,
     /// Decided by hand: the name of the entry that is an account's, while that entry is nobody's.
     pub decided: BTreeMap<Guid, String>,
+}
+
+impl Beside {
+    /// What the store knows of it.
+    pub fn of(store: &dyn Store, ods: &OdsCode, now: OffsetDateTime) -> Result<Beside, StoreError> {
+        Ok(Beside {
+            succeeds: succeeds(store, ods)?,
+            closed: closed(store, ods)?,
+            paused: Pauses::read(store)?.members.into_keys().collect(),
+            rewritten: json::<Rewritten>(store, ods, rewritten::KEY)?.unwrap_or_default().left_alone(),
+            refused: json::<Refused>(store, ods, refused::KEY)?.unwrap_or_default().still(now),
+            decided: names(&decisions(store, ods)?),
+            ..Beside::default()
+        })
+    }
 }
 
 /// The input of a plan. Nothing else decides.

@@ -6,23 +6,17 @@ use crate::directory::client::Directory;
 use crate::sync::keeping::bases::{self, Base};
 use crate::sync::keeping::job::{Hands, Job, member_base};
 use crate::sync::keeping::removals;
-use crate::sync::keeping::rewritten;
 use crate::sync::keeping::shelf::{self, Shelf};
 use crate::sync::keeping::wishes::{self, Wishes};
 use crate::sync::people::guards::{Circumstances, Unit, Verdict, judge};
 use crate::sync::people::survey::{Frame, Others, Sight};
 use crate::sync::planning::input::{Beside, Input};
 use crate::sync::planning::plan::plan;
-use crate::sync::terms::decision::{decisions, names};
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::pass::Pass;
 use crate::sync::terms::staged::{Object, Staged};
 use crate::sync::terms::step::{Action, Plan};
-use crate::sync::terms::succession::{closed, succeeds};
-use crate::sync::terms::target::TargetEntry;
-use crate::sync::writing::pause::Pauses;
-use crate::sync::writing::refused;
 use crate::sync::writing::sight::{Look, Stock, look};
 
 /// What planning came to.
@@ -146,20 +140,6 @@ pub async fn make(
     }
 }
 
-/// What the store knows beside what is staged.
-async fn beside(shelf: &Shelf, others: Others, elsewhere: Vec<TargetEntry>) -> Result<Beside, SyncError> {
-    Ok(Beside {
-        others,
-        elsewhere,
-        succeeds: shelf.store(succeeds).await?,
-        closed: shelf.store(closed).await?,
-        paused: shelf.store(|store, _| Ok(Pauses::read(store)?.members.into_keys().collect())).await?,
-        rewritten: rewritten::known(shelf).await?.left_alone(),
-        refused: refused::known(shelf).await?,
-        decided: names(&shelf.store(decisions).await?),
-    })
-}
-
 /// Plans for at most so many people, as if these objects were staged as well.
 pub async fn make_of(
     job: &Job,
@@ -187,7 +167,8 @@ pub async fn make_of(
     let asked = frame.asked.len() as u64;
     let Look { sight: Sight { staged, view, others }, bases, elsewhere } =
         look(frame, &Stock { shelf, instead }, target).await?;
-    let beside = beside(shelf, others, elsewhere).await?;
+    let known = shelf.store(move |store, ods| Beside::of(store, ods, now)).await?;
+    let beside = Beside { others, elsewhere, ..known };
     let plan = shelf::at_length(|| {
         plan(&Input {
             member: &job.member,

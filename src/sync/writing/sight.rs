@@ -74,7 +74,8 @@ pub async fn look(frame: Frame, stock: &Stock<'_>, directory: &mut Directory) ->
         survey.look_for(moved.iter().filter_map(|entry| entry.person(&member)));
     }
     let sight = recall(survey, &scope, stock, directory).await?;
-    let elsewhere = outside.find(questions(&sight, &member, &scope), directory).await?;
+    let questions = questions(sight.staged.objects(), &sight.view.entries, &member, &scope);
+    let elsewhere = outside.find(questions, directory).await?;
     Ok(Look { sight, bases, elsewhere })
 }
 
@@ -87,11 +88,16 @@ fn anchor_of(member: &OdsCode, guid: &Guid) -> Question {
 
 /// What to ask the whole national directory for: mails that an entry here is to have and has not, and anchors and persons of those who have
 /// no entry here.
-fn questions(sight: &Sight, member: &OdsCode, scope: &Scope) -> BTreeSet<Question> {
+fn questions<'a>(
+    objects: impl Iterator<Item = &'a Object>,
+    here: &[TargetEntry],
+    member: &OdsCode,
+    scope: &Scope,
+) -> BTreeSet<Question> {
     let mine: BTreeMap<Guid, &TargetEntry> =
-        sight.view.entries.iter().filter_map(|entry| Some((entry.person(member)?, entry))).collect();
+        here.iter().filter_map(|entry| Some((entry.person(member)?, entry))).collect();
     let mut questions = BTreeSet::new();
-    for object in sight.staged.objects().filter(|object| desired::is_person(object)) {
+    for object in objects.filter(|object| desired::is_person(object)) {
         let fate = desired::fate(member, object, true, scope, &mut BTreeSet::new());
         let entry = mine.get(&object.guid);
         if let (Fate::Publish(_) | Fate::Leave(_), None) = (&fate, entry) {
@@ -109,6 +115,19 @@ fn questions(sight: &Sight, member: &OdsCode, scope: &Scope) -> BTreeSet<Questio
         }
     }
     questions
+}
+
+/// What outside the member's unit these people have or need, whose entries `here` are.
+pub async fn elsewhere<'a>(
+    people: impl Iterator<Item = &'a Object>,
+    here: &[TargetEntry],
+    member: &OdsCode,
+    base: &Dn,
+    scope: &Scope,
+    directory: &mut Directory,
+) -> Result<Vec<TargetEntry>, SyncError> {
+    let questions = questions(people, here, member, scope);
+    Outside::of(base, scope, directory).await?.find(questions, directory).await
 }
 
 /// The national directory outside the member's unit.
