@@ -231,6 +231,42 @@ fn what_others_move_exchange_and_copy() {
     }
 }
 
+/// Somebody names entries by other attributes: what a directory does not take before they are renamed is done all the same, in one run.
+#[test]
+fn what_others_name_by_something_else() {
+    let pki = Pki::new();
+    for (name, slapd) in servers("what_others_name_by_something_else", &pki) {
+        let world = Arc::new(Mutex::new(trust(8)));
+        let stage = stage(&world, &slapd, &pki, SCOPE, "");
+        run(&stage, name);
+        let cn = published(&slapd)[&format!("RXS/{}", uuid::Uuid::from_bytes_le(guid(2)))]["cn"].clone();
+        let renamed = [
+            (1, "uid=n0001+telephoneNumber=999".to_owned()),
+            (2, format!("cn={cn}")),
+            (3, "sn=Other".into()),
+        ];
+        for (number, to) in renamed {
+            let old = u8::from(number == 2);
+            slapd.ldif(
+                "ldapmodify",
+                &format!(
+                    "dn: uid=n{number:04},{UNIT}\nchangetype: modrdn\nnewrdn: {to}\ndeleteoldrdn: {old}\n\n"
+                ),
+            );
+        }
+        for leaver in [1, 2] {
+            world.lock().unwrap().change(guid(leaver), |object| {
+                drop(object.attributes.insert("useraccountcontrol".into(), vec!["514".into()]))
+            });
+        }
+        let report = run(&stage, name);
+        let done = serde_json::json!({"mark": 2, "modify": 1, "rename": 3});
+        assert_eq!(report["executed"]["done"], done, "{name}: {report:#}");
+        assert_eq!(run(&stage, name)["planned"], serde_json::json!({}), "{name}");
+        assert_eq!(published(&slapd), expected(&world.lock().unwrap()), "{name}");
+    }
+}
+
 fn change(attribute: &str, before: &[&str], after: &[&str]) -> Change {
     let texts = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect();
     Change { attribute: attribute.to_owned(), before: texts(before), after: texts(after) }

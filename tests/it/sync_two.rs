@@ -127,6 +127,14 @@ impl Two {
         runtime.block_on(async { act(connect(&self.slapd).await).await.unwrap() })
     }
 
+    /// Somebody writes another anchor into an entry of RXA.
+    fn set_anchor(&self, name: &str, anchor: &str) {
+        let dn = format!("uid={name},ou=RXA,ou=people,dc=national,dc=test");
+        let change = Change::Replace { attribute: "portcullisAnchor".into(), values: vec![anchor.into()] };
+        let done = self.by_hand(async |directory| directory.modify(&dn, &[change], Vec::new()).await);
+        assert!(done.is_success(), "{done:?}");
+    }
+
     /// Published entries by lower-case name.
     fn entries(&self) -> BTreeMap<String, Entry> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -208,6 +216,18 @@ fn a_mover_keeps_the_entry_and_its_identity() {
     assert_eq!(two.run("RXA")["executed"]["done"], json!({"claim": 1, "rename": 1}));
     assert_eq!(two.entry("mover", "RXA").unwrap()["entryUUID"], before["entryUUID"]);
     two.quiet();
+
+    // both had the entry by now: it is theirs who wrote it last, whatever somebody makes of its anchor
+    two.set_anchor("mover", &after["portcullisAnchor"]);
+    two.a().change(guid(0xa, 1), |object| object.deleted = true);
+    assert_eq!(two.run("RXB")["planned"], json!({}));
+    assert_eq!(two.run("RXA")["executed"]["done"], json!({"mark": 1}));
+    let left = two.entry("mover", "RXA").unwrap();
+    assert!(
+        left.contains_key("portcullisLeftAt") && left["portcullisAnchor"].starts_with("RXA/"),
+        "{left:?}"
+    );
+    two.quiet();
 }
 
 /// An organisation has taken an entry over and could not move it yet, or somebody has moved it back: it lies where it was, and whoever had it
@@ -240,16 +260,23 @@ fn what_another_has_taken_over_is_not_taken_back_where_it_lies() {
     two.quiet();
 
     // whoever says so without having taken it over is not believed
-    let other = taken["portcullisAnchor"].clone();
-    let change = Change::Replace { attribute: "portcullisAnchor".into(), values: vec![other.into()] };
-    let done = two.by_hand(async |directory| {
-        directory.modify(&format!("uid=stayer,ou=RXA,{units}"), &[change], Vec::new()).await
-    });
-    assert!(done.is_success(), "{done:?}");
+    two.set_anchor("stayer", &taken["portcullisAnchor"]);
     let report = two.run("RXA");
     assert_eq!(report["executed"]["done"], json!({"modify": 1}), "{report:#}");
     let stayer = two.entry("stayer", "RXA").unwrap();
     assert!(stayer["portcullisAnchor"].starts_with("RXA/"), "{stayer:?}");
+    two.quiet();
+
+    // nor does the one whose anchor it is take it for its own
+    let newcomer = two.entry("newcomer", "RXB").unwrap();
+    two.set_anchor("stayer", &newcomer["portcullisAnchor"]);
+    let dn = format!("uid=newcomer,ou=RXB,{units}");
+    let done = two.by_hand(async |directory| directory.delete(&dn, Vec::new()).await);
+    assert!(done.is_success(), "{done:?}");
+    let report = two.run("RXB");
+    assert_eq!(report["executed"]["done"], json!({"create": 1}), "{report:#}");
+    assert_eq!(two.entry("stayer", "RXA").unwrap()["entryUUID"], stayer["entryUUID"]);
+    assert_eq!(two.run("RXA")["executed"]["done"], json!({"modify": 1}));
     two.quiet();
 }
 

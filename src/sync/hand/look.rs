@@ -194,10 +194,14 @@ pub async fn national(
         let stamped = drift::stamped(scope, untouched);
         let is_known = |guid: &Guid| look.staged.get(guid).is_some();
         let unclear = |entry: &&mut TargetEntry| drift::is_unclear(entry, &look.member, &stamped, is_known);
-        owners::tell(store, &look.member, view.entries.iter_mut().filter(unclear))?;
+        let everywhere = look.base.parent();
+        let everywhere = everywhere.as_ref();
+        owners::tell(store, &look.member, everywhere, view.entries.iter_mut().filter(unclear))?;
         let people = look.staged.objects().filter(|object| who(object));
-        let elsewhere =
+        let mut elsewhere =
             sight::elsewhere(people, &view.entries, &look.member, &look.base, scope, &mut target).await?;
+        let unclear = elsewhere.iter_mut().filter(|entry| sight::is_unclear(entry, &look.member));
+        owners::tell(store, &look.member, everywhere, unclear)?;
         Ok(Seen { view, elsewhere })
     };
     let seen = read.await;
@@ -220,8 +224,7 @@ pub async fn units(national: &National, filter: Filter<'static>) -> Result<BTree
 
 /// The organisational unit below the people that a name lies in, lower case.
 pub fn unit(dn: &str, people_base: &str) -> Option<String> {
-    let below = Dn::parse(dn).ok()?.strip_suffix(&Dn::parse(people_base).ok()?)?;
-    below.rdns().last()?.text().map(str::to_lowercase)
+    naming::unit(dn, &Dn::parse(people_base).ok()?)
 }
 
 /// The local name of an object along the tree, as it is now; none when a part of the tree is not known.

@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::ldap::dn::Dn;
 use crate::policy::terms::OdsCode;
 use crate::store::error::StoreError;
 use crate::store::port::Store;
 use crate::sync::hand::look;
 use crate::sync::keeping::bases;
-use crate::sync::keeping::job::Job;
+use crate::sync::keeping::job::{Job, member_base};
 use crate::sync::keeping::shelf::Shelf;
 use crate::sync::keeping::wishes::{self, Wishes};
 use crate::sync::people::desired::{self, Fate, NOT_PUBLISHED, UNSEEN};
@@ -28,8 +29,8 @@ pub struct Standing {
     accounts: Option<BTreeMap<Guid, Account>>,
     /// Attributes that tell how somebody is reached.
     contact: BTreeSet<String>,
-    /// Entries that others' steps name, by their names.
-    named: BTreeMap<String, Guid>,
+    /// People of the member whom others' steps name, by the names of their entries; none: nobody is called so any more.
+    named: BTreeMap<String, Option<Guid>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -56,18 +57,24 @@ impl Standing {
     ) -> Result<Standing, SyncError> {
         let mut asked = BTreeSet::new();
         let mut values = BTreeSet::new();
+        // what the plan itself has deleted or renamed comes back under these names
+        let mut named: BTreeMap<String, Option<Guid>> = BTreeMap::new();
         for step in steps {
-            asked.extend(step.anchor.as_ref().map(|anchor| anchor.guid));
+            let guid = step.anchor.as_ref().map(|anchor| anchor.guid);
+            asked.extend(guid);
             values.extend(
                 step.changes.iter().flat_map(|change| &change.before).map(|value| naming::key(value)),
             );
+            named.insert(naming::key(&step.dn), guid);
         }
+        let base = member_base(job)?;
+        let below = |value: &&String| Dn::parse(value).is_ok_and(|dn| dn.is_at_or_below(&base));
+        let gone: Vec<String> = values.iter().filter(below).cloned().collect();
         let entries = view.entries.iter().map(|entry| (naming::key(&entry.dn), entry));
-        let named: BTreeMap<String, Guid> = entries
-            .filter(|(name, _)| values.contains(name))
-            .filter_map(|(name, entry)| Some((name, entry.anchor()?.guid)))
-            .collect();
-        asked.extend(named.values());
+        named.extend(entries.filter_map(|(name, entry)| Some((name, Some(entry.anchor()?.guid)))));
+        named.retain(|name, _| values.contains(name));
+        gone.into_iter().for_each(|name| _ = named.entry(name).or_insert(None));
+        asked.extend(named.values().flatten());
         let scope = job.scope.clone();
         let contact = scope.levels.as_ref().map(|levels| levels.contact.clone()).unwrap_or_default();
         let by_table = job.source.is_none();
@@ -97,8 +104,9 @@ impl Standing {
             ));
         }
         let names_hidden = given.iter().any(|(_, value)| {
-            let person = self.named.get(&naming::key(value)).and_then(|guid| accounts.get(guid));
-            person.is_some_and(|person| person.unnamed || person.leaves)
+            let Some(guid) = self.named.get(&naming::key(value)) else { return false };
+            let person = guid.and_then(|guid| accounts.get(&guid));
+            person.is_none_or(|person| person.unnamed || person.leaves)
         });
         names_hidden.then(|| {
             "this would name a person whom nobody's entry names now: the next run names those who may be named, once the member is resumed"

@@ -14,7 +14,7 @@ use crate::sync::people::desired::NAMING;
 use crate::sync::people::naming;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::{Action, Change, Plan, Step};
-use crate::sync::terms::target::{ANCHOR, LEFT_AT, TargetEntry, TargetView};
+use crate::sync::terms::target::{ANCHOR, LEFT_AT, MEMBER, TargetEntry, TargetView};
 use crate::sync::writing::record::Record;
 
 /// What the rule of a step that undoes is called.
@@ -129,6 +129,10 @@ pub fn inverse(
         });
         match steps {
             Ok(steps) => {
+                let nothing = chain.iter().filter(|one| !steps.contains_key(&one.number));
+                let text =
+                    "it put right what somebody else had made of the entry, and that stays right".to_owned();
+                kept.extend(nothing.map(|one| keep(one, &Why { text: text.clone(), stands: false })));
                 back.extend(steps);
                 losses.extend(chain.iter().filter_map(|one| loss(one)));
             }
@@ -268,8 +272,10 @@ fn set(values: &[String]) -> BTreeSet<String> {
 /// Whether the entry is as it was before the chain, in all that the chain wrote.
 fn is_before(chain: &[&Written], entry: &TargetEntry) -> bool {
     let mut was: BTreeMap<&str, &[String]> = BTreeMap::new();
-    for change in chain.iter().flat_map(|one| &one.step.changes) {
-        was.entry(&change.attribute).or_insert(&change.before);
+    for one in chain {
+        for change in one.step.changes.iter().filter(|change| comes_back(&one.step, change)) {
+            was.entry(&change.attribute).or_insert(&change.before);
+        }
     }
     let first = chain.first().map(|one| &one.step);
     first.is_some_and(|step| step.action != Action::Create && naming::key(&step.dn) == naming::key(&entry.dn))
@@ -343,13 +349,33 @@ fn reversed(chain: &[&Written], entry: Option<&TargetEntry>, plan: &str) -> BTre
                 dn.clone_from(&was.dn);
             }
             Action::Modify | Action::Join | Action::Claim | Action::Mark | Action::Release => {
-                step.changes = was.changes.iter().map(swapped).collect();
+                let back = was.changes.iter().filter(|change| comes_back(was, change));
+                step.changes = back.map(swapped).collect();
+                if step.changes.is_empty() {
+                    continue;
+                }
                 step.action = kind(&step.changes);
             }
         }
         back.insert(one.number, step);
     }
     back
+}
+
+/// Whether a change is taken back. Whose an entry is stays as it is, but for an entry that was joined or taken over: what somebody else had made
+/// of an anchor, and we put right, no plan of ours writes.
+fn comes_back(step: &Step, change: &Change) -> bool {
+    let own = match (change.attribute.as_str(), &step.anchor) {
+        (ANCHOR, Some(anchor)) => anchor.to_string(),
+        (MEMBER, Some(anchor)) => anchor.member.to_string(),
+        // the class that an anchor which stays needs
+        ("objectclass", Some(_)) => {
+            let anchor = step.changes.iter().find(|change| change.attribute == ANCHOR);
+            return anchor.is_none_or(|anchor| comes_back(step, anchor));
+        }
+        _ => return true,
+    };
+    matches!(step.action, Action::Join | Action::Claim) || step.rule == RULE || change.before == [own]
 }
 
 fn swapped(change: &Change) -> Change {
@@ -382,7 +408,18 @@ fn whole(entry: Option<&TargetEntry>) -> Vec<Change> {
 fn image(one: &Written) -> Vec<Change> {
     let planned = || one.step.changes.iter().map(|c| (c.attribute.clone(), c.before.clone())).collect();
     let image: BTreeMap<String, Vec<String>> = one.record.before.clone().unwrap_or_else(planned);
-    image.into_iter().map(|(attribute, after)| Change { attribute, before: Vec::new(), after }).collect()
+    let own = one.step.anchor.as_ref();
+    let ours = |(attribute, after): (String, Vec<String>)| {
+        // somebody may have changed whose it was
+        let after = match (attribute.as_str(), own) {
+            (ANCHOR, Some(own)) => vec![own.to_string()],
+            (MEMBER, Some(own)) => vec![own.member.to_string()],
+            _ => after,
+        };
+        Change { attribute, before: Vec::new(), after }
+    };
+    // an anchor that was not there when it was deleted has no values
+    image.into_iter().filter(|(_, values)| !values.is_empty()).map(ours).collect()
 }
 
 /// Looks for steps that cannot be: those that need what is refused, and those that would take a name or a mail of an entry

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::ldap::dn::Dn;
+use crate::ldap::attribute::canonical_name;
+use crate::ldap::dn::{Dn, Rdn};
 use crate::sync::people::desired::NAMING;
 use crate::sync::terms::guid::Guid;
 
@@ -19,6 +20,13 @@ pub fn own(dn: &str, base: &Dn) -> Option<String> {
     (!own.contains(':') && key(&self::dn(&own, base)) == key(dn)).then_some(own)
 }
 
+/// Whether the entry's own name is its account name and nothing else, as we give it: then writing any other attribute leaves the name alone.
+pub fn is_plain(dn: &str) -> bool {
+    let dn = Dn::parse(dn).ok();
+    let parts = dn.as_ref().and_then(Dn::rdn).map(Rdn::parts);
+    matches!(parts, Some([part]) if canonical_name(&part.attribute) == NAMING)
+}
+
 /// Whether a name lies directly below this base.
 pub fn is_directly_below(dn: &str, base: &Dn) -> bool {
     Dn::parse(dn).ok().and_then(|dn| dn.parent()).is_some_and(|parent| parent.normal() == base.normal())
@@ -27,6 +35,12 @@ pub fn is_directly_below(dn: &str, base: &Dn) -> bool {
 /// The name of the entry that this one lies below, in the form that names are compared by.
 pub fn parent_key(dn: &str) -> Option<String> {
     Some(Dn::parse(dn).ok()?.parent()?.normal())
+}
+
+/// The organisational unit below `everywhere` that a name lies in, lower case.
+pub fn unit(dn: &str, everywhere: &Dn) -> Option<String> {
+    let below = Dn::parse(dn).ok()?.strip_suffix(everywhere)?;
+    below.rdns().last()?.text().map(str::to_lowercase)
 }
 
 /// The form that two names are compared by.

@@ -452,11 +452,11 @@ impl Survey {
     }
 
     /// Whose entries are, by what the directory calls them.
-    pub fn written_for(&mut self, owners: &BTreeMap<String, Guid>) {
+    pub fn written_for(&mut self, owners: &BTreeMap<String, Anchor>) {
         for entry in &mut self.view.entries {
-            if let Some(guid) = owners.get(&entry.entry_uuid) {
-                entry.written_for = Some(Anchor { member: self.frame.member.clone(), guid: *guid });
-                self.wanted.insert(Want::Person(*guid));
+            if let Some(owner) = owners.get(&entry.entry_uuid) {
+                entry.written_for = Some(owner.clone());
+                self.wanted.extend((owner.member == self.frame.member).then_some(Want::Person(owner.guid)));
             }
         }
     }

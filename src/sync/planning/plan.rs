@@ -18,6 +18,8 @@ use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::{Action, Change, NOW, Plan, Step};
 use crate::sync::terms::target::{ANCHOR, Anchor, LEFT_AT, MEMBER, STAMP, TargetEntry};
 
+/// The rule of a rename that something else waits for until the next plan.
+pub const RENAME_FIRST: &str = "rename_first";
 /// What is told of an attribute that is left alone.
 const REWRITTEN: &str =
     "somebody else gives this attribute another value again and again: find out who, then resync";
@@ -193,7 +195,7 @@ fn change(
     wish: &Desired,
     drafts: &mut Drafts,
 ) {
-    let owner = entry.written_for.clone().or_else(|| entry.anchor()).map(|anchor| anchor.member);
+    let owner = entry.owner().map(|owner| owner.member);
     let mut changes = input.ownership().content(entry, wish);
     changes.extend(classes(entry));
     let stamp = input.ownership().stamp(&wish.attributes);
@@ -264,8 +266,7 @@ fn release(
     }
     if entry.anchor().is_none_or(|anchor| anchor.guid != *guid || anchor.member != *input.member) {
         // it does not carry the person's anchor yet, or no longer: the condition is the one that it carries
-        let (before, after) = (entry.values(ANCHOR).to_vec(), entry.values(ANCHOR).to_vec());
-        off.push(Change { attribute: ANCHOR.to_owned(), before, after });
+        off.push(carried(entry));
     }
     let step = Step {
         changes: off,
@@ -274,6 +275,12 @@ fn release(
         ..blank(input, Action::Release, guid, Some(entry))
     };
     vec![drafts.add(0, step, Vec::new())]
+}
+
+/// That the entry carries the anchor that it carries, whoever it should be: a condition of a step that leaves it alone.
+fn carried(entry: &TargetEntry) -> Change {
+    let (before, after) = (entry.values(ANCHOR).to_vec(), entry.values(ANCHOR).to_vec());
+    Change { attribute: ANCHOR.to_owned(), before, after }
 }
 
 /// Whether an attribute stays on a leaver's entry: by what it is found again when the person comes back, or goes elsewhere.
@@ -390,6 +397,7 @@ fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
     let mut wishes = BTreeMap::new();
     for (guid, entry) in &known.entries {
         let name = match known.fates.get(guid) {
+            _ if known.askew(guid).is_some() => known.askew(guid).cloned().unwrap_or_default(),
             Some(Fate::Publish(wish)) => wish.name.clone(),
             Some(Fate::Leave(_)) if known.name_is_wanted(guid) => naming::leaver(guid),
             // nobody else's entry is kept from being deleted by a leaver below it
@@ -416,12 +424,23 @@ fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
         let between = naming::between(&turn.guid);
         let to = naming::dn(if turn.aside { &between } else { name }, input.base);
         let needs: Vec<Key> = turn.after.and_then(|after| keys.get(after).copied()).into_iter().collect();
+        let (rule, reason) = match turn.aside {
+            true => ("rename_aside", "two names change places"),
+            false if known.askew(&turn.guid).is_some() => (
+                RENAME_FIRST,
+                "somebody has named the entry by other attributes: it is renamed before anything else is done",
+            ),
+            false => ("rename", "the name changed"),
+        };
         let mut step = Step {
             to: Some(to.clone()),
-            reason: if turn.aside { "two names change places" } else { "the name changed" }.to_owned(),
-            rule: if turn.aside { "rename_aside" } else { "rename" }.to_owned(),
+            reason: reason.to_owned(),
+            rule: rule.to_owned(),
             ..blank(input, Action::Rename, &turn.guid, Some(entry))
         };
+        if known.askew(&turn.guid).is_some() && entry.is_misled() {
+            step.changes = vec![carried(entry)];
+        }
         if let Some(place) = places.get(&turn.guid) {
             step.dn.clone_from(place);
         } else {

@@ -34,6 +34,8 @@ pub struct Known<'a> {
     claims: BTreeMap<Guid, BTreeSet<Guid>>,
     released: BTreeMap<Guid, BTreeSet<String>>,
     names_wanted: BTreeSet<Guid>,
+    /// Whose entries are called by something else than their account name, and what they are to be called before anything else is done.
+    askew: BTreeMap<Guid, String>,
 }
 
 impl<'a> Known<'a> {
@@ -74,6 +76,11 @@ impl<'a> Known<'a> {
         self.released.get(guid).is_some_and(|mails| mails.contains(&mail.to_lowercase()))
     }
 
+    /// What an entry is to be called before anything else is done with it; none: what it is called is in nobody's way.
+    pub fn askew(&self, guid: &Guid) -> Option<&String> {
+        self.askew.get(guid)
+    }
+
     /// Whether it is a leaver whose name somebody else is to have.
     pub fn name_is_wanted(&self, guid: &Guid) -> bool {
         self.names_wanted.contains(guid)
@@ -111,6 +118,7 @@ pub fn settle<'a>(input: &Input<'a>, wanted: Wanted) -> Known<'a> {
     anchors(input, &mut known);
     joins(input, &mut known);
     claims(input, &mut known);
+    askew(input, &mut known);
     surnames(&mut known);
     withhold(input, &mut known);
     // holding one person back keeps a name in use, which may hold the next
@@ -164,8 +172,7 @@ fn twins(known: &mut Known<'_>) {
 }
 
 fn joins<'a>(input: &Input<'a>, known: &mut Known<'a>) {
-    let mut free: Vec<&TargetEntry> =
-        input.target.entries.iter().filter(|entry| is_free(entry, input)).collect();
+    let mut free: Vec<&TargetEntry> = input.target.entries.iter().filter(|entry| is_free(entry)).collect();
     decided(input, known, &mut free);
     if free.is_empty() {
         return;
@@ -226,8 +233,8 @@ fn choose<'a>(
 }
 
 /// Whether an entry is nobody's.
-fn is_free(entry: &TargetEntry, input: &Input<'_>) -> bool {
-    entry.first(ANCHOR).is_none() && entry.person(input.member).is_none()
+fn is_free(entry: &TargetEntry) -> bool {
+    entry.first(ANCHOR).is_none() && entry.written_for.is_none()
 }
 
 /// Entries of other organisations that people here take over: released ones of the same person, and those of organisations that
@@ -236,7 +243,7 @@ fn claims<'a>(input: &Input<'a>, known: &mut Known<'a>) {
     let Some(key) = input.scope.person.as_deref() else { return };
     let mut by_person: BTreeMap<&str, Vec<&TargetEntry>> = BTreeMap::new();
     for entry in &input.beside.elsewhere {
-        let owner = entry.anchor().map(|anchor| anchor.member);
+        let owner = entry.owner().map(|owner| owner.member);
         let others = owner.filter(|owner| owner != input.member);
         let free = others.is_some_and(|owner| entry.has_left() || input.beside.succeeds.contains(&owner));
         for person in entry.values(key).iter().filter(|_| free) {
@@ -254,7 +261,7 @@ fn claims<'a>(input: &Input<'a>, known: &mut Known<'a>) {
             persons.filter_map(|person| by_person.get(person.as_str())).flatten().copied().collect();
         found.dedup_by_key(|entry| entry.dn.as_str());
         let of_paused = |entry: &&TargetEntry| {
-            entry.anchor().is_some_and(|anchor| input.beside.paused.contains(&anchor.member))
+            entry.owner().is_some_and(|owner| input.beside.paused.contains(&owner.member))
         };
         match found.as_slice() {
             [] => {}
@@ -284,6 +291,40 @@ fn decided<'a>(input: &Input<'a>, known: &mut Known<'a>, free: &mut Vec<&'a Targ
             known.entries.insert(*guid, free.swap_remove(at));
         }
     }
+}
+
+/// Entries that somebody has given a name of other attributes: a directory refuses every change of those, so that they are renamed first, and
+/// all else waits for the next plan.
+fn askew(input: &Input<'_>, known: &mut Known<'_>) {
+    let taken: BTreeSet<String> = input.target.entries.iter().map(|entry| naming::key(&entry.dn)).collect();
+    let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
+    known.fates.values().for_each(|fate| match fate {
+        Fate::Publish(wish) => *wanted.entry(&wish.name).or_default() += 1,
+        _ => {}
+    });
+    let mut askew = BTreeMap::new();
+    for (guid, entry) in &known.entries {
+        // an entry that is not the person's yet waits for what decides that
+        if naming::is_plain(&entry.dn) || entry.person(input.member) != Some(*guid) {
+            continue;
+        }
+        let erased = |why: &str| why == NOT_PUBLISHED && !known.is_parent(entry);
+        let stays = entry.has_left() && drift::is_as_written(entry, &known.stamped);
+        let name = match known.fates.get(guid) {
+            Some(Fate::Publish(wish)) => {
+                let free = wanted.get(wish.name.as_str()) == Some(&1)
+                    && !taken.contains(&naming::key(&naming::dn(&wish.name, input.base)));
+                if free { wish.name.clone() } else { naming::between(guid) }
+            }
+            Some(Fate::Leave(why)) if !erased(why) && !stays => naming::leaver(guid),
+            _ => continue,
+        };
+        askew.insert(*guid, name);
+    }
+    for guid in askew.keys() {
+        known.fates.insert(*guid, Fate::Hold);
+    }
+    known.askew = askew;
 }
 
 /// Holds whoever would get an entry that no directory takes.

@@ -13,6 +13,7 @@ use crate::sync::keeping::rewritten;
 use crate::sync::keeping::shelf::{self, Shelf};
 use crate::sync::keeping::wishes;
 use crate::sync::people::guards::{Recent, Verdict};
+use crate::sync::planning::plan::RENAME_FIRST;
 use crate::sync::planning::propose::{Planned, make};
 use crate::sync::reading::source::read_source;
 use crate::sync::running::ledger;
@@ -401,11 +402,13 @@ async fn write(
             next => next?,
         };
         written.planning += begun_planning.elapsed();
-        let again = (refused || (deferred > 0 && progress)) && !closed && !next.verdict.go.steps.is_empty();
+        // more people than a plan has, or what waits for a name
+        let more = deferred > 0 || go.steps.iter().any(|step| step.rule == RENAME_FIRST);
+        let again = (refused || (more && progress)) && !closed && !next.verdict.go.steps.is_empty();
         if again {
             names.keep(shelf, fate).await?;
             // what was refused is planned once more, and counted once
-            let new = if deferred > 0 { next.plan.counts() } else { BTreeMap::new() };
+            let new = if more { next.plan.counts() } else { BTreeMap::new() };
             new.into_iter().for_each(|(action, more)| *written.planned.entry(action).or_insert(0) += more);
         } else {
             written.last = Some(names);

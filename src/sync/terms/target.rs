@@ -85,10 +85,14 @@ impl TargetEntry {
         Anchor::parse(self.first(ANCHOR)?)
     }
 
-    /// The person of this member whose entry it is: by the journal where that was asked, else by the anchor.
+    /// Whose entry it is: by a journal where those were asked, else by the anchor.
+    pub fn owner(&self) -> Option<Anchor> {
+        self.written_for.clone().or_else(|| self.anchor())
+    }
+
+    /// The person of this member whose entry it is.
     pub fn person(&self, member: &OdsCode) -> Option<Guid> {
-        let anchor = self.written_for.clone().or_else(|| self.anchor())?;
-        (anchor.member == *member).then_some(anchor.guid)
+        self.owner().filter(|owner| owner.member == *member).map(|owner| owner.guid)
     }
 
     /// Whether it carries another anchor than the journal says, or none.

@@ -4,21 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
+use crate::ldap::dn::Dn;
 use crate::policy::terms::OdsCode;
 use crate::store::error::StoreError;
 use crate::store::port::Store;
 use crate::store::record::JournalEntry;
 use crate::sync::keeping::shelf::Shelf;
 use crate::sync::people::books::{DONE, INTENDED};
+use crate::sync::people::naming;
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::{Action, Change};
 use crate::sync::terms::target::{ANCHOR, Anchor, TargetEntry};
 use crate::sync::writing::record::Record;
 
-/// Key in a member's sync state, JSON: what was found, so that the journal is not read from its beginning again and again.
-const KEY: &str = "owners";
 /// Lines of the journal that are read at a time.
 const PAGE: u32 = 1_000;
 
@@ -47,12 +48,21 @@ impl Slim {
             _ if self.action == Action::Delete => Left::To(None),
             None => Left::To(own),
             Some(change) if change.before == change.after => Left::Alone,
+            // the step was the person's, whatever else of this member it names
             Some(change) => {
                 let anchor = change.after.first().and_then(|text| Anchor::parse(text));
-                Left::To(anchor.filter(|anchor| anchor.member == *member).map(|anchor| anchor.guid))
+                Left::To(own.filter(|_| anchor.is_some_and(|anchor| anchor.member == *member)))
             }
         }
     }
+}
+
+/// Whom an entry was written for last, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Held {
+    guid: Guid,
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
 }
 
 /// What was found of entries up to a line of the journal.
@@ -60,7 +70,7 @@ impl Slim {
 struct Owners {
     seq: u64,
     /// By what the directory calls them; none: nobody's.
-    of: BTreeMap<String, Option<Guid>>,
+    of: BTreeMap<String, Option<Held>>,
 }
 
 /// A fold over the journal.
@@ -86,7 +96,7 @@ impl Fold {
         let told = || serde_json::from_slice::<Record>(&entry.document).ok()?.identity;
         let of = slim.entry_uuid.or_else(told).and_then(|identity| self.owners.of.get_mut(&identity));
         if let Some(of) = of {
-            *of = owner;
+            *of = owner.map(|guid| Held { guid, at: entry.at });
         }
     }
 }
@@ -116,87 +126,115 @@ fn look(
     }
 }
 
-fn asked<'a>(entries: impl Iterator<Item = &'a TargetEntry>) -> BTreeSet<String> {
-    entries.map(|entry| entry.entry_uuid.clone()).collect()
+/// What other members' journals may know of an entry: those of the member whose anchor it carries, and in whose unit it lies.
+fn others(entry: &TargetEntry, member: &OdsCode, everywhere: Option<&Dn>) -> BTreeSet<OdsCode> {
+    let unit = everywhere.and_then(|everywhere| naming::unit(&entry.dn, everywhere));
+    let lies_in = unit.and_then(|unit| unit.to_uppercase().parse().ok());
+    let both = entry.anchor().map(|anchor| anchor.member).into_iter().chain(lies_in);
+    both.filter(|other| other != member).collect()
 }
 
-/// Of these entries the ones that carry another member's anchor because that member wrote it: taken over, by the journal of that member.
-fn taken_over(
+/// Of all whose journals know an entry, it is theirs who wrote it last.
+fn last(
     store: &dyn Store,
     member: &OdsCode,
-    anchored: &BTreeMap<String, Anchor>,
-) -> Result<BTreeSet<String>, StoreError> {
-    let mut by_member: BTreeMap<&OdsCode, BTreeSet<String>> = BTreeMap::new();
-    for (identity, anchor) in anchored.iter().filter(|(_, anchor)| anchor.member != *member) {
-        by_member.entry(&anchor.member).or_default().insert(identity.clone());
+    own: &BTreeMap<String, Option<Held>>,
+    may: BTreeMap<OdsCode, BTreeSet<String>>,
+) -> Result<BTreeMap<String, Anchor>, StoreError> {
+    let own = own.iter().filter_map(|(identity, held)| Some((identity.clone(), (member.clone(), (*held)?))));
+    let mut last: BTreeMap<String, (OdsCode, Held)> = own.collect();
+    for (other, asked) in may {
+        for (identity, held) in look(store, &other, &asked, Owners::default())?.of {
+            let Some(held) = held else { continue };
+            if last.get(&identity).is_none_or(|(_, before)| before.at < held.at) {
+                last.insert(identity, (other.clone(), held));
+            }
+        }
     }
-    let mut taken = BTreeSet::new();
-    for (other, asked) in by_member {
-        let of = look(store, other, &asked, Owners::default())?.of;
-        taken.extend(of.into_iter().filter(|(_, owner)| owner.is_some()).map(|(identity, _)| identity));
-    }
-    Ok(taken)
+    let anchor = |(member, Held { guid, .. })| Anchor { member, guid };
+    Ok(last.into_iter().map(|(identity, held)| (identity, anchor(held))).collect())
 }
 
-/// The anchors that these entries carry, by what the directory calls them.
-fn anchored<'a>(entries: impl Iterator<Item = &'a TargetEntry>) -> BTreeMap<String, Anchor> {
-    entries.filter_map(|entry| Some((entry.entry_uuid.clone(), entry.anchor()?))).collect()
+/// Of which member's journal must be asked for which entries beside our own.
+fn asked_of<'a>(
+    entries: impl Iterator<Item = &'a TargetEntry>,
+    member: &OdsCode,
+    everywhere: Option<&Dn>,
+) -> BTreeMap<OdsCode, BTreeSet<String>> {
+    let mut may: BTreeMap<OdsCode, BTreeSet<String>> = BTreeMap::new();
+    for entry in entries {
+        for other in others(entry, member, everywhere) {
+            may.entry(other).or_default().insert(entry.entry_uuid.clone());
+        }
+    }
+    may
 }
 
-/// Says of these entries whose they are.
+/// Says of these entries whose they are. `everywhere`: what all members' units lie below.
 pub fn tell<'a>(
     store: &dyn Store,
     member: &OdsCode,
+    everywhere: Option<&Dn>,
     entries: impl Iterator<Item = &'a mut TargetEntry>,
 ) -> Result<(), StoreError> {
     let entries: Vec<&mut TargetEntry> = entries.collect();
     if entries.is_empty() {
         return Ok(());
     }
-    let owners = look(store, member, &asked(entries.iter().map(|entry| &**entry)), Owners::default())?;
-    let mut ours = anchored(entries.iter().map(|entry| &**entry));
-    ours.retain(|identity, _| owners.of.get(identity).copied().flatten().is_some());
-    let taken = taken_over(store, member, &ours)?;
-    for entry in entries {
-        let owner = owners.of.get(&entry.entry_uuid).copied().flatten();
-        let owner = owner.filter(|_| !taken.contains(&entry.entry_uuid));
-        entry.written_for = owner.map(|guid| Anchor { member: member.clone(), guid });
-    }
+    let asked: BTreeSet<String> = entries.iter().map(|entry| entry.entry_uuid.clone()).collect();
+    let own = look(store, member, &asked, Owners::default())?.of;
+    let may = asked_of(entries.iter().map(|entry| &**entry), member, everywhere);
+    let mut last = last(store, member, &own, may)?;
+    entries.into_iter().for_each(|entry| entry.written_for = last.remove(&entry.entry_uuid));
     Ok(())
 }
 
-/// Whose entries are, by what the directory calls them; what was found is kept for the next time.
+/// Where what was found is kept for the next time: keys in a member's sync state, JSON.
+#[derive(Debug, Clone, Copy)]
+pub enum Kept {
+    /// Of entries in the member's unit.
+    Here,
+    /// Of entries outside of it.
+    Elsewhere,
+}
+
+impl Kept {
+    const fn key(self) -> &'static str {
+        match self {
+            Kept::Here => "owners",
+            Kept::Elsewhere => "owners_elsewhere",
+        }
+    }
+}
+
+/// Whose entries are, by what the directory calls them; what our journal tells is kept for the next time.
 pub async fn of<'a>(
     shelf: &Shelf,
+    kept: Kept,
+    everywhere: Option<&Dn>,
     entries: impl Iterator<Item = &'a TargetEntry> + Clone,
-) -> Result<BTreeMap<String, Guid>, SyncError> {
-    let (asked, mut ours) = (asked(entries.clone()), anchored(entries));
-    let before: Option<Owners> = shelf.json(KEY).await?;
+) -> Result<BTreeMap<String, Anchor>, SyncError> {
+    let asked: BTreeSet<String> = entries.clone().map(|entry| entry.entry_uuid.clone()).collect();
+    let before: Option<Owners> = shelf.json(kept.key()).await?;
     if asked.is_empty() {
         if before.is_some() {
-            shelf.set(vec![(KEY.to_owned(), None)]).await?;
+            shelf.set(vec![(kept.key().to_owned(), None)]).await?;
         }
         return Ok(BTreeMap::new());
     }
-    let known = before.unwrap_or_default();
-    let before = known.clone();
+    let known = before.clone().unwrap_or_default();
     let found = shelf.store(move |store, ods| look(store, ods, &asked, known)).await?;
-    if before != found {
-        shelf.set(vec![(KEY.to_owned(), serde_json::to_vec(&found).ok())]).await?;
+    if before.as_ref() != Some(&found) {
+        shelf.set(vec![(kept.key().to_owned(), serde_json::to_vec(&found).ok())]).await?;
     }
-    let owners = found.of.into_iter().filter_map(|(identity, owner)| Some((identity, owner?)));
-    let mut owners: BTreeMap<String, Guid> = owners.collect();
-    ours.retain(|identity, _| owners.contains_key(identity));
-    let taken = shelf.store(move |store, ods| taken_over(store, ods, &ours)).await?;
-    owners.retain(|identity, _| !taken.contains(identity));
-    Ok(owners)
+    let may = asked_of(entries, &shelf.ods, everywhere);
+    shelf.store(move |store, ods| last(store, ods, &found.of, may)).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::record::NewJournalEntry;
-    use time::OffsetDateTime;
 
     fn fold(asked: &[&str]) -> Fold {
         Fold {
@@ -242,6 +280,9 @@ mod tests {
         assert_eq!(of("claim", &[&theirs], &[&own]), Some(Some(1)));
         assert_eq!(of("modify", &[&own], &[]), Some(None), "an undoing");
         assert_eq!(of("modify", &[&own], &[&theirs]), Some(None), "an undoing of a claim");
+        let another = format!("RXA/{}", Guid([3; 16]));
+        assert_eq!(of("modify", &[&another], &[&own]), Some(Some(1)), "put back");
+        assert_eq!(of("modify", &[&own], &[&another]), Some(Some(1)), "no step gives it to anybody else");
         assert_eq!(of("release", &[], &[]), None);
         assert_eq!(of("release", &[&theirs], &[&theirs]), None);
         assert_eq!(of("delete", &[&own], &[]), Some(None));
@@ -257,7 +298,7 @@ mod tests {
         step(&mut fold, "modify", 4, Some("another"), None, "done");
         step(&mut fold, "claim", 5, Some("u5"), None, "done");
         step(&mut fold, "delete", 5, Some("u5"), None, "done");
-        let owner = |uuid: &str| fold.owners.of[uuid].map(|guid| guid.0[0]);
+        let owner = |uuid: &str| fold.owners.of[uuid].map(|held| held.guid.0[0]);
         assert_eq!(["u1", "u2", "u3", "u4", "u5"].map(owner), [Some(1), None, Some(3), None, None]);
     }
 }

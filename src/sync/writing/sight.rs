@@ -16,12 +16,12 @@ use crate::sync::people::naming;
 use crate::sync::people::survey::{Frame, Recall, Sight, Survey};
 use crate::sync::terms::error::{Broken, SyncError};
 use crate::sync::terms::guid::Guid;
-use crate::sync::terms::settings::Scope;
+use crate::sync::terms::settings::{Origin, Scope};
 use crate::sync::terms::staged::{Object, Staged};
 use crate::sync::terms::target::{ANCHOR, Anchor, TargetEntry};
 use crate::sync::writing::national::National;
 use crate::sync::writing::observe::{attributes, entry_at, target};
-use crate::sync::writing::owners;
+use crate::sync::writing::owners::{self, Kept};
 
 const NO_SUCH_OBJECT: u32 = 32;
 /// National entries that are compared at a time.
@@ -65,7 +65,9 @@ pub async fn look(frame: Frame, stock: &Stock<'_>, directory: &mut Directory) ->
     let bases = pins(&survey.tree(), &scope, shelf).await?;
     survey.place(bases::guids(&bases).as_ref());
     let mut survey = compare(survey, &base, &scope, stock, directory).await?;
-    let owners = owners::of(shelf, survey.unclear()).await?;
+    let everywhere = base.parent();
+    let everywhere = everywhere.as_ref();
+    let owners = owners::of(shelf, Kept::Here, everywhere, survey.unclear()).await?;
     survey.written_for(&owners);
     let outside = Outside::of(&base, &scope, directory).await?;
     for leavers in survey.leavers().chunks(QUESTIONS) {
@@ -75,7 +77,10 @@ pub async fn look(frame: Frame, stock: &Stock<'_>, directory: &mut Directory) ->
     }
     let sight = recall(survey, &scope, stock, directory).await?;
     let questions = questions(sight.staged.objects(), &sight.view.entries, &member, &scope);
-    let elsewhere = outside.find(questions, directory).await?;
+    let mut elsewhere = outside.find(questions, directory).await?;
+    let unclear = elsewhere.iter().filter(|entry| is_unclear(entry, &member));
+    let mut owners = owners::of(shelf, Kept::Elsewhere, everywhere, unclear).await?;
+    elsewhere.iter_mut().for_each(|entry| entry.written_for = owners.remove(&entry.entry_uuid));
     Ok(Look { sight, bases, elsewhere })
 }
 
@@ -103,6 +108,13 @@ fn questions<'a>(
         if let (Fate::Publish(_) | Fate::Leave(_), None) = (&fate, entry) {
             questions.insert(anchor_of(member, &object.guid));
         }
+        if let (Fate::Leave(desired::NOT_PUBLISHED), None, Some(Origin::Local(local))) =
+            (&fate, entry, scope.attributes.get("mail"))
+        {
+            // a wish finds its entry without an anchor as well
+            let mails = object.attributes.get(local).into_iter().flatten();
+            questions.extend(mails.map(|mail| ("mail".to_owned(), mail.clone())));
+        }
         let Fate::Publish(wish) = fate else { continue };
         let has = |mail: &String| {
             entry.is_some_and(|entry| entry.values("mail").iter().any(|one| one.eq_ignore_ascii_case(mail)))
@@ -115,6 +127,11 @@ fn questions<'a>(
         }
     }
     questions
+}
+
+/// Whether an entry outside the member's unit does not say plainly whose it is: it carries the member's anchor, or none that can be read.
+pub fn is_unclear(entry: &TargetEntry, member: &OdsCode) -> bool {
+    entry.anchor().is_none_or(|anchor| anchor.member == *member)
 }
 
 /// What outside the member's unit these people have or need, whose entries `here` are.

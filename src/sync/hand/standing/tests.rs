@@ -11,7 +11,7 @@ fn standing(one: Account, boss: Account) -> Standing {
     Standing {
         accounts: Some(BTreeMap::from([(ONE, one), (BOSS, boss)])),
         contact: BTreeSet::from(["mail".to_owned()]),
-        named: BTreeMap::from([(naming::key(BOSS_DN), BOSS)]),
+        named: BTreeMap::from([(naming::key(BOSS_DN), Some(BOSS))]),
     }
 }
 
@@ -76,7 +76,10 @@ fn nobody_is_named_by_others_who_is_not_to_be() {
         let told = standing(Account::default(), boss).against(&names).unwrap();
         assert!(told.contains("name a person"), "{told}");
     }
-    assert_eq!(standing(Account::default(), Account::default()).against(&names), None);
+    let mut standing = standing(Account::default(), Account::default());
+    assert_eq!(standing.against(&names), None);
+    standing.named = BTreeMap::from([(naming::key(BOSS_DN), None)]);
+    assert!(standing.against(&names).is_some(), "nobody is called so any more");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::sync::planning::input::{Beside, Input};
 use crate::sync::planning::plan::plan;
 use crate::sync::terms::settings::{Origin, Scope};
 use crate::sync::terms::staged::{Object, Staged};
-use crate::sync::terms::target::to_generalized_time;
+use crate::sync::terms::target::{Anchor, to_generalized_time};
 
 const PEOPLE: usize = 6;
 const START: OffsetDateTime = time::macros::datetime!(2026-11-24 12:00 UTC);
@@ -280,6 +280,45 @@ proptest! {
             prop_assert!(bench.view.entries.contains(&entry), "{entry:?} was touched");
         }
     }
+}
+
+/// Two anchors were exchanged by hand, and a plan puts them right, with a title that is new.
+#[test]
+fn whose_an_entry_is_stays_put_right() {
+    let mut bench = Bench::new();
+    let mut people: Vec<Person> = (0..3).map(|number| (true, false, number, number, 0)).collect();
+    let plan = bench.plan(&people);
+    bench.execute(&plan);
+    let anchor = |number: usize| Anchor { member: bench.member.clone(), guid: guid(number) };
+    let anchors = [anchor(1), anchor(0), anchor(2)];
+    let exchanged = |bench: &mut Bench, by_journal: bool| {
+        for entry in &mut bench.view.entries {
+            let number = (0..3).find(|number| entry.dn.starts_with(&format!("uid=n{number},"))).unwrap();
+            entry.written_for = by_journal.then(|| Anchor { guid: guid(number), ..anchors[number].clone() });
+            if by_journal {
+                entry.attributes.insert(ANCHOR.to_owned(), vec![anchors[number].to_string()]);
+            }
+        }
+    };
+    exchanged(&mut bench, true);
+    people[0].4 = 1;
+    people[1].0 = false;
+    let plan = bench.plan(&people);
+    let journal = bench.execute(&plan);
+    exchanged(&mut bench, false);
+    let whose = |bench: &Bench| -> Vec<(String, Option<Anchor>)> {
+        bench.view.entries.iter().map(|entry| (entry.dn.clone(), entry.anchor())).collect()
+    };
+    let after = whose(&bench);
+    let back = bench.inverse(&plan, journal);
+    assert!(!back.kept.iter().any(|one| one.stands), "{:?}", back.kept);
+    let journal = bench.execute(&back.plan);
+    assert_eq!(whose(&bench), after, "nobody is given another's anchor");
+    let first = bench.view.entries.iter().find(|entry| entry.anchor().is_some_and(|a| a.guid == guid(0)));
+    assert_eq!(first.unwrap().values("title"), ["Title 0"], "all else comes back");
+    let forth = bench.inverse(&back.plan, journal);
+    bench.execute(&forth.plan);
+    assert_eq!(whose(&bench), after);
 }
 
 #[test]

@@ -236,7 +236,10 @@ impl Bench {
             let object = survey.needs(entry).map(|guid| by_guid[&guid].clone());
             survey.compare(entry.clone(), object);
         }
-        survey.written_for(&self.owners);
+        let anchor = |guid: &Guid| Anchor { member: self.member.clone(), guid: *guid };
+        survey.written_for(
+            &self.owners.iter().map(|(identity, guid)| (identity.clone(), anchor(guid))).collect(),
+        );
         loop {
             let recalls = survey.recall();
             if recalls.is_empty() {

@@ -401,6 +401,37 @@ fn what_somebody_insists_on_keeps_a_leaver_no_longer() {
 }
 
 #[test]
+fn an_entry_that_is_named_by_something_else_is_renamed_before_anything_is_done_with_it() {
+    let mut bench = Bench::new();
+    super::memory::asking(&mut bench);
+    let mut people = everybody();
+    run(&mut bench, &objects(&people));
+    let unit = bench.base.to_string();
+    for (number, name) in [(0, "uid=n0+title=Nurse"), (1, "cn=One"), (2, "mail=m2"), (3, "cn=Three")] {
+        at(&mut bench, number).dn = format!("{name},{unit}");
+    }
+    set(at(&mut bench, 3), ANCHOR, &format!("RXB/{}", guid(3)));
+    people[0].disabled = true;
+    people[3].title = 1 - people[3].title;
+    // somebody is to have the mail of the first, and waits for it; a wish needs no name
+    people[0].mail = None;
+    people[4].mail = Some(0);
+    let wish = with(objects(&people), "employeetype", &[(2, "not-listed")]);
+    let plan = planned(&bench, &wish);
+    let first = vec![(Action::Rename, "rename_first"); 3];
+    let (waits, deleted) = ((Action::Modify, "change"), (Action::Delete, "not_published"));
+    assert_eq!(actions(&plan), [vec![waits], first, vec![deleted]].concat());
+    bench.execute(&plan, start());
+    let plan = planned(&bench, &wish);
+    let rest = [(Action::Mark, "disabled"), (Action::Modify, "drift"), (Action::Modify, "change")];
+    assert_eq!((actions(&plan), held(&plan)), (rest.to_vec(), vec![]));
+    bench.execute(&plan, start());
+    assert_eq!(planned(&bench, &wish).steps, []);
+    let own = naming::dn("n1", &bench.base);
+    assert_eq!(at(&mut bench, 1).dn, own);
+}
+
+#[test]
 fn an_entry_that_was_moved_out_of_the_unit_is_still_the_persons() {
     let mut bench = Bench::new();
     let people = everybody();
