@@ -87,7 +87,7 @@ impl Upkeep {
             let pauses = Pauses::read(store.as_ref())?;
             for (ods, _) in store.sync_everywhere(REGISTERED)? {
                 // one that has a directory by now is no table's any more
-                let Some(ods) = ods.filter(|ods| organisations.refusal(ods, true).is_none()) else {
+                let Some(ods) = ods.filter(|ods| organisations.refusal(ods, || true).is_none()) else {
                     continue;
                 };
                 if pauses.of(&ods).is_some() {

@@ -212,6 +212,20 @@ fn who_asked_not_to_be_listed_is_not_published_and_the_row_says_so() {
         assert!(word == "not_published" && detail.contains("`listing`"), "{word} {detail}");
     }
     assert_eq!(rig.people().len(), 1);
+    // a closed organisation takes nobody new, and whoever asks not to be listed
+    let close = |status: &str| {
+        let table = format!("ods,name,kind,status,successor\nA81001,First Surgery,practice,{status}\n");
+        let (code, said) = rig.run(&["programme", "import", &rig.table("close.csv", &table)]);
+        assert_eq!(code, 0, "{said}");
+    };
+    close("closed,A81003");
+    let (code, said) = rig.run(&["register", &first]);
+    assert!(code == 1 && faults(&said)[0].2.contains("asks not to be listed"), "{said}");
+    let asks = "ods,local_id,given_name,sn,mail,listing\nA81001,1,Jo,Able,a1@one.nhs.test,Not Listed\n";
+    let (code, said) = rig.run(&["register", &rig.table("asks.csv", asks), "--apply"]);
+    assert_eq!((code, &said["results"]), (0, &json!({"not_published": 1})), "{said}");
+    assert!(rig.people().is_empty());
+    close("open,");
     // whoever asks later is taken out, and is no leaver whose time is over
     let later = file("later.csv", "not-listed");
     for arguments in [vec!["register", &later], vec!["register", &later, "--apply"], vec!["register", &later]]

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::directory::client::Directory;
+use crate::ldap::dn::Dn;
 use crate::policy::terms::OdsCode;
 use crate::store::audit::NewAudit;
 use crate::store::record::PlanRecord;
 use crate::sync::hand::standing::Standing;
-use crate::sync::hand::undo::{Inverse, Kept, inverse, written};
+use crate::sync::hand::undo::{Inverse, Kept, Written, inverse, written};
 use crate::sync::keeping::job::{Hands, Job, begin, end, member_base};
 use crate::sync::keeping::removals;
 use crate::sync::keeping::shelf::Shelf;
@@ -20,8 +22,9 @@ use crate::sync::people::guards::{Circumstances, Trip, Verdict};
 use crate::sync::planning::propose;
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::step::{Action, Plan};
-use crate::sync::terms::target::TargetView;
+use crate::sync::terms::target::{TargetEntry, TargetView};
 use crate::sync::writing::execute::{Executed, Gate, execute};
+use crate::sync::writing::national::National;
 use crate::sync::writing::observe;
 use crate::sync::writing::pause::{self, Pause, Pauses, Stopped};
 
@@ -207,17 +210,39 @@ async fn ready(job: &Job, hands: &Hands, asked: &Asked, shelf: &Shelf) -> Result
     let view = observe::view(&mut target, &base, &job.scope).await?;
     // what a killed run had begun is done or not: only what is done is undone
     observe::settle_journal(shelf, &mut target, &job.scope).await?;
-    target.unbind().await;
     let plan = asked.plan.clone();
     let lines = shelf.store(move |store, ods| store.journal_of(ods, &plan)).await?;
     let done = written(lines);
+    let outside = outside(job, &base, &done, &mut target).await?;
+    target.unbind().await;
     if done.is_empty() {
         return Err(SyncError::NotWritten(asked.plan.clone()));
     }
     let standing = Standing::read(job, shelf, &view, done.iter().map(|one| &one.step)).await?;
-    let Inverse { plan, kept, losses } = inverse(&job.member, &asked.plan, &done, &view, &standing);
+    let mut around = view.clone();
+    around.entries.extend(outside);
+    let Inverse { plan, kept, losses } = inverse(&job.member, &asked.plan, &done, &around, &standing);
     let (plan, verdict) = weigh(job, hands, shelf, plan, &view).await?;
     Ok(Ready { written: done.len() as u64, plan, verdict, kept, losses })
+}
+
+/// What has the names outside the member's unit that entries would go back to: another member may have given them to others since.
+async fn outside(
+    job: &Job,
+    base: &Dn,
+    done: &[Written],
+    target: &mut Directory,
+) -> Result<Vec<TargetEntry>, SyncError> {
+    let national = National::of(target).await?;
+    let names = observe::attributes(&job.scope, &national);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut found = Vec::new();
+    for step in done.iter().map(|one| &one.step).filter(|step| step.action == Action::Rename) {
+        if !Dn::parse(&step.dn).is_ok_and(|dn| dn.is_at_or_below(base)) {
+            found.extend(observe::entry_at(target, &national, &step.dn, &names).await?);
+        }
+    }
+    Ok(found)
 }
 
 /// The same guards as for every plan. Nothing was read from the member directory, so that nothing of it shrinks or is unseen.

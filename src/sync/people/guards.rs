@@ -11,7 +11,8 @@ use crate::policy::scope::{Guard, Guards};
 use crate::store::record::{Approval, person};
 use crate::sync::people::desired::{NOT_PUBLISHED, UNSEEN};
 use crate::sync::terms::guid::Guid;
-use crate::sync::terms::step::{Action, Plan, Step};
+use crate::sync::terms::step::{Action, Change, Plan, Step};
+use crate::sync::terms::target::LEFT_AT;
 
 /// What guards look at beside the plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -239,9 +240,16 @@ pub const RELEASE: &str = "release";
 
 /// How many people have a step of this kind; one without a person counts by itself.
 fn count(plan: &Plan, guard: Kind) -> u64 {
-    let steps = || plan.steps.iter().filter(|step| is_of(guard, step));
+    let again = |step: &Step| matches!(guard, Kind::Hides | Kind::DayHides) && was_hidden(step);
+    let steps = || plan.steps.iter().filter(|step| is_of(guard, step) && !again(step));
     let people: BTreeSet<_> = steps().filter_map(|step| step.anchor.as_ref()).collect();
     people.len() as u64 + steps().filter(|step| step.anchor.is_none()).count() as u64
+}
+
+/// Whether a step deletes the entry of somebody who was hidden before, and counted then: something lay below it.
+fn was_hidden(step: &Step) -> bool {
+    let marked = |change: &Change| change.attribute == LEFT_AT && !change.before.is_empty();
+    step.action == Action::Delete && step.rule == NOT_PUBLISHED && step.changes.iter().any(marked)
 }
 
 /// How many people are published by this plan with an entry that is there and does not list them.
@@ -385,7 +393,12 @@ fn trips(
             let least = u64::from(matches!(guard, Kind::Wishes | Kind::Unseen));
             let far = found > limit.max(least).saturating_mul(second_officer_at.max(1));
             let officers = if far { 2 } else { 1 };
-            let advice = "look at the plan, then approve it or mend the source";
+            let advice = match guard {
+                Kind::Unseen => {
+                    "see whether our account may still read them; when it may again, have everything read (sync resync), and approve only if they are gone"
+                }
+                _ => "look at the plan, then approve it or mend the source",
+            };
             let text = format!("{found} {what}, more than {limit}: {advice}");
             trips.push(Trip { guard, found, limit, officers: Some(officers), text });
         }

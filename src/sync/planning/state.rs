@@ -298,10 +298,9 @@ fn decided<'a>(input: &Input<'a>, known: &mut Known<'a>, free: &mut Vec<&'a Targ
 fn askew(input: &Input<'_>, known: &mut Known<'_>) {
     let taken: BTreeSet<String> = input.target.entries.iter().map(|entry| naming::key(&entry.dn)).collect();
     let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
-    known.fates.values().for_each(|fate| match fate {
-        Fate::Publish(wish) => *wanted.entry(&wish.name).or_default() += 1,
-        _ => {}
-    });
+    for (_, wish) in known.wishes() {
+        *wanted.entry(&wish.name).or_default() += 1;
+    }
     let mut askew = BTreeMap::new();
     for (guid, entry) in &known.entries {
         // an entry that is not the person's yet waits for what decides that

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use csv::Position;
 
 use crate::ambient::sheet::{Fault, Row, Settings, Sheet};
+use crate::policy::scope::spelled;
 use crate::policy::terms::OdsCode;
 use crate::sync::hand::register::organisation::Organisations;
 use crate::sync::hand::register::person::{COLUMNS, LISTING, Person, REQUIRED_OF_ACTIVE, is_leaver};
@@ -197,10 +198,10 @@ impl Reading<'_> {
         self.has_active |= !row.cells.is_empty() && !is_leaver(row);
         let person = Person::read(row)?;
         let mut faults = Vec::new();
-        if let Some(text) = self.organisations.refusal(&person.ods, person.is_leaver) {
+        let organisations = self.organisations;
+        if let Some(text) = organisations.refusal(&person.ods, || organisations.hides(&person)) {
             return Err(vec![Fault::cell(row.line, "ods", text)]);
         }
-        let organisations = self.organisations;
         let scope = self
             .scopes
             .entry(person.ods.clone())
@@ -226,7 +227,8 @@ fn listing_fault(person: &Person, scope: &Scope, agreed: &BTreeSet<String>, line
     let levels = scope.levels.iter().filter(|levels| levels.attribute == LISTING);
     let own = levels.flat_map(|one| [&one.not_published, &one.not_findable, &one.without_contact]).flatten();
     let known: BTreeSet<&str> = agreed.iter().chain(own).map(String::as_str).collect();
-    if known.contains(listing.to_lowercase().as_str()) {
+    // a wish counts however it is spelled, as it does in a directory
+    if known.iter().any(|word| spelled(word) == spelled(listing)) {
         return None;
     }
     let known: Vec<&str> = known.into_iter().collect();

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::policy::scope::spelled;
 use crate::policy::set::PolicySet;
 use crate::policy::terms::{Membership, OdsCode};
 use crate::store::error::StoreError;
 use crate::store::member::Member;
 use crate::store::organisation::{Organisation, Status};
 use crate::store::port::Store;
+use crate::sync::hand::register::person::{LISTING, Person};
 use crate::sync::keeping::job::{Job, Reach};
 use crate::sync::keeping::shelf::COOKIE;
 use crate::sync::running::member::{National, scope_of};
@@ -58,8 +60,8 @@ impl Organisations {
         self.known.keys()
     }
 
-    /// Why nobody of it can be registered by file; a leaver can where the organisation has closed. What to do is said.
-    pub fn refusal(&self, ods: &OdsCode, is_leaver: bool) -> Option<String> {
+    /// Why nobody of it can be registered by file; where it has closed, whatever `hides` somebody is taken. What to do is said.
+    pub fn refusal(&self, ods: &OdsCode, hides: impl FnOnce() -> bool) -> Option<String> {
         if self.members.contains(ods) {
             return Some(format!("{ods} has a directory of its own: its people come from there"));
         }
@@ -72,7 +74,7 @@ impl Organisations {
             None => Some(format!(
                 "{ods} is not in the programme: correct the code, or add it with `portcullis programme import`"
             )),
-            Some(_) => self.closed(ods).filter(|_| !is_leaver),
+            Some(_) => self.closed(ods).filter(|_| !hides()),
         }
     }
 
@@ -80,9 +82,24 @@ impl Organisations {
     pub fn closed(&self, ods: &OdsCode) -> Option<String> {
         let one = self.known.get(ods).filter(|one| one.status == Status::Closed)?;
         Some(match &one.successor {
-            Some(successor) => format!("{ods} is closed: register its people for {successor}"),
-            None => format!("{ods} is closed: only leavers are taken"),
+            Some(successor) => format!(
+                "{ods} is closed: register its people for {successor}; only who leaves, or asks not to be listed as others are, is still taken here"
+            ),
+            None => {
+                format!("{ods} is closed: only who leaves, or asks not to be listed as others are, is taken")
+            }
         })
+    }
+
+    /// Whether a row does nothing but take somebody out of sight, or tell less of them.
+    pub fn hides(&self, person: &Person) -> bool {
+        let words = || {
+            let levels = self.scope(&person.ods).ok()?.levels.filter(|levels| levels.attribute == LISTING)?;
+            Some([levels.not_published, levels.not_findable, levels.without_contact].into_iter().flatten())
+        };
+        let asks =
+            |listing: &str| words().into_iter().flatten().any(|word| spelled(&word) == spelled(listing));
+        person.is_leaver || person.listing().is_some_and(asks)
     }
 
     /// How somebody may be listed.

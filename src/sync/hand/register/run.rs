@@ -208,8 +208,8 @@ impl Registrar {
     }
 
     async fn organisation(&self, ods: &OdsCode, rows: &Rows, apply: bool) -> Result<Part, SyncError> {
-        let leavers_only = rows.iter().all(|(_, person)| person.is_leaver);
-        if let Some(why) = self.organisations.refusal(ods, leavers_only) {
+        let hides = || rows.iter().all(|(_, person)| self.organisations.hides(person));
+        if let Some(why) = self.organisations.refusal(ods, hides) {
             return Err(SyncError::NotRegistered(ods.clone(), why));
         }
         let job = self.organisations.job(ods, &self.national, self.reach().await?)?;
@@ -510,7 +510,7 @@ fn pass(rows: usize) -> Pass {
 fn taken(held: &Held) -> String {
     match &held.holder {
         Some(anchor) => format!(
-            "belongs to somebody of {} in the national directory: correct it, or have that person marked as a leaver there",
+            "belongs to somebody of {} in the national directory: correct it, or have that person marked as a leaver there, by a table before this one",
             anchor.member
         ),
         None => "belongs to another entry of the national directory: correct it, or free it there".to_owned(),
