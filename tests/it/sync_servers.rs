@@ -259,8 +259,18 @@ fn what_others_name_by_something_else() {
                 drop(object.attributes.insert("useraccountcontrol".into(), vec!["514".into()]))
             });
         }
+        // and one that was there before is named by what we publish otherwise
+        let new = person(9);
+        slapd.ldif(
+            "ldapadd",
+            &format!(
+                "dn: cn=Some Other Name,{UNIT}\nobjectClass: inetOrgPerson\ncn: Some Other Name\nsn: S\nmail: {}\n",
+                new.attributes["mail"][0]
+            ),
+        );
+        world.lock().unwrap().put(guid(9), new);
         let report = run(&stage, name);
-        let done = serde_json::json!({"mark": 2, "modify": 1, "rename": 3});
+        let done = serde_json::json!({"join": 1, "mark": 2, "modify": 2, "rename": 3});
         assert_eq!(report["executed"]["done"], done, "{name}: {report:#}");
         assert_eq!(run(&stage, name)["planned"], serde_json::json!({}), "{name}");
         assert_eq!(published(&slapd), expected(&world.lock().unwrap()), "{name}");

@@ -385,6 +385,17 @@ fn a_successor_takes_over_after_two_officers_approved() {
     };
     assert_eq!(identities(&after), identities(&before), "the same entries under their new owner");
     assert!(after.values().all(|entry| entry["portcullisMember"] == "RXB"), "{after:?}");
+
+    // by an undoing nobody is listed again who has left where they were
+    two.a().change(guid(0xa, 1), |object| object.deleted = true);
+    two.run("RXA");
+    let undone = two.stage.report(&["undo", hash, "--reason", "too early", "--dry-run"]);
+    let kept = undone["kept"].as_array().unwrap();
+    let claims: Vec<&Value> = kept.iter().filter(|one| one["action"] == "claim").collect();
+    assert!(
+        claims.len() == 1 && claims[0]["text"].as_str().unwrap().contains("is deleted now"),
+        "{undone:#}"
+    );
     assert!(after.keys().all(|dn| dn.contains(",ou=rxb,")), "{after:?}");
     // the old directory is still there: it neither misses its entries nor makes new ones
     let old = two.run("RXA");

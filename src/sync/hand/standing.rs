@@ -12,7 +12,7 @@ use crate::sync::hand::look;
 use crate::sync::keeping::bases;
 use crate::sync::keeping::job::{Job, member_base};
 use crate::sync::keeping::shelf::Shelf;
-use crate::sync::keeping::wishes::{self, Wishes};
+use crate::sync::keeping::wishes;
 use crate::sync::people::desired::{self, Fate, NOT_PUBLISHED, UNSEEN};
 use crate::sync::people::naming;
 use crate::sync::terms::error::SyncError;
@@ -20,7 +20,7 @@ use crate::sync::terms::guid::Guid;
 use crate::sync::terms::settings::Scope;
 use crate::sync::terms::staged::{Object, Staged};
 use crate::sync::terms::step::{Action, Step};
-use crate::sync::terms::target::{LEFT_AT, STAMP, TargetView};
+use crate::sync::terms::target::{ANCHOR, Anchor, LEFT_AT, STAMP, TargetView};
 
 /// How accounts stand, as they were last read.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +31,8 @@ pub struct Standing {
     contact: BTreeSet<String>,
     /// People of the member whom others' steps name, by the names of their entries; none: nobody is called so any more.
     named: BTreeMap<String, Option<Guid>>,
+    /// Anchors that steps would give back, and other entries carry by now.
+    pub taken: BTreeSet<String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -57,6 +59,7 @@ impl Standing {
     ) -> Result<Standing, SyncError> {
         let mut asked = BTreeSet::new();
         let mut values = BTreeSet::new();
+        let mut others: BTreeMap<OdsCode, BTreeSet<Guid>> = BTreeMap::new();
         // what the plan itself has deleted or renamed comes back under these names
         let mut named: BTreeMap<String, Option<Guid>> = BTreeMap::new();
         for step in steps {
@@ -66,6 +69,10 @@ impl Standing {
                 step.changes.iter().flat_map(|change| &change.before).map(|value| naming::key(value)),
             );
             named.insert(naming::key(&step.dn), guid);
+            // whom an entry would be given back to: by our scope, for theirs is not known here
+            for anchor in anchors_before(step).filter(|anchor| anchor.member != job.member) {
+                others.entry(anchor.member).or_default().insert(anchor.guid);
+            }
         }
         let base = member_base(job)?;
         let below = |value: &&String| Dn::parse(value).is_ok_and(|dn| dn.is_at_or_below(&base));
@@ -78,18 +85,37 @@ impl Standing {
         let scope = job.scope.clone();
         let contact = scope.levels.as_ref().map(|levels| levels.contact.clone()).unwrap_or_default();
         let by_table = job.source.is_none();
-        let wishes = wishes::known(shelf).await?;
-        let accounts =
-            shelf.store(move |store, ods| accounts(store, ods, &scope, asked, by_table, &wishes)).await?;
-        Ok(Standing { accounts: Some(accounts), contact, named })
+        let accounts = shelf.store(move |store, ods| {
+            let mut all = accounts(store, ods, &scope, asked, by_table)?;
+            for (other, asked) in others {
+                all.extend(accounts(store, &other, &scope, asked, store.member(&other)?.is_none())?);
+            }
+            Ok(all)
+        });
+        Ok(Standing { accounts: Some(accounts.await?), contact, named, taken: BTreeSet::new() })
     }
 
     /// Why a step is not to be done: it would list somebody who is not published now, or tell what is not published of them.
     pub fn against(&self, step: &Step) -> Option<String> {
-        let (accounts, guid) = (self.accounts.as_ref()?, step.anchor.as_ref()?.guid);
+        let (accounts, own) = (self.accounts.as_ref()?, step.anchor.as_ref()?.guid);
+        let back = step.changes.iter().filter(|change| change.attribute == ANCHOR);
+        let back: Vec<&String> = back.flat_map(|change| &change.after).collect();
+        if back.iter().any(|anchor| self.taken.contains(*anchor)) {
+            return Some("the person has another entry now".to_owned());
+        }
+        let back = back.iter().filter_map(|anchor| Anchor::parse(anchor)).map(|anchor| anchor.guid);
+        let whose: BTreeSet<Guid> = back.chain([own]).collect();
+        whose.iter().find_map(|guid| self.against_one(accounts, accounts.get(guid)?, step))
+    }
+
+    fn against_one(
+        &self,
+        accounts: &BTreeMap<Guid, Account>,
+        account: &Account,
+        step: &Step,
+    ) -> Option<String> {
         let given = given(step);
         let lists = step.action == Action::Create || ends_leaving(step);
-        let account = accounts.get(&guid)?;
         if let Some(why) = &account.unpublished
             && (lists || (account.leaves && !given.is_empty()))
         {
@@ -113,6 +139,12 @@ impl Standing {
                 .to_owned()
         })
     }
+}
+
+/// Whose the entry was that a step took over.
+pub fn anchors_before(step: &Step) -> impl Iterator<Item = Anchor> {
+    let anchors = step.changes.iter().filter(|change| change.attribute == ANCHOR);
+    anchors.flat_map(|change| &change.before).filter_map(|text| Anchor::parse(text))
 }
 
 /// Why somebody is not listed again whom a table does not publish now, and what to do.
@@ -144,8 +176,8 @@ fn accounts(
     scope: &Scope,
     asked: BTreeSet<Guid>,
     by_table: bool,
-    wishes: &Wishes,
 ) -> Result<BTreeMap<Guid, Account>, StoreError> {
+    let wishes = wishes::of(store, ods)?;
     // units, which bases are looked up among, and of people only who is asked for
     let mut kept: BTreeMap<Guid, Object> = BTreeMap::new();
     store.visit_staged(ods, &mut |staged| {

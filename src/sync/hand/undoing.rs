@@ -3,17 +3,19 @@
 //! The member directory still says what the plan said: the next run would do it again. So the member is paused before
 //! anything is taken back, until somebody who mended it resumes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::directory::client::Directory;
+use crate::directory::request::{Scope as Depth, Search};
 use crate::ldap::dn::Dn;
+use crate::ldap::filter::Filter;
 use crate::policy::terms::OdsCode;
 use crate::store::audit::NewAudit;
 use crate::store::record::PlanRecord;
-use crate::sync::hand::standing::Standing;
+use crate::sync::hand::standing::{Standing, anchors_before};
 use crate::sync::hand::undo::{Inverse, Kept, Written, inverse, written};
 use crate::sync::keeping::job::{Hands, Job, begin, end, member_base};
 use crate::sync::keeping::removals;
@@ -22,7 +24,7 @@ use crate::sync::people::guards::{Circumstances, Trip, Verdict};
 use crate::sync::planning::propose;
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::step::{Action, Plan};
-use crate::sync::terms::target::{TargetEntry, TargetView};
+use crate::sync::terms::target::{ANCHOR, TargetEntry, TargetView};
 use crate::sync::writing::execute::{Executed, Gate, execute};
 use crate::sync::writing::national::National;
 use crate::sync::writing::observe;
@@ -214,11 +216,13 @@ async fn ready(job: &Job, hands: &Hands, asked: &Asked, shelf: &Shelf) -> Result
     let lines = shelf.store(move |store, ods| store.journal_of(ods, &plan)).await?;
     let done = written(lines);
     let outside = outside(job, &base, &done, &mut target).await?;
+    let taken = taken(&base, &done, &mut target).await?;
     target.unbind().await;
     if done.is_empty() {
         return Err(SyncError::NotWritten(asked.plan.clone()));
     }
-    let standing = Standing::read(job, shelf, &view, done.iter().map(|one| &one.step)).await?;
+    let mut standing = Standing::read(job, shelf, &view, done.iter().map(|one| &one.step)).await?;
+    standing.taken = taken;
     let mut around = view.clone();
     around.entries.extend(outside);
     let Inverse { plan, kept, losses } = inverse(&job.member, &asked.plan, &done, &around, &standing);
@@ -226,7 +230,7 @@ async fn ready(job: &Job, hands: &Hands, asked: &Asked, shelf: &Shelf) -> Result
     Ok(Ready { written: done.len() as u64, plan, verdict, kept, losses })
 }
 
-/// What has the names outside the member's unit that entries would go back to: another member may have given them to others since.
+/// What outside the member's unit has the names that entries have now or would go back to: another member may have given them to others since.
 async fn outside(
     job: &Job,
     base: &Dn,
@@ -236,10 +240,38 @@ async fn outside(
     let national = National::of(target).await?;
     let names = observe::attributes(&job.scope, &national);
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let renames = done.iter().map(|one| &one.step).filter(|step| step.action == Action::Rename);
+    let places: BTreeSet<&String> =
+        renames.flat_map(|step| [Some(&step.dn), step.to.as_ref()]).flatten().collect();
     let mut found = Vec::new();
-    for step in done.iter().map(|one| &one.step).filter(|step| step.action == Action::Rename) {
-        if !Dn::parse(&step.dn).is_ok_and(|dn| dn.is_at_or_below(base)) {
-            found.extend(observe::entry_at(target, &national, &step.dn, &names).await?);
+    for place in places {
+        if !Dn::parse(place).is_ok_and(|dn| dn.is_at_or_below(base)) {
+            found.extend(observe::entry_at(target, &national, place, &names).await?);
+        }
+    }
+    Ok(found)
+}
+
+/// Anchors of other members' people that entries would be given back, and that others carry by now.
+async fn taken(base: &Dn, done: &[Written], target: &mut Directory) -> Result<BTreeSet<String>, SyncError> {
+    let identity = National::of(target).await?.identity;
+    let mut found = BTreeSet::new();
+    for step in done.iter().map(|one| &one.step).filter(|step| step.action == Action::Claim) {
+        for anchor in anchors_before(step).map(|anchor| anchor.to_string()) {
+            let everywhere = base.parent().unwrap_or_else(|| base.clone());
+            let filter = Filter::equal(ANCHOR, anchor.as_bytes()).into_owned();
+            let search = Search::new(&everywhere.to_string(), Depth::Subtree, filter, &[identity]);
+            let (entries, done) = target.read(&search).await.map_err(SyncError::Target)?;
+            if !done.is_complete() {
+                let text = format!(
+                    "looking for anchors ended with result code {}: lift its limits for our account",
+                    done.code
+                );
+                return Err(SyncError::Unusable(text));
+            }
+            if entries.iter().any(|entry| entry.text(identity) != step.entry_uuid.as_deref()) {
+                found.insert(anchor);
+            }
         }
     }
     Ok(found)

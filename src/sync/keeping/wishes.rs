@@ -4,6 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::policy::terms::OdsCode;
+use crate::store::error::StoreError;
+use crate::store::port::Store;
 use crate::sync::keeping::shelf::Shelf;
 use crate::sync::people::guards::listed;
 use crate::sync::people::survey::Others;
@@ -24,6 +27,16 @@ pub type Wishes = BTreeMap<Guid, bool>;
 pub async fn known(shelf: &Shelf) -> Result<Wishes, SyncError> {
     match shelf.value(KEY).await? {
         Some(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(KEY, &error)),
+        None => Ok(Wishes::new()),
+    }
+}
+
+/// The same of any member, without its lease.
+pub fn of(store: &dyn Store, ods: &OdsCode) -> Result<Wishes, StoreError> {
+    match store.sync_value(ods, KEY)? {
+        Some(bytes) => {
+            serde_json::from_slice(&bytes).map_err(|error| StoreError::Value(format!("{KEY}: {error}")))
+        }
         None => Ok(Wishes::new()),
     }
 }

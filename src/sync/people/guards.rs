@@ -10,9 +10,9 @@ use time::OffsetDateTime;
 use crate::policy::scope::{Guard, Guards};
 use crate::store::record::{Approval, person};
 use crate::sync::people::desired::{NOT_PUBLISHED, UNSEEN};
+use crate::sync::people::naming::RENAME_FIRST;
 use crate::sync::terms::guid::Guid;
-use crate::sync::terms::step::{Action, Change, Plan, Step};
-use crate::sync::terms::target::LEFT_AT;
+use crate::sync::terms::step::{Action, Plan, Step};
 
 /// What guards look at beside the plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -240,16 +240,9 @@ pub const RELEASE: &str = "release";
 
 /// How many people have a step of this kind; one without a person counts by itself.
 fn count(plan: &Plan, guard: Kind) -> u64 {
-    let again = |step: &Step| matches!(guard, Kind::Hides | Kind::DayHides) && was_hidden(step);
-    let steps = || plan.steps.iter().filter(|step| is_of(guard, step) && !again(step));
+    let steps = || plan.steps.iter().filter(|step| is_of(guard, step));
     let people: BTreeSet<_> = steps().filter_map(|step| step.anchor.as_ref()).collect();
     people.len() as u64 + steps().filter(|step| step.anchor.is_none()).count() as u64
-}
-
-/// Whether a step deletes the entry of somebody who was hidden before, and counted then: something lay below it.
-fn was_hidden(step: &Step) -> bool {
-    let marked = |change: &Change| change.attribute == LEFT_AT && !change.before.is_empty();
-    step.action == Action::Delete && step.rule == NOT_PUBLISHED && step.changes.iter().any(marked)
 }
 
 /// How many people are published by this plan with an entry that is there and does not list them.
@@ -268,7 +261,8 @@ fn is_of(guard: Kind, step: &Step) -> bool {
         Kind::Day => removes && !is_of(Kind::Hides, step),
         Kind::Unseen => removes && step.rule == UNSEEN,
         Kind::Unit | Kind::Shrink | Kind::National | Kind::Blind => removes,
-        Kind::Renames => step.action == Action::Rename,
+        // what puts a name right that somebody else has changed is no mass, and others' steps, hiding among them, wait for it
+        Kind::Renames => step.action == Action::Rename && step.rule != RENAME_FIRST,
         Kind::Joins => matches!(step.action, Action::Join | Action::Claim),
         Kind::Succession => step.rule == "succession",
         Kind::Mails => {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::ldap::attribute::canonical_name;
-use crate::ldap::dn::{Dn, Rdn};
+use crate::ldap::dn::{Dn, Part, Rdn, Value};
 use crate::sync::people::desired::NAMING;
 use crate::sync::terms::guid::Guid;
 
@@ -25,6 +25,20 @@ pub fn is_plain(dn: &str) -> bool {
     let dn = Dn::parse(dn).ok();
     let parts = dn.as_ref().and_then(Dn::rdn).map(Rdn::parts);
     matches!(parts, Some([part]) if canonical_name(&part.attribute) == NAMING)
+}
+
+/// The rule of a rename that something else waits for until the next plan.
+pub const RENAME_FIRST: &str = "rename_first";
+
+/// Whether an entry is named by what these values of an attribute, lower case, would take away: a directory refuses that.
+pub fn is_named_by(dn: &str, attribute: &str, after: &[String]) -> bool {
+    let dn = Dn::parse(dn).ok();
+    let parts = dn.as_ref().and_then(Dn::rdn).map(Rdn::parts).unwrap_or_default();
+    let stays = |part: &Part| match &part.value {
+        Value::Text(text) => after.iter().any(|one| one.to_lowercase() == text.to_lowercase()),
+        Value::Bytes(_) | Value::Ber(_) => false,
+    };
+    parts.iter().any(|part| canonical_name(&part.attribute) == attribute && !stays(part))
 }
 
 /// Whether a name lies directly below this base.

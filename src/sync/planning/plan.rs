@@ -18,8 +18,6 @@ use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::{Action, Change, NOW, Plan, Step};
 use crate::sync::terms::target::{ANCHOR, Anchor, LEFT_AT, MEMBER, STAMP, TargetEntry};
 
-/// The rule of a rename that something else waits for until the next plan.
-pub const RENAME_FIRST: &str = "rename_first";
 /// What is told of an attribute that is left alone.
 const REWRITTEN: &str =
     "somebody else gives this attribute another value again and again: find out who, then resync";
@@ -91,19 +89,53 @@ struct Drafts {
     steps: BTreeMap<Key, (Step, Vec<Key>)>,
     /// Which step frees a name, by the name's key.
     names: BTreeMap<String, Key>,
+    /// What waits for the next plan, and whose entries are renamed before: somebody has named them by what would change.
+    later: BTreeSet<Key>,
+    first: BTreeSet<Guid>,
 }
 
 /// Kind, number among the renames (else 0), GUID.
 type Key = (Action, usize, Option<Guid>);
 
 impl Drafts {
-    fn add(&mut self, order: usize, step: Step, needs: Vec<Key>) -> Key {
-        let key = (step.action, order, step.anchor.as_ref().map(|anchor| anchor.guid));
+    fn add(&mut self, order: usize, mut step: Step, needs: Vec<Key>) -> Key {
+        let guid = step.anchor.as_ref().map(|anchor| anchor.guid);
+        let key = (step.action, order, guid);
+        let names = |change: &Change| naming::is_named_by(&step.dn, &change.attribute, &change.after);
+        let in_the_way = step.changes.iter().any(names);
+        match step.action {
+            Action::Release | Action::Mark | Action::Modify if in_the_way => {
+                self.first.extend(guid);
+                self.later.insert(key);
+                return key;
+            }
+            // it is renamed after it was joined, and then the rest follows
+            Action::Join | Action::Claim => {
+                let dn = step.dn.clone();
+                step.changes.retain(|change| !naming::is_named_by(&dn, &change.attribute, &change.after));
+            }
+            _ => {}
+        }
         self.steps.insert(key, (step, needs));
         key
     }
 
-    fn into_plan(self, member: &OdsCode, known: Known<'_>, others: &Others) -> Plan {
+    /// What needs something that waits waits, too.
+    fn put_off(&mut self) {
+        loop {
+            let waits = |needs: &[Key]| needs.iter().any(|need| self.later.contains(need));
+            let more: Vec<Key> =
+                self.steps.iter().filter(|(_, (_, needs))| waits(needs)).map(|(key, _)| *key).collect();
+            if more.is_empty() {
+                return;
+            }
+            self.steps.retain(|key, _| !more.contains(key));
+            self.later.extend(more);
+        }
+    }
+
+    fn into_plan(mut self, member: &OdsCode, known: Known<'_>, others: &Others) -> Plan {
+        self.put_off();
         let numbers: BTreeMap<Key, usize> = self.steps.keys().enumerate().map(|(n, key)| (*key, n)).collect();
         let mut last: BTreeMap<Guid, usize> = BTreeMap::new();
         let mut steps = Vec::with_capacity(self.steps.len());
@@ -397,8 +429,13 @@ fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
     let mut wishes = BTreeMap::new();
     for (guid, entry) in &known.entries {
         let name = match known.fates.get(guid) {
-            _ if known.askew(guid).is_some() => known.askew(guid).cloned().unwrap_or_default(),
             Some(Fate::Publish(wish)) => wish.name.clone(),
+            Some(Fate::Leave(_)) if drafts.first.contains(guid) => {
+                let (own, leaver) = (naming::key(&entry.dn), naming::leaver(guid));
+                let key = naming::key(&naming::dn(&leaver, input.base));
+                let taken = input.target.entries.iter().any(|one| naming::key(&one.dn) == key && key != own);
+                if taken { naming::between(guid) } else { leaver }
+            }
             Some(Fate::Leave(_)) if known.name_is_wanted(guid) => naming::leaver(guid),
             // nobody else's entry is kept from being deleted by a leaver below it
             Some(Fate::Leave(why))
@@ -426,8 +463,8 @@ fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
         let needs: Vec<Key> = turn.after.and_then(|after| keys.get(after).copied()).into_iter().collect();
         let (rule, reason) = match turn.aside {
             true => ("rename_aside", "two names change places"),
-            false if known.askew(&turn.guid).is_some() => (
-                RENAME_FIRST,
+            false if drafts.first.contains(&turn.guid) => (
+                naming::RENAME_FIRST,
                 "somebody has named the entry by other attributes: it is renamed before anything else is done",
             ),
             false => ("rename", "the name changed"),
@@ -438,7 +475,7 @@ fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
             rule: rule.to_owned(),
             ..blank(input, Action::Rename, &turn.guid, Some(entry))
         };
-        if known.askew(&turn.guid).is_some() && entry.is_misled() {
+        if drafts.first.contains(&turn.guid) && entry.is_misled() {
             step.changes = vec![carried(entry)];
         }
         if let Some(place) = places.get(&turn.guid) {

@@ -34,8 +34,6 @@ pub struct Known<'a> {
     claims: BTreeMap<Guid, BTreeSet<Guid>>,
     released: BTreeMap<Guid, BTreeSet<String>>,
     names_wanted: BTreeSet<Guid>,
-    /// Whose entries are called by something else than their account name, and what they are to be called before anything else is done.
-    askew: BTreeMap<Guid, String>,
 }
 
 impl<'a> Known<'a> {
@@ -76,11 +74,6 @@ impl<'a> Known<'a> {
         self.released.get(guid).is_some_and(|mails| mails.contains(&mail.to_lowercase()))
     }
 
-    /// What an entry is to be called before anything else is done with it; none: what it is called is in nobody's way.
-    pub fn askew(&self, guid: &Guid) -> Option<&String> {
-        self.askew.get(guid)
-    }
-
     /// Whether it is a leaver whose name somebody else is to have.
     pub fn name_is_wanted(&self, guid: &Guid) -> bool {
         self.names_wanted.contains(guid)
@@ -118,7 +111,6 @@ pub fn settle<'a>(input: &Input<'a>, wanted: Wanted) -> Known<'a> {
     anchors(input, &mut known);
     joins(input, &mut known);
     claims(input, &mut known);
-    askew(input, &mut known);
     surnames(&mut known);
     withhold(input, &mut known);
     // holding one person back keeps a name in use, which may hold the next
@@ -291,39 +283,6 @@ fn decided<'a>(input: &Input<'a>, known: &mut Known<'a>, free: &mut Vec<&'a Targ
             known.entries.insert(*guid, free.swap_remove(at));
         }
     }
-}
-
-/// Entries that somebody has given a name of other attributes: a directory refuses every change of those, so that they are renamed first, and
-/// all else waits for the next plan.
-fn askew(input: &Input<'_>, known: &mut Known<'_>) {
-    let taken: BTreeSet<String> = input.target.entries.iter().map(|entry| naming::key(&entry.dn)).collect();
-    let mut wanted: BTreeMap<&str, usize> = BTreeMap::new();
-    for (_, wish) in known.wishes() {
-        *wanted.entry(&wish.name).or_default() += 1;
-    }
-    let mut askew = BTreeMap::new();
-    for (guid, entry) in &known.entries {
-        // an entry that is not the person's yet waits for what decides that
-        if naming::is_plain(&entry.dn) || entry.person(input.member) != Some(*guid) {
-            continue;
-        }
-        let erased = |why: &str| why == NOT_PUBLISHED && !known.is_parent(entry);
-        let stays = entry.has_left() && drift::is_as_written(entry, &known.stamped);
-        let name = match known.fates.get(guid) {
-            Some(Fate::Publish(wish)) => {
-                let free = wanted.get(wish.name.as_str()) == Some(&1)
-                    && !taken.contains(&naming::key(&naming::dn(&wish.name, input.base)));
-                if free { wish.name.clone() } else { naming::between(guid) }
-            }
-            Some(Fate::Leave(why)) if !erased(why) && !stays => naming::leaver(guid),
-            _ => continue,
-        };
-        askew.insert(*guid, name);
-    }
-    for guid in askew.keys() {
-        known.fates.insert(*guid, Fate::Hold);
-    }
-    known.askew = askew;
 }
 
 /// Holds whoever would get an entry that no directory takes.

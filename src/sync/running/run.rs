@@ -13,7 +13,7 @@ use crate::sync::keeping::rewritten;
 use crate::sync::keeping::shelf::{self, Shelf};
 use crate::sync::keeping::wishes;
 use crate::sync::people::guards::{Recent, Verdict};
-use crate::sync::planning::plan::RENAME_FIRST;
+use crate::sync::people::naming;
 use crate::sync::planning::propose::{Planned, make};
 use crate::sync::reading::source::read_source;
 use crate::sync::running::ledger;
@@ -351,6 +351,11 @@ async fn settle(shelf: &Shelf, planned: &Planned, executed: &Executed) -> Result
 /// A server tells of one value of a change at a time. So many plans in a row go round it; the next run goes on.
 const REFUSALS_IN_A_ROW: u32 = 8;
 
+/// Whether a plan renames entries that are named by something else than their account names: what is to be done with them may follow.
+fn names_anew(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| step.action == Action::Rename && !naming::is_plain(&step.dn))
+}
+
 /// Writes, and reads back: what is left to do is left by the directory, not by the plan. Where a plan left people for the next one, that
 /// is made and done as well, as long as there is progress.
 #[expect(clippy::too_many_arguments, reason = "everything of a run comes together here, once")]
@@ -403,7 +408,7 @@ async fn write(
         };
         written.planning += begun_planning.elapsed();
         // more people than a plan has, or what waits for a name
-        let more = deferred > 0 || go.steps.iter().any(|step| step.rule == RENAME_FIRST);
+        let more = deferred > 0 || names_anew(go);
         let again = (refused || (more && progress)) && !closed && !next.verdict.go.steps.is_empty();
         if again {
             names.keep(shelf, fate).await?;

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 
 use crate::ldap::dn::Dn;
 use crate::policy::terms::OdsCode;
@@ -57,12 +56,11 @@ impl Slim {
     }
 }
 
-/// Whom an entry was written for last, and when.
+/// Whom an entry was written for last, and the journal's line that says so: lines are numbered over all members, and no clock jumps among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Held {
     guid: Guid,
-    #[serde(with = "time::serde::rfc3339")]
-    at: OffsetDateTime,
+    seq: u64,
 }
 
 /// What was found of entries up to a line of the journal.
@@ -77,7 +75,7 @@ struct Owners {
 struct Fold {
     member: OdsCode,
     owners: Owners,
-    open: HashMap<(String, u64), Slim>,
+    open: HashMap<(String, u64), (u64, Slim)>,
 }
 
 impl Fold {
@@ -86,17 +84,17 @@ impl Fold {
         let key = (entry.plan, entry.step);
         if entry.phase == INTENDED {
             let slim = serde_json::from_slice::<Slim>(&entry.document).ok();
-            self.open.extend(slim.map(|slim| (key, slim)));
+            self.open.extend(slim.map(|slim| (key, (seq, slim))));
             return;
         }
-        let Some(slim) = self.open.remove(&key).filter(|_| DONE.contains(&entry.phase.as_str())) else {
+        let Some((_, slim)) = self.open.remove(&key).filter(|_| DONE.contains(&entry.phase.as_str())) else {
             return;
         };
         let Left::To(owner) = slim.leaves(&self.member) else { return };
         let told = || serde_json::from_slice::<Record>(&entry.document).ok()?.identity;
         let of = slim.entry_uuid.or_else(told).and_then(|identity| self.owners.of.get_mut(&identity));
         if let Some(of) = of {
-            *of = owner.map(|guid| Held { guid, at: entry.at });
+            *of = owner.map(|guid| Held { guid, seq });
         }
     }
 }
@@ -120,7 +118,10 @@ fn look(
     loop {
         let page = store.journal(member, fold.owners.seq, PAGE)?;
         if page.is_empty() {
-            return Ok(fold.owners);
+            // what may still be done is read once more; lines that are read twice, in their order, change nothing
+            let begun = fold.open.values().map(|(seq, _)| seq.saturating_sub(1)).min();
+            let seq = begun.unwrap_or(fold.owners.seq);
+            return Ok(Owners { seq, ..fold.owners });
         }
         page.into_iter().for_each(|line| fold.line(line));
     }
@@ -146,7 +147,7 @@ fn last(
     for (other, asked) in may {
         for (identity, held) in look(store, &other, &asked, Owners::default())?.of {
             let Some(held) = held else { continue };
-            if last.get(&identity).is_none_or(|(_, before)| before.at < held.at) {
+            if last.get(&identity).is_none_or(|(_, before)| before.seq < held.seq) {
                 last.insert(identity, (other.clone(), held));
             }
         }
@@ -235,6 +236,7 @@ pub async fn of<'a>(
 mod tests {
     use super::*;
     use crate::store::record::NewJournalEntry;
+    use time::OffsetDateTime;
 
     fn fold(asked: &[&str]) -> Fold {
         Fold {

@@ -12,6 +12,7 @@ fn standing(one: Account, boss: Account) -> Standing {
         accounts: Some(BTreeMap::from([(ONE, one), (BOSS, boss)])),
         contact: BTreeSet::from(["mail".to_owned()]),
         named: BTreeMap::from([(naming::key(BOSS_DN), Some(BOSS))]),
+        taken: BTreeSet::new(),
     }
 }
 

@@ -417,18 +417,50 @@ fn an_entry_that_is_named_by_something_else_is_renamed_before_anything_is_done_w
     people[0].mail = None;
     people[4].mail = Some(0);
     let wish = with(objects(&people), "employeetype", &[(2, "not-listed")]);
+    // an entry is renamed first only where its name is in the way
     let plan = planned(&bench, &wish);
-    let first = vec![(Action::Rename, "rename_first"); 3];
-    let (waits, deleted) = ((Action::Modify, "change"), (Action::Delete, "not_published"));
-    assert_eq!(actions(&plan), [vec![waits], first, vec![deleted]].concat());
+    let first = [
+        (Action::Modify, "drift"),
+        (Action::Rename, "rename_first"),
+        (Action::Rename, "rename"),
+        (Action::Rename, "rename"),
+        (Action::Delete, "not_published"),
+    ];
+    assert_eq!((actions(&plan), held(&plan)), (first.to_vec(), vec![]));
+    bench.scope.guards.renames = Guard { count: 0, share: 0 };
+    assert_eq!(tripped(&bench, &plan), [Kind::Renames]);
+    bench.scope.guards = guards(1000);
     bench.execute(&plan, start());
     let plan = planned(&bench, &wish);
-    let rest = [(Action::Mark, "disabled"), (Action::Modify, "drift"), (Action::Modify, "change")];
-    assert_eq!((actions(&plan), held(&plan)), (rest.to_vec(), vec![]));
+    assert_eq!(
+        (actions(&plan), held(&plan)),
+        (vec![(Action::Mark, "disabled"), (Action::Modify, "change")], vec![])
+    );
     bench.execute(&plan, start());
     assert_eq!(planned(&bench, &wish).steps, []);
     let own = naming::dn("n1", &bench.base);
     assert_eq!(at(&mut bench, 1).dn, own);
+}
+
+#[test]
+fn two_entries_of_a_leaver_that_are_named_by_something_else_are_both_marked() {
+    let mut bench = Bench::new();
+    let mut people = everybody();
+    run(&mut bench, &objects(&people));
+    let unit = bench.base.to_string();
+    at(&mut bench, 0).dn = format!("title=One,{unit}");
+    let mut copy = at(&mut bench, 0).clone();
+    (copy.dn, copy.entry_uuid) = (format!("title=Two,{unit}"), "copy".to_owned());
+    copy.attributes.remove("mail");
+    bench.owners.insert("copy".to_owned(), guid(0));
+    bench.view.entries.push(copy);
+    people[0].disabled = true;
+    for _ in 0..4 {
+        let plan = planned(&bench, &objects(&people));
+        bench.execute(&plan, start());
+    }
+    assert_eq!(planned(&bench, &objects(&people)).steps, []);
+    assert_eq!(bench.view.entries.iter().filter(|entry| entry.has_left()).count(), 2);
 }
 
 #[test]
@@ -508,6 +540,10 @@ fn an_entry_that_was_there_before_is_joined_not_doubled() {
     });
     let plan = bench.plan(objects(&people), true, start());
     assert_eq!(plan.steps.iter().map(|s| s.action).collect::<Vec<_>>(), [Action::Join, Action::Rename]);
+    bench.execute(&plan, start());
+    // what it was named by could not change before
+    let plan = bench.plan(objects(&people), true, start());
+    assert_eq!(plan.steps[0].changes.iter().map(|c| c.attribute.as_str()).collect::<Vec<_>>(), ["cn"]);
     bench.execute(&plan, start());
     assert_eq!(bench.plan(objects(&people), true, start()).steps, []);
     // a mail outside of the member's domains joins nothing
