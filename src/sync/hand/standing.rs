@@ -26,11 +26,11 @@ use crate::sync::terms::target::{ANCHOR, Anchor, LEFT_AT, STAMP, TargetView};
 #[derive(Debug, Clone, Default)]
 pub struct Standing {
     /// None: nothing is asked of them.
-    accounts: Option<BTreeMap<Guid, Account>>,
+    accounts: Option<BTreeMap<Anchor, Account>>,
     /// Attributes that tell how somebody is reached.
     contact: BTreeSet<String>,
     /// People of the member whom others' steps name, by the names of their entries; none: nobody is called so any more.
-    named: BTreeMap<String, Option<Guid>>,
+    named: BTreeMap<String, Option<Anchor>>,
     /// Anchors that steps would give back, and other entries carry by now.
     pub taken: BTreeSet<String>,
 }
@@ -57,38 +57,39 @@ impl Standing {
         view: &TargetView,
         steps: impl Iterator<Item = &Step>,
     ) -> Result<Standing, SyncError> {
-        let mut asked = BTreeSet::new();
+        let mut asked: BTreeMap<OdsCode, BTreeSet<Guid>> = BTreeMap::new();
         let mut values = BTreeSet::new();
-        let mut others: BTreeMap<OdsCode, BTreeSet<Guid>> = BTreeMap::new();
         // what the plan itself has deleted or renamed comes back under these names
-        let mut named: BTreeMap<String, Option<Guid>> = BTreeMap::new();
+        let mut named: BTreeMap<String, Option<Anchor>> = BTreeMap::new();
         for step in steps {
-            let guid = step.anchor.as_ref().map(|anchor| anchor.guid);
-            asked.extend(guid);
+            // whom an entry would be given back to as well
+            for anchor in anchors_before(step).chain(step.anchor.clone()) {
+                asked.entry(anchor.member).or_default().insert(anchor.guid);
+            }
             values.extend(
                 step.changes.iter().flat_map(|change| &change.before).map(|value| naming::key(value)),
             );
-            named.insert(naming::key(&step.dn), guid);
-            // whom an entry would be given back to: by our scope, for theirs is not known here
-            for anchor in anchors_before(step).filter(|anchor| anchor.member != job.member) {
-                others.entry(anchor.member).or_default().insert(anchor.guid);
-            }
+            named.insert(naming::key(&step.dn), step.anchor.clone());
         }
         let base = member_base(job)?;
         let below = |value: &&String| Dn::parse(value).is_ok_and(|dn| dn.is_at_or_below(&base));
         let gone: Vec<String> = values.iter().filter(below).cloned().collect();
         let entries = view.entries.iter().map(|entry| (naming::key(&entry.dn), entry));
-        named.extend(entries.filter_map(|(name, entry)| Some((name, Some(entry.anchor()?.guid)))));
+        named.extend(entries.filter_map(|(name, entry)| Some((name, Some(entry.anchor()?)))));
         named.retain(|name, _| values.contains(name));
         gone.into_iter().for_each(|name| _ = named.entry(name).or_insert(None));
-        asked.extend(named.values().flatten());
+        for anchor in named.values().flatten() {
+            asked.entry(anchor.member.clone()).or_default().insert(anchor.guid);
+        }
         let scope = job.scope.clone();
         let contact = scope.levels.as_ref().map(|levels| levels.contact.clone()).unwrap_or_default();
-        let by_table = job.source.is_none();
-        let accounts = shelf.store(move |store, ods| {
-            let mut all = accounts(store, ods, &scope, asked, by_table)?;
-            for (other, asked) in others {
-                all.extend(accounts(store, &other, &scope, asked, store.member(&other)?.is_none())?);
+        let own_by_table = job.source.is_none();
+        let accounts = shelf.store(move |store, own| {
+            let mut all = BTreeMap::new();
+            for (ods, asked) in asked {
+                let is_own = ods == *own;
+                let by_table = if is_own { own_by_table } else { store.member(&ods)?.is_none() };
+                all.extend(accounts(store, &ods, &scope, asked, is_own, by_table)?);
             }
             Ok(all)
         });
@@ -97,20 +98,20 @@ impl Standing {
 
     /// Why a step is not to be done: it would list somebody who is not published now, or tell what is not published of them.
     pub fn against(&self, step: &Step) -> Option<String> {
-        let (accounts, own) = (self.accounts.as_ref()?, step.anchor.as_ref()?.guid);
+        let (accounts, own) = (self.accounts.as_ref()?, step.anchor.clone()?);
         let back = step.changes.iter().filter(|change| change.attribute == ANCHOR);
         let back: Vec<&String> = back.flat_map(|change| &change.after).collect();
         if back.iter().any(|anchor| self.taken.contains(*anchor)) {
             return Some("the person has another entry now".to_owned());
         }
-        let back = back.iter().filter_map(|anchor| Anchor::parse(anchor)).map(|anchor| anchor.guid);
-        let whose: BTreeSet<Guid> = back.chain([own]).collect();
-        whose.iter().find_map(|guid| self.against_one(accounts, accounts.get(guid)?, step))
+        let back = back.iter().filter_map(|anchor| Anchor::parse(anchor));
+        let whose: BTreeSet<Anchor> = back.chain([own]).collect();
+        whose.iter().find_map(|anchor| self.against_one(accounts, accounts.get(anchor)?, step))
     }
 
     fn against_one(
         &self,
-        accounts: &BTreeMap<Guid, Account>,
+        accounts: &BTreeMap<Anchor, Account>,
         account: &Account,
         step: &Step,
     ) -> Option<String> {
@@ -130,8 +131,8 @@ impl Standing {
             ));
         }
         let names_hidden = given.iter().any(|(_, value)| {
-            let Some(guid) = self.named.get(&naming::key(value)) else { return false };
-            let person = guid.and_then(|guid| accounts.get(&guid));
+            let Some(anchor) = self.named.get(&naming::key(value)) else { return false };
+            let person = anchor.as_ref().and_then(|anchor| accounts.get(anchor));
             person.is_none_or(|person| person.unnamed || person.leaves)
         });
         names_hidden.then(|| {
@@ -175,8 +176,9 @@ fn accounts(
     ods: &OdsCode,
     scope: &Scope,
     asked: BTreeSet<Guid>,
+    is_own: bool,
     by_table: bool,
-) -> Result<BTreeMap<Guid, Account>, StoreError> {
+) -> Result<BTreeMap<Anchor, Account>, StoreError> {
     let wishes = wishes::of(store, ods)?;
     // units, which bases are looked up among, and of people only who is asked for
     let mut kept: BTreeMap<Guid, Object> = BTreeMap::new();
@@ -201,8 +203,9 @@ fn accounts(
     let staged = Staged::of(kept.into_values());
     let bases = bases::guids(&look::bases(store, ods, scope, &staged)?);
     let account = |guid: Guid| {
-        let inside = bases.as_ref().is_none_or(|bases| staged.is_below(&guid, bases));
-        let mut account = account(ods, scope, staged.get(&guid), inside);
+        // whom another member's scope selects is not known here: of its people only what they are and ask counts
+        let inside = !is_own || bases.as_ref().is_none_or(|bases| staged.is_below(&guid, bases));
+        let mut account = account(ods, scope, staged.get(&guid), inside, is_own);
         let asks = staged.get(&guid).is_some_and(|object| desired::asks(object, scope).is_some());
         if !asks && let Some(unnamed) = wishes.get(&guid) {
             account.unpublished.get_or_insert_with(|| ASKED.to_owned());
@@ -212,7 +215,7 @@ fn accounts(
         if by_table && account.leaves {
             account.unpublished = Some(BY_TABLE.to_owned());
         }
-        (guid, account)
+        (Anchor { member: ods.clone(), guid }, account)
     };
     Ok(asked.into_iter().map(account).collect())
 }
@@ -220,7 +223,7 @@ fn accounts(
 /// Of somebody whose wish is not read any more.
 const ASKED: &str = "the person asked not to be listed as others are, and that wish is not read any more: see whether it was withdrawn or cannot be read; a run lists them again once an officer has approved it";
 
-fn account(member: &OdsCode, scope: &Scope, object: Option<&Object>, inside: bool) -> Account {
+fn account(member: &OdsCode, scope: &Scope, object: Option<&Object>, inside: bool, is_own: bool) -> Account {
     let Some(object) = object else {
         return Account { unpublished: Some(leaving(member, "unknown")), leaves: true, ..Account::default() };
     };
@@ -234,6 +237,9 @@ fn account(member: &OdsCode, scope: &Scope, object: Option<&Object>, inside: boo
     let without_contact = desired::is_without_contact(object, scope);
     let (unpublished, leaves, unnamed) = match fate {
         Fate::Publish(wish) => (None, false, wish.unnamed),
+        Fate::Leave("outside_filter") if !is_own => {
+            (None, false, desired::asks(object, scope).is_some_and(|unnamed| unnamed))
+        }
         Fate::Hold => {
             let why = held.into_iter().map(|one| one.text).collect::<Vec<_>>().join("; ");
             (Some(format!("the account is held back now and lists nobody anew: {why}")), false, false)

@@ -48,6 +48,7 @@ pub fn over(others: &Others, plan: &Plan) -> BTreeSet<Guid> {
         .iter()
         .filter_map(|step| Some(step.anchor.as_ref()?.guid))
         .chain(plan.quarantine.iter().map(|one| one.guid))
+        .chain(plan.later.iter().copied())
         .collect();
     // of whoever is left for the next plan it is not known
     let all = others.withdrawn.iter().filter(|_| others.deferred == 0);

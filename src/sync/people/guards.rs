@@ -261,7 +261,7 @@ fn is_of(guard: Kind, step: &Step) -> bool {
         Kind::Day => removes && !is_of(Kind::Hides, step),
         Kind::Unseen => removes && step.rule == UNSEEN,
         Kind::Unit | Kind::Shrink | Kind::National | Kind::Blind => removes,
-        // what puts a name right that somebody else has changed is no mass, and others' steps, hiding among them, wait for it
+        // hiding waits for it: that is counted where it is done
         Kind::Renames => step.action == Action::Rename && step.rule != RENAME_FIRST,
         Kind::Joins => matches!(step.action, Action::Join | Action::Claim),
         Kind::Succession => step.rule == "succession",

@@ -27,7 +27,7 @@ pub fn is_plain(dn: &str) -> bool {
     matches!(parts, Some([part]) if canonical_name(&part.attribute) == NAMING)
 }
 
-/// The rule of a rename that something else waits for until the next plan.
+/// The rule of a rename that taking somebody out of sight waits for until the next plan.
 pub const RENAME_FIRST: &str = "rename_first";
 
 /// Whether an entry is named by what these values of an attribute, lower case, would take away: a directory refuses that.

@@ -25,6 +25,9 @@ const REWRITTEN: &str =
 const CLOSED: &str = "the organisation is closed: its successor publishes its people";
 /// What is told of a leaver's entry that cannot be deleted.
 const BELOW: &str = "other entries lie below the national entry of somebody who leaves (sync drift names them): it is marked, and deleted when they are gone";
+/// Why an entry is renamed before anything else.
+const NAMED: &str =
+    "somebody has named the entry by other attributes: it is renamed before anything else is done";
 /// What stays on a leaver's entry.
 const KEPT: &[&str] = &["cn", "sn", "employeenumber", ANCHOR, MEMBER];
 
@@ -120,12 +123,19 @@ impl Drafts {
         key
     }
 
-    /// What needs something that waits waits, too.
+    /// What needs something that waits waits, too; and so does the rename of an entry of which something waits, but for those that are renamed
+    /// before: what waits may be what makes it the person's.
     fn put_off(&mut self) {
         loop {
+            let ties = self.later.iter().filter(|(action, ..)| *action != Action::Release);
+            let guids: BTreeSet<Guid> = ties.filter_map(|(_, _, guid)| *guid).collect();
+            let follows = |(action, _, guid): &Key| {
+                *action == Action::Rename
+                    && guid.is_some_and(|guid| guids.contains(&guid) && !self.first.contains(&guid))
+            };
             let waits = |needs: &[Key]| needs.iter().any(|need| self.later.contains(need));
-            let more: Vec<Key> =
-                self.steps.iter().filter(|(_, (_, needs))| waits(needs)).map(|(key, _)| *key).collect();
+            let all = self.steps.iter().filter(|(key, (_, needs))| waits(needs) || follows(key));
+            let more: Vec<Key> = all.map(|(key, _)| *key).collect();
             if more.is_empty() {
                 return;
             }
@@ -147,7 +157,9 @@ impl Drafts {
             steps.push(Step { needs: needs.into_iter().collect(), ..step });
         }
         let people = known.fates.values().filter(|fate| !matches!(fate, Fate::Leave(_))).count() as u64;
-        Plan::new(member.clone(), steps, known.quarantine.into_iter().collect(), people + others.people)
+        let later = self.later.into_iter().filter_map(|(_, _, guid)| guid).collect();
+        let held = known.quarantine.into_iter().collect();
+        Plan { later, ..Plan::new(member.clone(), steps, held, people + others.people) }
     }
 }
 
@@ -290,6 +302,12 @@ fn release(
     let Some(mail) = changes.iter_mut().find(|change| change.attribute == "mail") else { return Vec::new() };
     let kept: Vec<String> =
         mail.before.iter().filter(|value| !known.is_claimed(guid, value)).cloned().collect();
+    let ours = entry.owner().is_some_and(|owner| owner.member == *input.member);
+    if !ours && naming::is_named_by(&entry.dn, "mail", &kept) {
+        // nobody's entry is renamed before it is somebody's: it is joined as it is, and lets go of the mail when it has another name
+        drafts.later.insert((Action::Release, 0, Some(*guid)));
+        return Vec::new();
+    }
     let mut off =
         vec![Change { attribute: "mail".to_owned(), before: mail.before.clone(), after: kept.clone() }];
     mail.before = kept;
@@ -425,6 +443,12 @@ fn leave(
     drafts.add(0, step, Vec::new());
 }
 
+/// Whether somebody is to be taken out of sight, or asks for it in part: that waits for no guard of names.
+fn hides(input: &Input<'_>, known: &Known<'_>, guid: &Guid) -> bool {
+    let leaves = matches!(known.fates.get(guid), Some(Fate::Leave(_)));
+    leaves || input.staged.get(guid).is_some_and(|object| desired::asks(object, input.scope).is_some())
+}
+
 fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
     let mut wishes = BTreeMap::new();
     for (guid, entry) in &known.entries {
@@ -461,12 +485,11 @@ fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
         let between = naming::between(&turn.guid);
         let to = naming::dn(if turn.aside { &between } else { name }, input.base);
         let needs: Vec<Key> = turn.after.and_then(|after| keys.get(after).copied()).into_iter().collect();
+        let first = drafts.first.contains(&turn.guid);
         let (rule, reason) = match turn.aside {
             true => ("rename_aside", "two names change places"),
-            false if drafts.first.contains(&turn.guid) => (
-                naming::RENAME_FIRST,
-                "somebody has named the entry by other attributes: it is renamed before anything else is done",
-            ),
+            false if first && hides(input, known, &turn.guid) => (naming::RENAME_FIRST, NAMED),
+            false if first => ("rename", NAMED),
             false => ("rename", "the name changed"),
         };
         let mut step = Step {
@@ -475,7 +498,7 @@ fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
             rule: rule.to_owned(),
             ..blank(input, Action::Rename, &turn.guid, Some(entry))
         };
-        if drafts.first.contains(&turn.guid) && entry.is_misled() {
+        if first && entry.is_misled() {
             step.changes = vec![carried(entry)];
         }
         if let Some(place) = places.get(&turn.guid) {

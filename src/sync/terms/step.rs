@@ -1,6 +1,6 @@
 //! A plan and its steps, as values: what the journal, the approval and the person reading see.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -159,13 +159,16 @@ pub struct Plan {
     pub quarantine: Vec<Quarantine>,
     /// How many people are in scope, held ones included.
     pub people: u64,
+    /// Of whom something is left for the next plan, because a name is in the way.
+    #[serde(skip)]
+    pub later: BTreeSet<Guid>,
 }
 
 impl Plan {
     /// A plan of these steps, whose `needs` point into them.
     pub fn new(member: OdsCode, steps: Vec<Step>, quarantine: Vec<Quarantine>, people: u64) -> Plan {
         let hash = hash_of(&member, &steps);
-        Plan { member, hash, steps, quarantine, people }
+        Plan { member, hash, steps, quarantine, people, later: BTreeSet::new() }
     }
 
     /// Whether the content still is what the hash says.

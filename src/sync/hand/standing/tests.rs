@@ -7,11 +7,15 @@ const ONE: Guid = Guid([1; 16]);
 const BOSS: Guid = Guid([2; 16]);
 const BOSS_DN: &str = "uid=boss,ou=rxa,ou=people";
 
+fn anchor(guid: Guid) -> Anchor {
+    Anchor { member: "RXA".parse().unwrap(), guid }
+}
+
 fn standing(one: Account, boss: Account) -> Standing {
     Standing {
-        accounts: Some(BTreeMap::from([(ONE, one), (BOSS, boss)])),
+        accounts: Some(BTreeMap::from([(anchor(ONE), one), (anchor(BOSS), boss)])),
         contact: BTreeSet::from(["mail".to_owned()]),
-        named: BTreeMap::from([(naming::key(BOSS_DN), Some(BOSS))]),
+        named: BTreeMap::from([(naming::key(BOSS_DN), Some(anchor(BOSS)))]),
         taken: BTreeSet::new(),
     }
 }
@@ -24,7 +28,7 @@ fn change(attribute: &str, before: &[&str], after: &[&str]) -> Change {
 fn step(action: Action, changes: Vec<Change>) -> Step {
     Step {
         action,
-        anchor: Some(Anchor { member: "RXA".parse().unwrap(), guid: ONE }),
+        anchor: Some(anchor(ONE)),
         dn: "uid=one,ou=rxa,ou=people".to_owned(),
         to: None,
         entry_uuid: None,

@@ -227,8 +227,8 @@ fn a_wish_is_done_though_its_entry_stands_behind_more_changes_than_a_plan_has() 
     assert_eq!(held(&plan), []);
 }
 
-#[test]
-fn an_entry_that_is_joined_by_hand_lets_go_of_a_mail_before() {
+/// Two people, of whom the first is to be joined with an entry of this name that has the second one's mail.
+fn joined_by_hand(name: &str) -> (Bench, Vec<Object>) {
     let mut bench = Bench::new();
     let mut people = everybody();
     people.truncate(2);
@@ -237,7 +237,7 @@ fn an_entry_that_is_joined_by_hand_lets_go_of_a_mail_before() {
     run(&mut bench, &with(objects(&[somebody(5)]), "employeenumber", &[(5, "1")]));
     bench.view.entries.clear();
     let mut early = TargetEntry {
-        dn: naming::dn("early", &bench.base),
+        dn: format!("{name},{}", bench.base),
         entry_uuid: "early".into(),
         entry_csn: "c".into(),
         attributes: BTreeMap::new(),
@@ -251,9 +251,28 @@ fn an_entry_that_is_joined_by_hand_lets_go_of_a_mail_before() {
     set(&mut early, "employeenumber", numbers[0].1);
     bench.beside.decided = BTreeMap::from([(guid(0), early.dn.clone())]);
     bench.view.entries.push(early);
-    let objects = with(objects(&people), "employeenumber", &numbers);
+    (bench, with(objects(&people), "employeenumber", &numbers))
+}
+
+#[test]
+fn an_entry_that_is_joined_by_hand_lets_go_of_a_mail_before() {
+    let (mut bench, objects) = joined_by_hand("uid=early");
     let plan = run(&mut bench, &objects);
     assert!(actions(&plan).contains(&(Action::Release, "release")), "{plan:?}");
+    assert_eq!(at(&mut bench, 0).entry_uuid, "early");
+}
+
+#[test]
+fn an_entry_that_is_named_by_the_mail_that_it_lets_go_of_is_joined_before() {
+    let (mut bench, objects) = joined_by_hand("mail=m1@rxa.nhs.test");
+    let plan = planned(&bench, &objects);
+    assert_eq!(actions(&plan), [(Action::Join, "join"), (Action::Rename, "rename")]);
+    assert_eq!(plan.later, BTreeSet::from([guid(0), guid(1)]), "who waits is not forgotten");
+    bench.execute(&plan, start());
+    let plan = planned(&bench, &objects);
+    assert!(actions(&plan).contains(&(Action::Create, "create")), "{plan:?}");
+    bench.execute(&plan, start());
+    assert_eq!(planned(&bench, &objects).steps, []);
     assert_eq!(at(&mut bench, 0).entry_uuid, "early");
 }
 
