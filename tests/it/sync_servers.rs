@@ -244,6 +244,9 @@ fn what_others_name_by_something_else() {
             (1, "uid=n0001+telephoneNumber=999".to_owned()),
             (2, format!("cn={cn}")),
             (3, "sn=Other".into()),
+            // by what is nobody's of ours: it stays on the entry
+            (4, "carLicense=ABC1".into()),
+            (5, "uid=n0005+carLicense=ABC2".into()),
         ];
         for (number, to) in renamed {
             let old = u8::from(number == 2);
@@ -270,10 +273,17 @@ fn what_others_name_by_something_else() {
         );
         world.lock().unwrap().put(guid(9), new);
         let report = run(&stage, name);
-        let done = serde_json::json!({"join": 1, "mark": 2, "modify": 2, "rename": 3});
+        let done = serde_json::json!({"join": 1, "mark": 2, "modify": 2, "rename": 5});
         assert_eq!(report["executed"]["done"], done, "{name}: {report:#}");
         assert_eq!(run(&stage, name)["planned"], serde_json::json!({}), "{name}");
         assert_eq!(published(&slapd), expected(&world.lock().unwrap()), "{name}");
+        // refused where the value is not there
+        for (number, kept) in [(4, "ABC1"), (5, "ABC2")] {
+            slapd.ldif(
+                "ldapmodify",
+                &format!("dn: uid=n{number:04},{UNIT}\nchangetype: modify\ndelete: carLicense\ncarLicense: {kept}\n\n"),
+            );
+        }
     }
 }
 

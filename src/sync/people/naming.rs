@@ -38,6 +38,7 @@ pub fn is_named_by(dn: &str, attribute: &str, after: &[String]) -> bool {
         Value::Text(text) => after.iter().any(|one| one.to_lowercase() == text.to_lowercase()),
         Value::Bytes(_) | Value::Ber(_) => false,
     };
+    let attribute = canonical_name(attribute);
     parts.iter().any(|part| canonical_name(&part.attribute) == attribute && !stays(part))
 }
 
@@ -67,7 +68,7 @@ pub fn leaver(guid: &Guid) -> String {
     format!("left:{guid}")
 }
 
-/// The name of an entry between two names.
+/// The name of an entry between two names, or of one whose own name is not free.
 pub fn between(guid: &Guid) -> String {
     format!("moving:{guid}")
 }

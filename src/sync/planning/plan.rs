@@ -12,8 +12,9 @@ use crate::sync::people::drift;
 use crate::sync::people::guards::RELEASE;
 use crate::sync::people::naming::{self, Wish};
 use crate::sync::people::survey::Others;
+use crate::sync::planning::free::Free;
 use crate::sync::planning::input::Input;
-use crate::sync::planning::state::{Known, settle};
+use crate::sync::planning::state::{Known, NAME_TAKEN, settle};
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::{Action, Change, NOW, Plan, Step};
 use crate::sync::terms::target::{ANCHOR, Anchor, LEFT_AT, MEMBER, STAMP, TargetEntry};
@@ -28,6 +29,8 @@ const BELOW: &str = "other entries lie below the national entry of somebody who 
 /// Why an entry is renamed before anything else.
 const NAMED: &str =
     "somebody has named the entry by other attributes: it is renamed before anything else is done";
+/// What is told where names and mails wait for one another.
+const ROUND: &str = "what is to be done to the entry waits for another's name or mail, and that one for it: give one of them another name in the national directory";
 /// What stays on a leaver's entry.
 const KEPT: &[&str] = &["cn", "sn", "employeenumber", ANCHOR, MEMBER];
 
@@ -144,8 +147,13 @@ impl Drafts {
         }
     }
 
-    fn into_plan(mut self, member: &OdsCode, known: Known<'_>, others: &Others) -> Plan {
+    fn into_plan(mut self, member: &OdsCode, mut known: Known<'_>, others: &Others) -> Plan {
         self.put_off();
+        // what waits for a plan that does nothing would wait for ever
+        if self.steps.is_empty() {
+            let waits = self.later.iter().filter_map(|(_, _, guid)| *guid);
+            waits.for_each(|guid| known.hold(guid, None, NAME_TAKEN, ROUND));
+        }
         let numbers: BTreeMap<Key, usize> = self.steps.keys().enumerate().map(|(n, key)| (*key, n)).collect();
         let mut last: BTreeMap<Guid, usize> = BTreeMap::new();
         let mut steps = Vec::with_capacity(self.steps.len());
@@ -451,15 +459,11 @@ fn hides(input: &Input<'_>, known: &Known<'_>, guid: &Guid) -> bool {
 
 fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
     let mut wishes = BTreeMap::new();
+    let mut free = Free::new(input.base, !drafts.first.is_empty(), &input.target.entries, known);
     for (guid, entry) in &known.entries {
         let name = match known.fates.get(guid) {
+            Some(fate) if drafts.first.contains(guid) => free.name(guid, entry, fate),
             Some(Fate::Publish(wish)) => wish.name.clone(),
-            Some(Fate::Leave(_)) if drafts.first.contains(guid) => {
-                let (own, leaver) = (naming::key(&entry.dn), naming::leaver(guid));
-                let key = naming::key(&naming::dn(&leaver, input.base));
-                let taken = input.target.entries.iter().any(|one| naming::key(&one.dn) == key && key != own);
-                if taken { naming::between(guid) } else { leaver }
-            }
             Some(Fate::Leave(_)) if known.name_is_wanted(guid) => naming::leaver(guid),
             // nobody else's entry is kept from being deleted by a leaver below it
             Some(Fate::Leave(why))

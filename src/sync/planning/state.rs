@@ -16,6 +16,8 @@ use crate::sync::writing::refused;
 
 /// Why somebody is held whose anchor two entries carry.
 const TWICE: &str = "anchor_twice";
+/// Why somebody is held whose name is another entry's, or whose entry has one that is in the way.
+pub const NAME_TAKEN: &str = "name_taken";
 
 /// What is settled.
 #[derive(Debug, Default)]
@@ -96,7 +98,8 @@ impl<'a> Known<'a> {
         self.hold(guid, None, code, text);
     }
 
-    fn wishes(&self) -> impl Iterator<Item = (Guid, &Desired)> {
+    /// Who is to be published, and how.
+    pub fn wishes(&self) -> impl Iterator<Item = (Guid, &Desired)> {
         self.fates.iter().filter_map(|(guid, fate)| match fate {
             Fate::Publish(wish) => Some((*guid, wish)),
             _ => None,
@@ -111,6 +114,7 @@ pub fn settle<'a>(input: &Input<'a>, wanted: Wanted) -> Known<'a> {
     anchors(input, &mut known);
     joins(input, &mut known);
     claims(input, &mut known);
+    misnamed(input, &mut known);
     surnames(&mut known);
     withhold(input, &mut known);
     // holding one person back keeps a name in use, which may hold the next
@@ -285,6 +289,18 @@ fn decided<'a>(input: &Input<'a>, known: &mut Known<'a>, free: &mut Vec<&'a Targ
     }
 }
 
+/// Holds whoever is to get an entry that is named by its anchor: no directory takes that away, and nobody's entry is renamed before it is somebody's.
+fn misnamed(input: &Input<'_>, known: &mut Known<'_>) {
+    let others = known.entries.iter().filter(|(_, entry)| entry.person(input.member).is_none());
+    let named = others.filter(|(_, entry)| naming::is_named_by(&entry.dn, ANCHOR, &[]));
+    let text = "the person's entry is named by its anchor (portcullisAnchor) in the national directory: give it another name there";
+    for guid in named.map(|(guid, _)| *guid).collect::<Vec<_>>() {
+        if matches!(known.fates.get(&guid), Some(Fate::Publish(_))) {
+            known.hold_person(guid, NAME_TAKEN, text);
+        }
+    }
+}
+
 /// Holds whoever would get an entry that no directory takes.
 fn surnames(known: &mut Known<'_>) {
     let lacks = |guid: &Guid, wish: &Desired| {
@@ -315,9 +331,14 @@ fn withhold(input: &Input<'_>, known: &mut Known<'_>) {
     }
 }
 
-/// Holds the name back: an entry that is there keeps its own, and only whoever has none waits for it.
+/// Holds the name back: an entry that is there keeps its own, or gets one for the time being where somebody has named it by other attributes;
+/// only whoever has none waits for it.
 fn hold_name(input: &Input<'_>, known: &mut Known<'_>, guid: Guid, code: &str, text: &str) {
-    let own = known.entries.get(&guid).and_then(|entry| naming::own(&entry.dn, input.base));
+    let is_ours = |entry: &&TargetEntry| entry.person(input.member).is_some() && is_below(entry, input.base);
+    let between = |_| naming::between(&guid);
+    let own = known.entries.get(&guid).and_then(|entry| {
+        naming::own(&entry.dn, input.base).or_else(|| Some(*entry).filter(is_ours).map(between))
+    });
     let key = |name: &str| naming::key(&naming::dn(name, input.base));
     match (own, known.fates.get_mut(&guid)) {
         // one that would keep the very name that it cannot have waits as a whole
@@ -361,7 +382,7 @@ fn names(input: &Input<'_>, known: &mut Known<'_>) -> bool {
             }
             Some((_, Fate::Hold)) | None => {
                 let text = "the name belongs to an entry that stays: free it first";
-                hold_name(input, known, winner, "name_taken", text);
+                hold_name(input, known, winner, NAME_TAKEN, text);
                 held = true;
             }
         }

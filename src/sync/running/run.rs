@@ -205,6 +205,8 @@ impl Made {
             false => (None, 0),
         };
         let (published, quarantine) = (after.published, quarantine(&planned.plan, &after.plan));
+        // what waits is told with what it waits for
+        let trips = if waits { after.verdict.trips.clone() } else { planned.verdict.trips.clone() };
         let Planned { plan, verdict, notes, .. } = planned;
         let mut counts = plan.counts();
         more.into_iter().for_each(|(action, more)| *counts.entry(action).or_insert(0) += more);
@@ -221,7 +223,7 @@ impl Made {
             held_steps,
             held,
             pending,
-            trips: verdict.trips,
+            trips,
             notes,
             approved: verdict.approved,
             executed,

@@ -22,25 +22,22 @@
 use crate::directory::client::Directory;
 use crate::directory::error::DirectoryError;
 use crate::directory::request::{Change as Write, Outcome, RawControl};
-use crate::ldap::attribute::canonical_name;
 use crate::ldap::control::Control;
-use crate::ldap::dn::{Dn, Rdn};
+use crate::ldap::dn::Dn;
 use crate::ldap::entry::{Attribute, Entry};
 use crate::ldap::filter::Filter;
 use crate::ldap::limits::Limits;
 use crate::ldap::typed_control::{self, ASSERTION, POST_READ, PRE_READ};
-use crate::sync::people::desired::SURNAME;
+use crate::sync::people::naming;
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::step::{Action, Step};
-use crate::sync::terms::target::{ANCHOR, MEMBER, STAMP};
+use crate::sync::terms::target::{ANCHOR, STAMP};
 
 /// Result codes (RFC 4511 section 4.1.9, RFC 4528).
 const NO_SUCH_ATTRIBUTE: u32 = 16;
 const NO_SUCH_OBJECT: u32 = 32;
 const OBJECT_CLASS_VIOLATION: u32 = 65;
 pub const ASSERTION_FAILED: u32 = 122;
-/// What no entry of a person that we publish may lack, lower case.
-const NEEDED: &[&str] = &["cn", SURNAME, "objectclass", ANCHOR, MEMBER];
 /// The attribute of the root DSE that the USN plug-in of 389 Directory Server brings, with or without an option.
 const LAST_USN: &str = "lastusn";
 
@@ -149,9 +146,11 @@ impl National {
         let assertion = self.assertion(step);
         match step.action {
             Action::Rename => {
+                // of a name that somebody else gave the values stay: what is ours among them the next plan puts right
                 let (rdn, superior) = place(step)?;
                 let controls = vec![assertion, self.read(POST_READ)];
-                directory.rename(&step.dn, &rdn, goes(&step.dn), Some(&superior), controls).await
+                let goes = naming::is_plain(&step.dn);
+                directory.rename(&step.dn, &rdn, goes, Some(&superior), controls).await
             }
             Action::Delete => directory.delete(&step.dn, vec![assertion, self.whole()]).await,
             _ => {
@@ -226,7 +225,8 @@ impl National {
     async fn renamed(&self, directory: &Directory, step: &Step) -> Result<Outcome, DirectoryError> {
         let (rdn, superior) = place(step)?;
         let controls = vec![self.read(POST_READ)];
-        let outcome = directory.rename(&step.dn, &rdn, goes(&step.dn), Some(&superior), controls).await?;
+        let goes = naming::is_plain(&step.dn);
+        let outcome = directory.rename(&step.dn, &rdn, goes, Some(&superior), controls).await?;
         let outcome = self.hit(step, POST_READ, outcome);
         if outcome.code == ASSERTION_FAILED
             && let (Some(to), Some((rdn, superior))) = (step.to.as_deref(), split(&step.dn))
@@ -259,13 +259,6 @@ impl National {
     fn read(&self, oid: &'static str) -> RawControl {
         raw(typed_control::read_entry(oid, &[self.identity, self.version], false))
     }
-}
-
-/// Whether the values of an entry's old name go with it: not where somebody has named it by what no entry of ours may lack.
-fn goes(dn: &str) -> bool {
-    let dn = Dn::parse(dn).ok();
-    let parts = dn.as_ref().and_then(Dn::rdn).map(Rdn::parts).unwrap_or_default();
-    !parts.iter().any(|part| NEEDED.contains(&canonical_name(&part.attribute).as_ref()))
 }
 
 /// What somebody else did first.

@@ -16,7 +16,7 @@ use crate::sync::people::naming;
 use crate::sync::terms::error::SyncError;
 use crate::sync::terms::guid::Guid;
 use crate::sync::terms::step::{Action, Change};
-use crate::sync::terms::target::{ANCHOR, Anchor, TargetEntry};
+use crate::sync::terms::target::{ANCHOR, Anchor, MEMBER, TargetEntry};
 use crate::sync::writing::record::Record;
 
 /// Lines of the journal that are read at a time.
@@ -127,12 +127,13 @@ fn look(
     }
 }
 
-/// What other members' journals may know of an entry: those of the member whose anchor it carries, and in whose unit it lies.
+/// What other members' journals may know of an entry: those of the member whose anchor it carries, whose it says that it is, and in whose unit it lies.
 fn others(entry: &TargetEntry, member: &OdsCode, everywhere: Option<&Dn>) -> BTreeSet<OdsCode> {
     let unit = everywhere.and_then(|everywhere| naming::unit(&entry.dn, everywhere));
     let lies_in = unit.and_then(|unit| unit.to_uppercase().parse().ok());
-    let both = entry.anchor().map(|anchor| anchor.member).into_iter().chain(lies_in);
-    both.filter(|other| other != member).collect()
+    let says = entry.first(MEMBER).and_then(|member| member.parse().ok());
+    let all = entry.anchor().map(|anchor| anchor.member).into_iter().chain(says).chain(lies_in);
+    all.filter(|other| other != member).collect()
 }
 
 /// Of all whose journals know an entry, it is theirs who wrote it last.
@@ -288,6 +289,28 @@ mod tests {
         assert_eq!(of("release", &[], &[]), None);
         assert_eq!(of("release", &[&theirs], &[&theirs]), None);
         assert_eq!(of("delete", &[&own], &[]), Some(None));
+    }
+
+    #[test]
+    fn whoever_may_know_an_entry_is_asked() {
+        let ours: OdsCode = "RXA".parse().unwrap();
+        let of = |name: &str, value: &str| (name.to_owned(), vec![value.to_owned()]);
+        let entry = |dn: &str, anchored: &str, says: &str| TargetEntry {
+            dn: dn.to_owned(),
+            entry_uuid: "u".to_owned(),
+            entry_csn: "c".to_owned(),
+            attributes: [of(ANCHOR, &format!("{anchored}/{}", Guid([1; 16]))), of(MEMBER, says)].into(),
+            written_for: None,
+        };
+        let everywhere = Dn::parse("ou=people,dc=n").unwrap();
+        let asked = |dn: &str, anchored: &str, says: &str| {
+            let all = others(&entry(dn, anchored, says), &ours, Some(&everywhere));
+            all.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(asked("uid=a,ou=rxb,ou=people,dc=n", "RXC", "RXD"), ["RXB", "RXC", "RXD"]);
+        // moved into our unit with an anchor of ours: it still says whose it was
+        assert_eq!(asked("uid=a,ou=rxa,ou=people,dc=n", "RXA", "RXB"), ["RXB"]);
+        assert_eq!(asked("uid=a,ou=rxa,ou=people,dc=n", "RXA", "RXA"), [] as [&str; 0]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::sync::terms::target::{TargetView, to_generalized_time};
 
 mod by_hand;
 mod memory;
+mod names;
 mod people;
 mod size;
 
@@ -310,6 +311,8 @@ impl Bench {
             return;
         }
         for change in &step.changes {
+            let named = naming::is_named_by(&entry.dn, &change.attribute, &change.after);
+            assert!(!named, "a directory refuses it: {step:?}");
             assert_eq!(sorted(entry.values(&change.attribute)), sorted(&change.before), "{step:?}");
             let after = change.after.clone();
             if after.is_empty() {

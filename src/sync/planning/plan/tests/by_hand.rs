@@ -4,24 +4,24 @@ use super::people::{actions, run, somebody, verdict, with};
 use super::*;
 use crate::sync::people::guards::Kind;
 
-fn at(bench: &mut Bench, number: usize) -> &mut TargetEntry {
+pub(super) fn at(bench: &mut Bench, number: usize) -> &mut TargetEntry {
     let anchor = Anchor { member: bench.member.clone(), guid: guid(number) };
     bench.view.entries.iter_mut().find(|entry| entry.anchor().as_ref() == Some(&anchor)).unwrap()
 }
 
-fn set(entry: &mut TargetEntry, name: &str, value: &str) {
+pub(super) fn set(entry: &mut TargetEntry, name: &str, value: &str) {
     entry.attributes.insert(name.to_owned(), vec![value.to_owned()]);
 }
 
-fn everybody() -> Vec<Person> {
+pub(super) fn everybody() -> Vec<Person> {
     (0..PEOPLE).map(somebody).collect()
 }
 
-fn held(plan: &Plan) -> Vec<(&str, Guid)> {
+pub(super) fn held(plan: &Plan) -> Vec<(&str, Guid)> {
     plan.quarantine.iter().map(|one| (one.code.as_str(), one.guid)).collect()
 }
 
-fn tripped(bench: &Bench, plan: &Plan) -> Vec<Kind> {
+pub(super) fn tripped(bench: &Bench, plan: &Plan) -> Vec<Kind> {
     verdict(bench, plan, |_| {}).trips.iter().map(|trip| trip.guard).collect()
 }
 
@@ -277,7 +277,7 @@ fn an_entry_that_is_named_by_the_mail_that_it_lets_go_of_is_joined_before() {
 }
 
 /// A plan for these, which is the same with a survey before it.
-fn planned(bench: &Bench, objects: &[Object]) -> Plan {
+pub(super) fn planned(bench: &Bench, objects: &[Object]) -> Plan {
     let plan = bench.plan(objects.to_vec(), true, start());
     assert_eq!(plan, bench.surveyed(objects.to_vec(), true, start(), usize::MAX).0);
     plan
@@ -417,69 +417,6 @@ fn what_somebody_insists_on_keeps_a_leaver_no_longer() {
     assert!(!plan.steps[0].changes.iter().any(|change| change.attribute == "telephonenumber"));
     bench.execute(&plan, start());
     assert_eq!(actions(&bench.plan(objects, true, start() + DAY * 30)), [(Action::Delete, "leaver_over")]);
-}
-
-#[test]
-fn an_entry_that_is_named_by_something_else_is_renamed_before_anything_is_done_with_it() {
-    let mut bench = Bench::new();
-    super::memory::asking(&mut bench);
-    let mut people = everybody();
-    run(&mut bench, &objects(&people));
-    let unit = bench.base.to_string();
-    for (number, name) in [(0, "uid=n0+title=Nurse"), (1, "cn=One"), (2, "mail=m2"), (3, "cn=Three")] {
-        at(&mut bench, number).dn = format!("{name},{unit}");
-    }
-    set(at(&mut bench, 3), ANCHOR, &format!("RXB/{}", guid(3)));
-    people[0].disabled = true;
-    people[3].title = 1 - people[3].title;
-    // somebody is to have the mail of the first, and waits for it; a wish needs no name
-    people[0].mail = None;
-    people[4].mail = Some(0);
-    let wish = with(objects(&people), "employeetype", &[(2, "not-listed")]);
-    // an entry is renamed first only where its name is in the way
-    let plan = planned(&bench, &wish);
-    let first = [
-        (Action::Modify, "drift"),
-        (Action::Rename, "rename_first"),
-        (Action::Rename, "rename"),
-        (Action::Rename, "rename"),
-        (Action::Delete, "not_published"),
-    ];
-    assert_eq!((actions(&plan), held(&plan)), (first.to_vec(), vec![]));
-    bench.scope.guards.renames = Guard { count: 0, share: 0 };
-    assert_eq!(tripped(&bench, &plan), [Kind::Renames]);
-    bench.scope.guards = guards(1000);
-    bench.execute(&plan, start());
-    let plan = planned(&bench, &wish);
-    assert_eq!(
-        (actions(&plan), held(&plan)),
-        (vec![(Action::Mark, "disabled"), (Action::Modify, "change")], vec![])
-    );
-    bench.execute(&plan, start());
-    assert_eq!(planned(&bench, &wish).steps, []);
-    let own = naming::dn("n1", &bench.base);
-    assert_eq!(at(&mut bench, 1).dn, own);
-}
-
-#[test]
-fn two_entries_of_a_leaver_that_are_named_by_something_else_are_both_marked() {
-    let mut bench = Bench::new();
-    let mut people = everybody();
-    run(&mut bench, &objects(&people));
-    let unit = bench.base.to_string();
-    at(&mut bench, 0).dn = format!("title=One,{unit}");
-    let mut copy = at(&mut bench, 0).clone();
-    (copy.dn, copy.entry_uuid) = (format!("title=Two,{unit}"), "copy".to_owned());
-    copy.attributes.remove("mail");
-    bench.owners.insert("copy".to_owned(), guid(0));
-    bench.view.entries.push(copy);
-    people[0].disabled = true;
-    for _ in 0..4 {
-        let plan = planned(&bench, &objects(&people));
-        bench.execute(&plan, start());
-    }
-    assert_eq!(planned(&bench, &objects(&people)).steps, []);
-    assert_eq!(bench.view.entries.iter().filter(|entry| entry.has_left()).count(), 2);
 }
 
 #[test]

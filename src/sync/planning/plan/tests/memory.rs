@@ -14,7 +14,8 @@ pub(super) fn asking(bench: &mut Bench) {
         attribute: "employeetype".into(),
         not_published: set(&["not-listed"]),
         not_findable: set(&["by-address"]),
-        ..Levels::default()
+        without_contact: set(&["no-contact"]),
+        contact: set(&["mail"]),
     });
     bench.scope.attributes.insert("employeetype".into(), Origin::Local("employeetype".into()));
     bench.scope.filter = Filter::parse("(objectClass=user)").unwrap().into_owned();

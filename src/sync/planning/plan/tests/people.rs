@@ -126,7 +126,7 @@ fn each_attribute_has_an_owner() {
 }
 
 /// An entry of another organisation, of the person with this number.
-fn foreign(bench: &Bench, member: &str, person: &str, mail: &str, left: bool) -> TargetEntry {
+pub(super) fn foreign(bench: &Bench, member: &str, person: &str, mail: &str, left: bool) -> TargetEntry {
     let attributes = [
         ("objectclass", "inetOrgPerson"),
         ("cn", "P"),
@@ -146,7 +146,7 @@ fn foreign(bench: &Bench, member: &str, person: &str, mail: &str, left: bool) ->
     TargetEntry { dn, entry_uuid: "theirs".into(), entry_csn: "c".into(), attributes, written_for: None }
 }
 
-fn of_persons(bench: &mut Bench) -> Vec<Object> {
+pub(super) fn of_persons(bench: &mut Bench) -> Vec<Object> {
     bench.scope.attributes.insert("employeenumber".into(), Origin::Local("employeenumber".into()));
     bench.scope.person = Some("employeenumber".into());
     bench.view.base_exists = true;
