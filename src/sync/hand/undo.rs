@@ -277,11 +277,8 @@ fn is_before(chain: &[&Written], entry: &TargetEntry) -> bool {
             was.entry(&change.attribute).or_insert(&change.before);
         }
     }
-    let renames = chain.iter().filter(|one| one.step.action == Action::Rename);
-    let stays = renames.filter(|one| is_put_right(chain, one)).find_map(|one| one.step.to.as_deref());
-    let first = chain.first().map(|one| &one.step).filter(|step| step.action != Action::Create);
-    let name = stays.or(first.map(|step| step.dn.as_str()));
-    name.is_some_and(|name| first.is_some() && naming::key(name) == naming::key(&entry.dn))
+    let first = chain.first().map(|one| &one.step);
+    first.is_some_and(|step| step.action != Action::Create && naming::key(&step.dn) == naming::key(&entry.dn))
         && was.into_iter().all(|(attribute, before)| set(before) == set(entry.values(attribute)))
 }
 
@@ -346,7 +343,6 @@ fn reversed(chain: &[&Written], entry: Option<&TargetEntry>, plan: &str) -> BTre
                 dn.clone_from(&was.dn);
                 step.changes = image(one);
             }
-            Action::Rename if is_put_right(chain, one) => continue,
             Action::Rename => {
                 step.action = Action::Rename;
                 step.to = Some(was.dn.clone());
@@ -364,12 +360,6 @@ fn reversed(chain: &[&Written], entry: Option<&TargetEntry>, plan: &str) -> BTre
         back.insert(one.number, step);
     }
     back
-}
-
-/// Whether somebody else had given an entry of ours a name that we give none: it does not come back, nor what that name said.
-fn is_put_right(chain: &[&Written], rename: &Written) -> bool {
-    let taken = |one: &&Written| matches!(one.step.action, Action::Join | Action::Claim);
-    !naming::is_plain(&rename.step.dn) && !chain.iter().any(taken)
 }
 
 /// Whether a change is taken back. Whose an entry is stays as it is, but for an entry that was joined or taken over: what somebody else had made

@@ -1,6 +1,5 @@
 //! Making a plan from what is staged and what is published.
 
-pub mod free;
 pub mod input;
 pub mod plan;
 pub mod propose;

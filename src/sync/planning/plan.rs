@@ -12,7 +12,6 @@ use crate::sync::people::drift;
 use crate::sync::people::guards::RELEASE;
 use crate::sync::people::naming::{self, Wish};
 use crate::sync::people::survey::Others;
-use crate::sync::planning::free::Free;
 use crate::sync::planning::input::Input;
 use crate::sync::planning::state::{Known, NAME_TAKEN, settle};
 use crate::sync::terms::guid::Guid;
@@ -457,13 +456,22 @@ fn hides(input: &Input<'_>, known: &Known<'_>, guid: &Guid) -> bool {
     leaves || input.staged.get(guid).is_some_and(|object| desired::asks(object, input.scope).is_some())
 }
 
-fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
+/// Whose entries are to have other names than they have, and which.
+fn names(input: &Input<'_>, known: &Known<'_>, drafts: &Drafts) -> BTreeMap<Guid, (Wish, String)> {
     let mut wishes = BTreeMap::new();
-    let mut free = Free::new(input.base, !drafts.first.is_empty(), &input.target.entries, known);
+    // a rename that comes first waits for no other one: what waits for it would wait for ever where they wait for one another
+    let entries = input.target.entries.iter().filter(|_| !drafts.first.is_empty());
+    let used: BTreeSet<String> = entries.map(|entry| naming::key(&entry.dn)).collect();
+    let is_used = |name: &str| used.contains(&naming::key(&naming::dn(name, input.base)));
     for (guid, entry) in &known.entries {
         let name = match known.fates.get(guid) {
-            Some(fate) if drafts.first.contains(guid) => free.name(guid, entry, fate),
+            Some(Fate::Publish(wish)) if drafts.first.contains(guid) && is_used(&wish.name) => {
+                naming::between(guid)
+            }
             Some(Fate::Publish(wish)) => wish.name.clone(),
+            Some(Fate::Leave(_)) if drafts.first.contains(guid) => Some(naming::leaver(guid))
+                .filter(|name| !is_used(name))
+                .unwrap_or_else(|| naming::between(guid)),
             Some(Fate::Leave(_)) if known.name_is_wanted(guid) => naming::leaver(guid),
             // nobody else's entry is kept from being deleted by a leaver below it
             Some(Fate::Leave(why))
@@ -478,6 +486,11 @@ fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
             wishes.insert(*guid, (Wish { from, to }, name));
         }
     }
+    wishes
+}
+
+fn rename(input: &Input<'_>, known: &Known<'_>, drafts: &mut Drafts) {
+    let wishes = names(input, known, drafts);
     let only: BTreeMap<Guid, Wish> = wishes.iter().map(|(guid, (wish, _))| (*guid, wish.clone())).collect();
     let mut keys: Vec<Key> = Vec::new();
     let mut places: BTreeMap<Guid, String> = BTreeMap::new();

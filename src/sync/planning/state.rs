@@ -334,12 +334,15 @@ fn withhold(input: &Input<'_>, known: &mut Known<'_>) {
 /// Holds the name back: an entry that is there keeps its own, or gets one for the time being where somebody has named it by other attributes;
 /// only whoever has none waits for it.
 fn hold_name(input: &Input<'_>, known: &mut Known<'_>, guid: Guid, code: &str, text: &str) {
-    let is_ours = |entry: &&TargetEntry| entry.person(input.member).is_some() && is_below(entry, input.base);
-    let between = |_| naming::between(&guid);
-    let own = known.entries.get(&guid).and_then(|entry| {
-        naming::own(&entry.dn, input.base).or_else(|| Some(*entry).filter(is_ours).map(between))
-    });
     let key = |name: &str| naming::key(&naming::dn(name, input.base));
+    let between = naming::between(&guid);
+    let is_misnamed = |entry: &TargetEntry| {
+        let is_ours = entry.person(input.member).is_some() && is_below(entry, input.base);
+        is_ours && (!naming::is_plain(&entry.dn) || naming::key(&entry.dn) == key(&between))
+    };
+    let own = known.entries.get(&guid).and_then(|entry| {
+        naming::own(&entry.dn, input.base).or_else(|| is_misnamed(entry).then(|| between.clone()))
+    });
     match (own, known.fates.get_mut(&guid)) {
         // one that would keep the very name that it cannot have waits as a whole
         (Some(own), Some(Fate::Publish(wish))) if key(&wish.name) != key(&own) => {

@@ -321,36 +321,6 @@ fn whose_an_entry_is_stays_put_right() {
     assert_eq!(whose(&bench), after);
 }
 
-/// Somebody named an entry by something else, and a plan gave it its own name back, with a title that is new.
-#[test]
-fn a_name_that_somebody_else_gave_does_not_come_back() {
-    let mut bench = Bench::new();
-    let mut people: Vec<Person> = (0..2).map(|number| (true, false, number, number, 0)).collect();
-    let plan = bench.plan(&people);
-    bench.execute(&plan);
-    bench.view.entries[0].dn = format!("cn=Somebody,{}", bench.base);
-    people[0].4 = 1;
-    let plan = bench.plan(&people);
-    let kinds: Vec<Action> = plan.steps.iter().map(|step| step.action).collect();
-    assert_eq!(kinds, [Action::Modify, Action::Rename]);
-    let journal = bench.execute(&plan);
-    let back = bench.inverse(&plan, journal.clone());
-    assert_eq!(
-        back.kept.iter().map(|one| (one.action, one.stands)).collect::<Vec<_>>(),
-        [(Action::Rename, false)]
-    );
-    bench.execute(&back.plan);
-    let entry = &bench.view.entries[0];
-    assert_eq!(
-        (entry.dn.as_str(), entry.first("title")),
-        (naming::dn("n0", &bench.base).as_str(), Some("Title 0"))
-    );
-    // once more: there is nothing left of it
-    let again = bench.inverse(&plan, journal);
-    assert_eq!(again.plan.steps, []);
-    assert!(again.kept.iter().all(|one| !one.stands), "{:?}", again.kept);
-}
-
 #[test]
 fn a_step_whose_outcome_nobody_knows_is_not_undone_and_a_later_run_counts() {
     let step = |dn: &str| Step {

@@ -322,6 +322,11 @@ impl Bench {
             }
         }
         if let Some(to) = &step.to {
+            let value = |dn: &str| Dn::parse(dn).unwrap().rdn().unwrap().text().unwrap().to_owned();
+            let old = naming::is_plain(&entry.dn).then(|| value(&entry.dn));
+            let names = entry.attributes.entry(NAMING.to_owned()).or_default();
+            names.retain(|name| Some(name) != old.as_ref() && *name != value(to));
+            names.push(value(to));
             entry.dn.clone_from(to);
         }
         entry.entry_csn = version;
